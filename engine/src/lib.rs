@@ -1,0 +1,71 @@
+//! The engine of Pare: opens models, calibrates, solves, packs, measures and writes them.
+//!
+//! A module uses only lower floors; modules on one floor never see each other. The test `ladder` of `pare-tests` reads this drawing and checks every `use crate::…`.
+//!
+//! ```text
+//! 10 session
+//!  9 compress
+//!  8 calibrate evaluate generate transform measure
+//!  7 formats
+//!  6 checkpoint corpus recipe report
+//!  5 solve model score
+//!  4 distortion packed settings
+//!  3 moments solved
+//!  2 linalg grid codebook mask
+//!  1 kernels
+//!  0 tensor monitor rng units
+//! ```
+//!
+//! The engine knows no window, command line or print; it never reads the environment, except through values handed in.
+#![warn(missing_docs)]
+
+// 0 vocabulary
+pub mod monitor;
+pub mod rng;
+pub mod tensor;
+pub mod units;
+
+// 1 kernels
+pub mod kernels;
+
+// 2 arithmetic
+pub mod codebook;
+pub mod grid;
+pub mod linalg;
+pub mod mask;
+
+// 3 statistics
+pub mod moments;
+pub mod solved;
+
+// 4 exchange
+pub mod distortion;
+pub mod packed;
+pub mod settings;
+
+// 5 mathematics
+pub mod model;
+pub mod score;
+pub mod solve;
+
+// 6 outside
+pub mod checkpoint;
+pub mod corpus;
+pub mod recipe;
+pub mod report;
+
+// 7 formats
+pub mod formats;
+
+// 8 strands
+pub mod calibrate;
+pub mod evaluate;
+pub mod generate;
+pub mod measure;
+pub mod transform;
+
+// 9 the loop
+pub mod compress;
+
+// 10 session
+pub mod session;

@@ -1,0 +1,122 @@
+//! What the user asked for: versioned, complete, written back with every default spelled out.
+//!
+//! Knows no model: rules are matched against layer names handed in. Types here, text in `parse`, rules in `resolve`.
+
+mod parse;
+mod resolve;
+
+pub use parse::RecipeError;
+pub use resolve::{Decision, Resolved};
+
+use crate::grid::ScaleDtype;
+use crate::moments::Prefix;
+pub use crate::settings::{ColumnOrder, LayerSettings, Refine};
+use crate::solved::Method;
+
+/// The version this program writes.
+pub const RECIPE_VERSION: u32 = 1;
+
+/// A whole recipe.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Recipe {
+    /// Format version, 1.
+    pub version: u32,
+    /// Whether a choice that a format cannot hold is an error before the run instead of a fallback.
+    pub strict: bool,
+    /// What holds where no rule says otherwise.
+    pub default: LayerSettings,
+    /// Settings of embeddings and output head; `None` leaves them as they are.
+    pub embeddings: Option<Overrides>,
+    /// Which text calibrates.
+    pub calibration: CalibrationSettings,
+    /// Rules in order; later ones win.
+    pub layers: Vec<LayerRule>,
+}
+
+/// Which text calibrates and how much of it.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct CalibrationSettings {
+    /// A path (relative to the recipe) or `sample`; `None` = none given.
+    pub corpus: Option<String>,
+    /// Sequences drawn.
+    pub sequences: usize,
+    /// Tokens per sequence.
+    pub length: usize,
+    /// Seed of the draw.
+    pub seed: u64,
+}
+
+/// `[[layer]]`: a pattern and what it changes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LayerRule {
+    /// A glob, or `/regex/`, on layer names.
+    pub pattern: String,
+    /// What it changes.
+    pub overrides: Overrides,
+}
+
+/// Settings that a rule changes; `None` leaves them.
+#[derive(Debug, Clone, Copy, PartialEq, Default, serde::Serialize, serde::Deserialize)]
+#[allow(missing_docs)]
+pub struct Overrides {
+    pub method: Option<Method>,
+    pub bits: Option<u8>,
+    pub group: Option<usize>,
+    pub symmetric: Option<bool>,
+    pub scale_dtype: Option<ScaleDtype>,
+    pub clip_search: Option<u32>,
+    pub order: Option<ColumnOrder>,
+    pub damping: Option<f64>,
+    pub refine: Option<Refine>,
+    pub double_quant: Option<bool>,
+}
+
+impl Overrides {
+    /// `settings` with these changes.
+    pub fn apply(&self, settings: LayerSettings) -> LayerSettings {
+        LayerSettings {
+            method: self.method.unwrap_or(settings.method),
+            bits: self.bits.unwrap_or(settings.bits),
+            group: self.group.unwrap_or(settings.group),
+            symmetric: self.symmetric.unwrap_or(settings.symmetric),
+            scale_dtype: self.scale_dtype.unwrap_or(settings.scale_dtype),
+            clip_search: self.clip_search.unwrap_or(settings.clip_search),
+            order: self.order.unwrap_or(settings.order),
+            damping: self.damping.unwrap_or(settings.damping),
+            refine: self.refine.unwrap_or(settings.refine),
+            prefix: settings.prefix,
+            double_quant: self.double_quant.unwrap_or(settings.double_quant),
+        }
+    }
+}
+
+impl Default for Recipe {
+    /// The documented defaults of the command line.
+    fn default() -> Self {
+        Self {
+            version: RECIPE_VERSION,
+            strict: false,
+            default: LayerSettings {
+                method: Method::Gptq,
+                bits: 4,
+                group: 128,
+                symmetric: false,
+                scale_dtype: ScaleDtype::F16,
+                clip_search: 20,
+                order: ColumnOrder::Static,
+                damping: 0.01,
+                refine: Refine::Auto,
+                prefix: Prefix::Compressed,
+                double_quant: false,
+            },
+            embeddings: None,
+            calibration: CalibrationSettings {
+                corpus: None,
+                sequences: 128,
+                length: 2048,
+                seed: 0,
+            },
+            layers: Vec::new(),
+        }
+    }
+}

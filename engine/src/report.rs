@@ -1,0 +1,178 @@
+//! Plain results, as `--json` and `.pare/report.json` spell them. Every number carries its unit in the key.
+//!
+//! Knows no format of a terminal or a window, and makes no measurement itself.
+
+use crate::monitor::Monitor;
+use crate::settings::LayerSettings;
+use crate::solved::{Method, Warning};
+use serde::{Deserialize, Serialize};
+
+/// Someone to tell while a job runs: stages, layers and warnings, besides the steps of `Monitor`.
+pub trait Observer: Monitor {
+    /// Something worth showing has happened.
+    fn notice(&self, notice: Notice<'_>);
+}
+
+/// What a job tells.
+#[derive(Debug)]
+pub enum Notice<'a> {
+    /// A stage begins; `Monitor::step` counts inside it.
+    Stage {
+        /// What it does, in words.
+        name: &'a str,
+        /// Steps it will take.
+        steps: u64,
+    },
+    /// A layer is solved and stored.
+    Layer(&'a LayerReport),
+    /// Something a person should read.
+    Warning(&'a str),
+}
+
+/// A method that could not be held or could not work, and what was done instead.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Fallback {
+    /// What was asked.
+    pub from: String,
+    /// What was done.
+    pub to: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// One layer of a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LayerReport {
+    /// Name as `inspect` prints it.
+    pub name: String,
+    /// Method that did the work.
+    pub method: Method,
+    /// Bits of a code; of the dense dtype where the method is `none`.
+    pub bits: u8,
+    /// Weights per scale; 0 = a row.
+    pub group: usize,
+    /// Share of weights that are exactly zero after the work.
+    pub sparsity: f64,
+    /// Stored bytes of the layer: codes, scales, zeros, padding.
+    pub bytes: u64,
+    /// Weights of the layer.
+    pub weights: u64,
+    /// `||X(W-Q)ᵀ||_F / ||XWᵀ||_F` over the calibration inputs; null without calibration.
+    pub relative_output_error: Option<f64>,
+    /// Signal to quantization noise of the weights; null where there is no error or no signal.
+    pub sqnr_db: Option<f64>,
+    /// Cosine of original and solved weights; null for an all-zero layer.
+    pub cosine: Option<f64>,
+    /// Largest absolute error of a weight.
+    pub max_error: f64,
+    /// Seconds of solving.
+    pub seconds: f64,
+    /// Null, or what was done instead of what was asked.
+    pub fallback: Option<Fallback>,
+    /// What the solver had to do that nobody asked for.
+    pub warnings: Vec<Warning>,
+    /// Different codes used, at most `2^bits`.
+    pub codes_used: u32,
+    /// Inputs never non-zero in calibration.
+    pub dead_inputs: usize,
+    /// Settings in force.
+    pub settings: LayerSettings,
+    /// Histograms of weights before and after and of the error.
+    pub histograms: Option<Histograms>,
+}
+
+/// Three histograms over the same layer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Histograms {
+    /// Original weights.
+    pub before: Histogram,
+    /// Weights as reopened.
+    pub after: Histogram,
+    /// `after - before`.
+    pub error: Histogram,
+}
+
+/// 256 equal bins over `[-limit, limit]`; `limit` is a power of two, so that two histograms merge exactly.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Histogram {
+    /// Half the covered range.
+    pub limit: f32,
+    /// Counts, 256 of them.
+    pub counts: Vec<u64>,
+}
+
+/// Quality of a decoder.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DecoderEvaluation {
+    /// Scored tokens and the first of each window.
+    pub tokens: u64,
+    /// Windows.
+    pub windows: u64,
+    /// exp of the mean negative log-likelihood.
+    pub perplexity: f64,
+    /// Standard error of the perplexity, windows as the unit.
+    pub perplexity_stderr: f64,
+    /// Wall seconds.
+    pub seconds: f64,
+    /// The reference's perplexity on the same windows.
+    pub reference_perplexity: Option<f64>,
+    /// KL(reference || model) per scored token, nats.
+    pub kl: Option<KlSummary>,
+    /// Share of scored tokens with the same most likely token.
+    pub same_top: Option<f64>,
+    /// Share of scored tokens whose correctness (most likely token = true token) changed.
+    pub flips: Option<f64>,
+}
+
+/// Distribution of KL per token, nats.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct KlSummary {
+    /// Mean.
+    pub mean: f64,
+    /// Standard error of the mean, windows as the unit.
+    pub stderr: f64,
+    /// Median.
+    pub p50: f64,
+    /// 90th percentile.
+    pub p90: f64,
+    /// 99th percentile.
+    pub p99: f64,
+    /// Largest.
+    pub max: f64,
+}
+
+/// Quality of an encoder against its reference.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EncoderEvaluation {
+    /// Cosine of sentence embeddings with the reference's.
+    pub cosine: Option<CosineSummary>,
+    /// Spearman correlation with the human scores.
+    pub spearman: Option<f64>,
+    /// The reference's.
+    pub reference_spearman: Option<f64>,
+    /// Texts embedded.
+    pub texts: u64,
+    /// Wall seconds.
+    pub seconds: f64,
+}
+
+/// Distribution of cosines.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CosineSummary {
+    /// Mean.
+    pub mean: f64,
+    /// 1st percentile.
+    pub p01: f64,
+    /// Smallest.
+    pub min: f64,
+}
+
+/// Either kind of quality.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Evaluation {
+    /// A decoder's.
+    Decoder(DecoderEvaluation),
+    /// An encoder's.
+    Encoder(EncoderEvaluation),
+}

@@ -1,0 +1,148 @@
+//! What every solver returns: codes, the grid that gives them meaning, and what went wrong on the way.
+//!
+//! Knows no solver, bytes or files; `packed` turns it into bytes.
+
+use crate::codebook::BlockCodebook;
+use crate::grid::AffineGrid;
+use crate::tensor::Matrix;
+
+/// The words for methods, as recipes and reports spell them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Method {
+    /// Round to nearest.
+    Rtn,
+    /// GPTQ.
+    Gptq,
+    /// Activation-aware scaling, then round to nearest.
+    Awq,
+    /// Half-quadratic quantization, data-free.
+    Hqq,
+    /// 4-bit NormalFloat.
+    Nf4,
+    /// Left as it is.
+    None,
+}
+
+impl Method {
+    /// All methods, in the order in which errors list them.
+    pub const ALL: [Self; 6] = [
+        Self::Rtn,
+        Self::Gptq,
+        Self::Awq,
+        Self::Hqq,
+        Self::Nf4,
+        Self::None,
+    ];
+
+    /// The method's word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Rtn => "rtn",
+            Self::Gptq => "gptq",
+            Self::Awq => "awq",
+            Self::Hqq => "hqq",
+            Self::Nf4 => "nf4",
+            Self::None => "none",
+        }
+    }
+}
+
+/// Codes of a layer, one byte each whatever the bits, row-major `[rows, columns]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Codes {
+    /// Rows (outputs).
+    pub rows: usize,
+    /// Columns (inputs).
+    pub columns: usize,
+    /// `rows * columns` codes.
+    pub values: Vec<u8>,
+}
+
+impl Codes {
+    /// One row.
+    pub fn row(&self, row: usize) -> &[u8] {
+        &self.values[row * self.columns..(row + 1) * self.columns]
+    }
+}
+
+/// What gives codes their meaning.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Grid {
+    /// `scale * (code - zero)`.
+    Affine(AffineGrid),
+    /// `absmax * level[code]` (NF4).
+    Codebook(BlockCodebook),
+}
+
+/// A solved layer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Solved {
+    /// Which method gave the codes (after a fallback: the one fallen back to).
+    pub method: Method,
+    /// The codes.
+    pub codes: Codes,
+    /// Their meaning.
+    pub grid: Grid,
+    /// Half the summed squared GPTQ errors `(w - q) / U_ii`, where GPTQ solved it without later refinement.
+    pub loss: Option<f64>,
+    /// What a reader of the report must know.
+    pub warnings: Vec<Warning>,
+}
+
+/// Something that a solver had to do that nobody asked for.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+pub enum Warning {
+    /// The factorization failed at the asked damping; `damping` is what it took.
+    Damped {
+        /// Share of the mean diagonal that was added in the end.
+        damping: f64,
+        /// Failed attempts before it.
+        failures: u32,
+    },
+    /// Another method did the work.
+    FellBack {
+        /// Asked.
+        from: Method,
+        /// Done.
+        to: Method,
+        /// Why, in words.
+        reason: String,
+    },
+    /// Inputs that were never non-zero in calibration.
+    DeadInputs {
+        /// How many.
+        count: usize,
+    },
+    /// A refinement was tried and not kept, because held-out rows got worse.
+    RefinementRejected,
+}
+
+impl Solved {
+    /// The weights as they will be read back, `[rows, columns]`.
+    pub fn dequantize(&self) -> Matrix {
+        let mut weights = Matrix::zeros(self.codes.rows, self.codes.columns);
+        for row in 0..self.codes.rows {
+            self.dequantize_row(row, weights.row_mut(row));
+        }
+        weights
+    }
+
+    /// One row of `dequantize`, into `output` (`columns` values).
+    pub fn dequantize_row(&self, row: usize, output: &mut [f32]) {
+        let codes = self.codes.row(row);
+        match &self.grid {
+            Grid::Affine(grid) => {
+                let groups = grid.groups();
+                for group in 0..groups.count() {
+                    let step = grid.step(row, group);
+                    for column in groups.range(group) {
+                        output[column] = step.weight(f32::from(codes[column]));
+                    }
+                }
+            }
+            Grid::Codebook(codebook) => codebook.dequantize_row(row, codes, output),
+        }
+    }
+}
