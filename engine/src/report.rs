@@ -176,3 +176,36 @@ pub enum Evaluation {
     /// An encoder's.
     Encoder(EncoderEvaluation),
 }
+
+/// Outcome of reopening what was written.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Verified {
+    /// Tensors compared.
+    pub tensors: usize,
+    /// Largest difference of a value; 0 where the container holds the solved values exactly.
+    pub max_abs_difference: f64,
+}
+
+/// A layer that a container could not hold.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LayerFallback {
+    /// The layer.
+    pub name: String,
+    /// What was done instead.
+    pub fallback: Fallback,
+}
+
+/// `pare export --json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ExportReport {
+    /// The folder made.
+    pub out: String,
+    /// The container's word.
+    pub format: String,
+    /// Bytes of all files written.
+    pub bytes: u64,
+    /// Outcome of reopening it.
+    pub verified: Verified,
+    /// Layers that the container could not hold.
+    pub fallbacks: Vec<LayerFallback>,
+}
