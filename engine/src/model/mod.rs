@@ -1,1 +1,151 @@
-//! (being written)
+//! ONE transformer, described by a small table per family, run block by block.
+//!
+//! `config` and `family` turn a `config.json` into switches and names; `plan` into tensors; `block` and `ends` run
+//! them over a `Linear`. Loads only what is asked for: one block, or the ends. All arithmetic in f32, all of it
+//! differentiable. Knows no container, corpus or solver.
+
+mod attention;
+mod block;
+mod cache;
+mod config;
+mod context;
+mod ends;
+mod error;
+mod family;
+mod fold;
+mod keys;
+mod layers;
+mod linear;
+mod norm;
+mod ops;
+mod plan;
+mod provider;
+mod rope;
+
+#[cfg(test)]
+mod tests;
+
+pub use block::{Block, Stage};
+pub use cache::BlockCache;
+pub use config::ModelConfig;
+pub use context::Context;
+pub use ends::Ends;
+pub use error::ModelError;
+pub use family::Family;
+pub use fold::Fold;
+pub use layers::{LayerInfo, LayerKind, Role, list_layers};
+pub use linear::Linear;
+pub use plan::PlannedTensor;
+pub use provider::Provider;
+
+use crate::tensor::WeightSource;
+use candle_core::Tensor;
+use plan::{Plan, find_prefix};
+use provider::Weights;
+use std::fmt;
+use std::sync::Arc;
+
+/// A network whose names and shapes are known to fit; no weights in memory.
+#[derive(Clone)]
+pub struct Model {
+    source: Arc<dyn WeightSource>,
+    config: Arc<ModelConfig>,
+    prefix: &'static str,
+    layers: Arc<Vec<LayerInfo>>,
+}
+
+impl Model {
+    /// Checks names, shapes and dtypes against the config, from headers alone.
+    pub fn open(
+        source: Arc<dyn WeightSource>,
+        config_json: &serde_json::Value,
+    ) -> Result<Self, ModelError> {
+        let config = ModelConfig::parse(config_json)?;
+        let prefix = find_prefix(&config, source.as_ref());
+        Plan::new(&config, prefix).check(source.as_ref())?;
+        let layers = list_layers(source.as_ref(), Some(&config));
+        Ok(Self {
+            source,
+            config: Arc::new(config),
+            prefix,
+            layers: Arc::new(layers),
+        })
+    }
+
+    /// The network's description.
+    pub fn config(&self) -> &ModelConfig {
+        &self.config
+    }
+
+    /// Every tensor; the indices of stages and folds point here.
+    pub fn layers(&self) -> &[LayerInfo] {
+        &self.layers
+    }
+
+    /// Whether the network gives hidden states instead of logits.
+    pub fn is_encoder(&self) -> bool {
+        self.config.family.is_encoder()
+    }
+
+    /// Where the weights come from.
+    pub fn source(&self) -> &Arc<dyn WeightSource> {
+        &self.source
+    }
+
+    /// Positions, rotary tables and masks for a full forward pass of `tokens` positions.
+    pub fn context(&self, tokens: usize) -> Result<Context, ModelError> {
+        self.context_after(0, tokens)
+    }
+
+    /// The same for `tokens` positions that follow `offset` cached ones.
+    pub fn context_after(&self, offset: usize, tokens: usize) -> Result<Context, ModelError> {
+        Context::new(&self.config, offset, tokens)
+    }
+
+    /// Reads embedding, final norm and head.
+    pub fn load_ends(&self) -> Result<Ends, ModelError> {
+        self.build_ends(&Weights(self.source.as_ref()))
+    }
+
+    /// Reads block `index`.
+    pub fn load_block(&self, index: usize) -> Result<Block, ModelError> {
+        self.build_block(index, &Weights(self.source.as_ref()))
+    }
+
+    /// The ends with tensors from anywhere, for instance a trainer's variables.
+    pub fn build_ends(&self, provider: &dyn Provider) -> Result<Ends, ModelError> {
+        Ends::build(&self.config, self.prefix, &self.layers, provider)
+    }
+
+    /// Block `index` with tensors from anywhere.
+    pub fn build_block(&self, index: usize, provider: &dyn Provider) -> Result<Block, ModelError> {
+        if index >= self.config.blocks {
+            return Err(ModelError::Misuse {
+                problem: format!("there are {} blocks, no block {index}", self.config.blocks),
+            });
+        }
+        Block::build(&self.config, self.prefix, &self.layers, index, provider)
+    }
+
+    /// The whole network over one sequence, one block in memory at a time: `[1, tokens, vocabulary]`, of an encoder
+    /// `[1, tokens, hidden]`.
+    pub fn forward(&self, ids: &[u32]) -> Result<Tensor, ModelError> {
+        let context = self.context(ids.len())?;
+        let ends = self.load_ends()?;
+        let mut hidden = ends.embed(ids, &context)?;
+        for index in 0..self.config.blocks {
+            hidden = self.load_block(index)?.forward(&hidden, &context, None)?;
+        }
+        ends.head(&hidden)
+    }
+}
+
+impl fmt::Debug for Model {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Model")
+            .field("config", &self.config)
+            .field("layers", &self.layers.len())
+            .finish_non_exhaustive()
+    }
+}
