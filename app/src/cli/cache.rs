@@ -1,0 +1,62 @@
+//! Where this machine keeps what later runs reuse.
+//!
+//! The only reader of the environment; the engine gets a path.
+
+use crate::cli::failure::Failure;
+use std::env;
+use std::path::{Path, PathBuf};
+
+/// Most bytes of statistics kept between runs.
+pub(super) const CAPACITY_BYTES: u64 = 8_000_000_000;
+
+/// The folder asked for, or `pare` in the user's cache folder, or one in the folder for temporary files.
+pub(super) fn folder(asked: Option<&Path>) -> Result<PathBuf, Failure> {
+    match asked {
+        Some(path) if path.as_os_str().is_empty() => Err(Failure::WrongUse(
+            "--cache needs the path of a folder.".to_owned(),
+        )),
+        Some(path) => Ok(path.to_owned()),
+        None => Ok(user_cache(|name| env::var_os(name).map(PathBuf::from)).join("pare")),
+    }
+}
+
+/// `variable` answers as the environment does; relative values are ignored, as the XDG rules ask.
+fn user_cache(variable: impl Fn(&str) -> Option<PathBuf>) -> PathBuf {
+    let absolute = |name| variable(name).filter(|path| path.is_absolute());
+    absolute("XDG_CACHE_HOME")
+        .or_else(|| absolute("LOCALAPPDATA"))
+        .or_else(|| absolute("HOME").map(|home| home.join(home_cache())))
+        .unwrap_or_else(env::temp_dir)
+}
+
+fn home_cache() -> &'static str {
+    if cfg!(target_os = "macos") {
+        "Library/Caches"
+    } else {
+        ".cache"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_absolute_answer_wins() {
+        let root = env::temp_dir();
+        let (cache, home) = (root.join("c"), root.join("h"));
+        let both = |name: &str| match name {
+            "XDG_CACHE_HOME" => Some(cache.clone()),
+            "HOME" => Some(home.clone()),
+            _ => None,
+        };
+        assert_eq!(user_cache(both), cache);
+        let relative = |name: &str| match name {
+            "XDG_CACHE_HOME" => Some(PathBuf::from("relative")),
+            "HOME" => Some(home.clone()),
+            _ => None,
+        };
+        assert_eq!(user_cache(relative), home.join(home_cache()));
+        assert_eq!(user_cache(|_| None), env::temp_dir());
+    }
+}

@@ -1,0 +1,67 @@
+//! What every verb is given: how the machine may be used, where things are kept, and who watches.
+//!
+//! Knows no verb.
+
+use crate::cli::arguments::Everywhere;
+use crate::cli::cache;
+use crate::cli::failure::Failure;
+use crate::cli::interrupt::StopFlag;
+use crate::cli::printer::Printer;
+use crate::cli::progress::Progress;
+use crate::cli::sample;
+use crate::cli::session::{Session, SessionOptions};
+use std::path::Path;
+
+/// What every verb is given.
+#[derive(Debug)]
+pub(super) struct Context {
+    /// How sessions may use the machine.
+    pub(super) options: SessionOptions,
+    /// `--seed`, where it was named.
+    pub(super) seed: Option<u64>,
+    /// Where streamed answers go.
+    pub(super) printer: Printer,
+    /// Who watches jobs.
+    pub(super) progress: Progress,
+}
+
+/// A model that was opened, and whether the word `sample` named it.
+#[derive(Debug)]
+pub(super) struct Opened {
+    /// The model.
+    pub(super) session: Session,
+    /// Whether it is the built-in sample.
+    pub(super) is_sample: bool,
+}
+
+impl Context {
+    /// The context that these flags ask for; from here on Ctrl-C is watched.
+    pub(super) fn new(everywhere: &Everywhere, printer: &Printer) -> Result<Self, Failure> {
+        let options = SessionOptions {
+            threads: everywhere.threads,
+            memory_bytes: everywhere.memory,
+            cache_folder: cache::folder(everywhere.cache.as_deref())?,
+            cache_capacity_bytes: cache::CAPACITY_BYTES,
+        };
+        Ok(Self {
+            options,
+            seed: everywhere.seed,
+            printer: printer.clone(),
+            progress: Progress::new(StopFlag::on_interrupt()?, printer.clone()),
+        })
+    }
+
+    /// The cache folder.
+    pub(super) fn cache(&self) -> &Path {
+        &self.options.cache_folder
+    }
+
+    /// Opens what MODEL names.
+    pub(super) fn open(&self, model: &Path) -> Result<Opened, Failure> {
+        let path = sample::model(model, self.cache())?;
+        Ok(Opened {
+            session: Session::open(&path, self.options.clone())?,
+            is_sample: sample::is_word(model),
+        })
+    }
+}

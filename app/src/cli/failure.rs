@@ -1,0 +1,43 @@
+//! Why a verb gave no answer; each kind has its exit code.
+//!
+//! Knows no engine error by name except through `Display`: engine errors are written for people already.
+
+use crate::cli::session::SessionError;
+use std::fmt;
+
+/// Why a verb gave no answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// The words make no sense together; exit code 2.
+    WrongUse(String),
+    /// The job failed; exit code 1.
+    Failed(String),
+    /// Ctrl-C; exit code 130. The sentence says what was kept.
+    Stopped(String),
+}
+
+impl Failure {
+    /// A failed job, in the words of whatever failed.
+    pub(crate) fn failed(cause: impl fmt::Display) -> Self {
+        Self::Failed(cause.to_string())
+    }
+}
+
+impl From<SessionError> for Failure {
+    fn from(error: SessionError) -> Self {
+        match error {
+            SessionError::Stopped => Self::Stopped("Stopped by Ctrl-C.".to_owned()),
+            other => Self::failed(other),
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::WrongUse(text) | Self::Failed(text) | Self::Stopped(text) => {
+                formatter.write_str(text)
+            }
+        }
+    }
+}

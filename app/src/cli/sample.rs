@@ -1,0 +1,170 @@
+//! The word `sample`: the built-in model and its texts, put into the cache folder when first asked for.
+//!
+//! The folder is named by a hash of the files, made beside its place and renamed into it, so that two processes may ask
+//! at once. Knows nothing of what the model is; `assets/README.md` tells how it was made.
+
+use crate::cli::failure::Failure;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The word on the command line.
+const WORD: &str = "sample";
+/// Name and content of each file of the sample.
+const FILES: [(&str, &[u8]); 0] = [];
+const CALIBRATION: &str = "calibration.txt";
+const EVALUATION: &str = "evaluation.txt";
+
+/// What a text is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Text {
+    /// Statistics.
+    Calibration,
+    /// Scores.
+    Evaluation,
+}
+
+/// Whether `model` is the word and not a path. `./sample` is a path.
+pub(super) fn is_word(model: &Path) -> bool {
+    model == Path::new(WORD) && model.as_os_str() == WORD
+}
+
+/// Where `model` lies: the sample's folder for the word, else `model`.
+pub(super) fn model(model: &Path, cache: &Path) -> Result<PathBuf, Failure> {
+    if is_word(model) {
+        folder(cache)
+    } else {
+        Ok(model.to_owned())
+    }
+}
+
+/// Where the text `path` lies: the sample's for the word, else `path` as seen from `base`.
+pub(super) fn text(path: &Path, base: &Path, what: Text, cache: &Path) -> Result<PathBuf, Failure> {
+    if is_word(path) {
+        let name = match what {
+            Text::Calibration => CALIBRATION,
+            Text::Evaluation => EVALUATION,
+        };
+        Ok(folder(cache)?.join(name))
+    } else {
+        Ok(base.join(path))
+    }
+}
+
+/// The sample's calibration text.
+pub(super) fn calibration(cache: &Path) -> Result<PathBuf, Failure> {
+    Ok(folder(cache)?.join(CALIBRATION))
+}
+
+/// The sample's evaluation text.
+pub(super) fn evaluation(cache: &Path) -> Result<PathBuf, Failure> {
+    Ok(folder(cache)?.join(EVALUATION))
+}
+
+/// The sample's folder inside `cache`; written first where it is missing or was changed.
+fn folder(cache: &Path) -> Result<PathBuf, Failure> {
+    if FILES.is_empty() {
+        return Err(Failure::Failed(
+            "This build of pare holds no sample model. Name a model folder instead.".to_owned(),
+        ));
+    }
+    let place = cache.join(format!("{WORD}-{:016x}", hash(&FILES)));
+    if holds(&place, &FILES) {
+        return Ok(place);
+    }
+    write(&place, &FILES).map_err(|error| {
+        Failure::Failed(format!(
+            "The sample model cannot be unpacked: {error}. Choose another folder with --cache: {}",
+            cache.display()
+        ))
+    })?;
+    Ok(place)
+}
+
+fn holds(place: &Path, files: &[(&str, &[u8])]) -> bool {
+    files
+        .iter()
+        .all(|(name, content)| fs::read(place.join(name)).is_ok_and(|found| found == *content))
+}
+
+fn write(place: &Path, files: &[(&str, &[u8])]) -> io::Result<()> {
+    let parent = place.parent().unwrap_or(Path::new("."));
+    fs::create_dir_all(parent)?;
+    let name = place.file_name().unwrap_or_default().to_string_lossy();
+    let draft = parent.join(format!(".{name}.{}.partial", std::process::id()));
+    let done = fill(&draft, files).and_then(|()| settle(&draft, place, files));
+    if done.is_err() {
+        // The error that matters is the first one.
+        let _ = fs::remove_dir_all(&draft);
+    }
+    done
+}
+
+fn fill(draft: &Path, files: &[(&str, &[u8])]) -> io::Result<()> {
+    fs::create_dir_all(draft)?;
+    files
+        .iter()
+        .try_for_each(|(name, content)| fs::write(draft.join(name), content))
+}
+
+/// Renames `draft` to `place`, in place of whatever damaged thing lies there; another process may have been faster.
+fn settle(draft: &Path, place: &Path, files: &[(&str, &[u8])]) -> io::Result<()> {
+    if fs::rename(draft, place).is_ok() {
+        return Ok(());
+    }
+    if !holds(place, files) {
+        fs::remove_dir_all(place)?;
+        return fs::rename(draft, place);
+    }
+    fs::remove_dir_all(draft)
+}
+
+/// FNV-1a over names and contents: names a version of the sample, guards nothing.
+fn hash(files: &[(&str, &[u8])]) -> u64 {
+    let bytes = files
+        .iter()
+        .flat_map(|(name, content)| name.bytes().chain(content.iter().copied()));
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    const SOME: [(&str, &[u8]); 2] = [("a.txt", b"one"), ("b.txt", b"two")];
+
+    #[test]
+    fn files_are_written_once_and_mended() {
+        let cache = tempfile::tempdir().unwrap();
+        let place = cache.path().join("deep/sample");
+        assert!(!holds(&place, &SOME));
+        write(&place, &SOME).unwrap();
+        assert!(holds(&place, &SOME));
+        fs::write(place.join("a.txt"), "broken").unwrap();
+        assert!(!holds(&place, &SOME));
+        write(&place, &SOME).unwrap();
+        assert!(holds(&place, &SOME));
+        let names = fs::read_dir(cache.path().join("deep")).unwrap().count();
+        assert_eq!(names, 1, "no draft is left");
+    }
+
+    #[test]
+    fn only_the_bare_word_is_the_sample() {
+        for (path, expected) in [
+            ("sample", true),
+            ("./sample", false),
+            ("sample/", false),
+            ("x", false),
+        ] {
+            assert_eq!(is_word(Path::new(path)), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn other_content_has_another_name() {
+        assert_ne!(hash(&SOME), hash(&SOME[..1]));
+    }
+}

@@ -1,0 +1,46 @@
+//! `pare evaluate`: quality of a model, alone or beside a reference.
+//!
+//! The sample is scored on its own text where none is named.
+
+use crate::cli::answer::Answer;
+use crate::cli::arguments::Evaluate;
+use crate::cli::context::Context;
+use crate::cli::failure::Failure;
+use crate::cli::sample::{self, Text};
+use crate::cli::session::EvaluateRequest;
+use crate::cli::verbs::quality;
+use std::path::Path;
+
+pub(super) fn run(arguments: &Evaluate, context: &Context) -> Result<Answer, Failure> {
+    let request = request(arguments, context)?;
+    let opened = context.open(&arguments.model)?;
+    let evaluation = opened.session.evaluate(&request, &context.progress)?;
+    Answer::new(&evaluation, quality::page(&evaluation))
+}
+
+fn request(arguments: &Evaluate, context: &Context) -> Result<EvaluateRequest, Failure> {
+    let cache = context.cache();
+    let corpus = match &arguments.corpus {
+        Some(path) => Some(sample::text(path, Path::new(""), Text::Evaluation, cache)?),
+        None if sample::is_word(&arguments.model) => Some(sample::evaluation(cache)?),
+        None => None,
+    };
+    if corpus.is_none() && arguments.sts.is_none() {
+        return Err(Failure::WrongUse(
+            "Evaluation needs something to score. Name a text with --corpus FILE, or for an encoder sentence pairs with --sts FILE."
+                .to_owned(),
+        ));
+    }
+    let reference = arguments
+        .reference
+        .as_deref()
+        .map(|model| sample::model(model, cache))
+        .transpose()?;
+    Ok(EvaluateRequest {
+        corpus,
+        reference,
+        length: arguments.length,
+        windows: arguments.windows,
+        sts: arguments.sts.clone(),
+    })
+}

@@ -1,0 +1,42 @@
+//! `pare export`: a finished run in another container.
+//!
+//! Nothing is solved again; what the container cannot hold is told.
+
+use crate::cli::answer::Answer;
+use crate::cli::arguments::Export;
+use crate::cli::context::Context;
+use crate::cli::failure::Failure;
+use crate::cli::session;
+use pare_engine::report::ExportReport;
+use pare_engine::units::Bytes;
+
+pub(super) fn run(arguments: &Export, context: &Context) -> Result<Answer, Failure> {
+    let report = session::export(
+        &arguments.run,
+        arguments.format,
+        &arguments.out,
+        &context.options,
+        &context.progress,
+    )?;
+    Answer::new(&report, page(&report))
+}
+
+fn page(report: &ExportReport) -> String {
+    let mut text = String::new();
+    for layer in &report.fallbacks {
+        let fallback = &layer.fallback;
+        text.push_str(&format!(
+            "{}: {} instead of {}, {}\n",
+            layer.name, fallback.to, fallback.from, fallback.reason
+        ));
+    }
+    text.push_str(&format!(
+        "Wrote {} as {}; {} tensors reopened, largest difference {:.3e}: {}\n",
+        Bytes(report.bytes),
+        report.format,
+        report.verified.tensors,
+        report.verified.max_abs_difference,
+        report.out
+    ));
+    text
+}

@@ -1,0 +1,40 @@
+//! `pare generate`: text from a decoder, shown as it is written.
+//!
+//! On stdout stands the prompt's continuation alone; speeds go to stderr with the other remarks.
+
+use crate::cli::answer::Answer;
+use crate::cli::arguments::Generate;
+use crate::cli::context::Context;
+use crate::cli::failure::Failure;
+use crate::cli::session::{GenerateReport, GenerateRequest};
+
+pub(super) fn run(arguments: &Generate, context: &Context) -> Result<Answer, Failure> {
+    let opened = context.open(&arguments.model)?;
+    let request = GenerateRequest {
+        prompt: arguments.prompt.clone(),
+        tokens: arguments.tokens,
+        temperature: arguments.temperature,
+        seed: context.seed.unwrap_or(0),
+    };
+    let report = opened.session.generate(
+        &request,
+        &|text| context.printer.piece(text),
+        &context.progress,
+    )?;
+    context.printer.remark(&speeds(&report));
+    Answer::new(&report, "\n".to_owned())
+}
+
+fn speeds(report: &GenerateReport) -> String {
+    let rate = |tokens_per_second: Option<f64>| match tokens_per_second {
+        Some(rate) => format!(" at {rate:.0} tokens/s"),
+        None => String::new(),
+    };
+    format!(
+        "{} prompt tokens read{}, {} written{}",
+        report.prompt_tokens,
+        rate(report.prefill_tokens_per_second),
+        report.new_tokens,
+        rate(report.decode_tokens_per_second)
+    )
+}

@@ -1,0 +1,159 @@
+//! Words and numbers of the command line: what each may be, and what it means.
+//!
+//! Knows which words work today; clap lists them where another is typed.
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use pare_engine::formats::Format;
+use pare_engine::grid::ScaleDtype;
+use pare_engine::moments::Prefix;
+use pare_engine::recipe::{ColumnOrder, Refine};
+use pare_engine::solved::Method;
+
+/// A parser that takes only the words of `table`.
+fn table<T: Copy + Send + Sync + 'static>(
+    table: Vec<(&'static str, T)>,
+) -> impl TypedValueParser<Value = T> {
+    let words: Vec<&'static str> = table.iter().map(|(word, _)| *word).collect();
+    PossibleValuesParser::new(words).map(move |word| {
+        table
+            .iter()
+            .find(|(known, _)| *known == word)
+            .map(|(_, value)| *value)
+            .expect("clap lets only the words of the table through")
+    })
+}
+
+/// `--method`.
+pub(super) fn method() -> impl TypedValueParser<Value = Method> {
+    table(Method::ALL.map(|method| (method.word(), method)).to_vec())
+}
+
+/// `--format`.
+pub(super) fn format() -> impl TypedValueParser<Value = Format> {
+    table(Format::ALL.map(|format| (format.word(), format)).to_vec())
+}
+
+/// `--scale-dtype`.
+pub(super) fn scale_dtype() -> impl TypedValueParser<Value = ScaleDtype> {
+    table(vec![
+        ("f16", ScaleDtype::F16),
+        ("bf16", ScaleDtype::BF16),
+        ("f32", ScaleDtype::F32),
+    ])
+}
+
+/// `--order`.
+pub(super) fn order() -> impl TypedValueParser<Value = ColumnOrder> {
+    table(vec![
+        ("none", ColumnOrder::None),
+        ("static", ColumnOrder::Static),
+        ("gar", ColumnOrder::Gar),
+    ])
+}
+
+/// `--refine`.
+pub(super) fn refine() -> impl TypedValueParser<Value = Refine> {
+    table(vec![
+        ("auto", Refine::Auto),
+        ("off", Refine::Off),
+        ("on", Refine::On),
+    ])
+}
+
+/// `--prefix`.
+pub(super) fn prefix() -> impl TypedValueParser<Value = Prefix> {
+    table(vec![
+        ("compressed", Prefix::Compressed),
+        ("original", Prefix::Original),
+    ])
+}
+
+/// `--damping`: a share of the mean diagonal.
+pub(super) fn damping(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(value) if value.is_finite() && value >= 0.0 => Ok(value),
+        _ => Err("damping is a number of 0 or more, such as 0.01".to_owned()),
+    }
+}
+
+/// `--temperature`: 0 is greedy.
+pub(super) fn temperature(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(value) if value.is_finite() && value >= 0.0 => Ok(value),
+        _ => Err("temperature is a number of 0 or more; 0 takes the likeliest token".to_owned()),
+    }
+}
+
+/// A count of at least one.
+pub(super) fn count(text: &str) -> Result<usize, String> {
+    match text.parse::<usize>() {
+        Ok(value) if value > 0 => Ok(value),
+        _ => Err("a whole number of 1 or more is needed".to_owned()),
+    }
+}
+
+/// `--memory`: plain bytes, or a number with kB, MB, GB, TB (thousands) or KiB, MiB, GiB, TiB (1024s).
+pub(super) fn bytes(text: &str) -> Result<u64, String> {
+    let wrong =
+        || "a size is a number with or without a unit, such as 2GB, 512MiB or 1000000".to_owned();
+    let text = text.trim();
+    let split = text
+        .find(|character: char| !character.is_ascii_digit() && character != '.')
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let multiple = unit_bytes(unit.trim()).ok_or_else(wrong)?;
+    let number: f64 = number.parse().map_err(|_| wrong())?;
+    let value = number * multiple as f64;
+    if value >= 1.0 && value < u64::MAX as f64 {
+        Ok(value as u64)
+    } else {
+        Err(wrong())
+    }
+}
+
+fn unit_bytes(unit: &str) -> Option<u64> {
+    Some(match unit.to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "k" | "kb" => 1000,
+        "m" | "mb" => 1000_u64.pow(2),
+        "g" | "gb" => 1000_u64.pow(3),
+        "t" | "tb" => 1000_u64.pow(4),
+        "ki" | "kib" => 1 << 10,
+        "mi" | "mib" => 1 << 20,
+        "gi" | "gib" => 1 << 30,
+        "ti" | "tib" => 1 << 40,
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_read_as_people_write_them() {
+        let cases = [
+            ("1000000", Ok(1_000_000)),
+            ("2GB", Ok(2_000_000_000)),
+            ("512MiB", Ok(536_870_912)),
+            ("1.5 GiB", Ok(1_610_612_736)),
+            ("64k", Ok(64_000)),
+            ("0", Err(())),
+            ("-1", Err(())),
+            ("GB", Err(())),
+            ("2 parsecs", Err(())),
+            ("1e40", Err(())),
+            ("", Err(())),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(bytes(text).map_err(|_| ()), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn numbers_out_of_range_are_refused() {
+        assert!(damping("-0.1").is_err() && damping("nan").is_err() && damping("0").is_ok());
+        assert!(temperature("inf").is_err() && temperature("0.8").is_ok());
+        assert!(count("0").is_err() && count("1").is_ok() && count("x").is_err());
+    }
+}
