@@ -17,6 +17,7 @@ use std::path::PathBuf;
     name = "pare",
     version,
     arg_required_else_help = true,
+    after_help = "MODEL is a Hugging Face folder, a .safetensors file, a folder that pare wrote, or the word `sample` for the built-in model.",
     disable_help_subcommand = true
 )]
 pub(crate) struct Arguments {
@@ -52,7 +53,7 @@ pub(crate) struct Everywhere {
     pub(crate) cache: Option<PathBuf>,
 }
 
-/// What to do. MODEL is a Hugging Face folder, a .safetensors file, a folder that pare wrote, or `sample`.
+/// What to do.
 #[derive(Debug, Clone, Subcommand)]
 pub(crate) enum Verb {
     /// Show what is in a model, from its headers alone.

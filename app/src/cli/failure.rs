@@ -25,9 +25,10 @@ impl Failure {
 
 impl From<SessionError> for Failure {
     fn from(error: SessionError) -> Self {
-        match error {
-            SessionError::Stopped => Self::Stopped("Stopped by Ctrl-C.".to_owned()),
-            other => Self::failed(other),
+        if error.is_stopped() {
+            Self::Stopped("Stopped by Ctrl-C; nothing was written.".to_owned())
+        } else {
+            Self::failed(error)
         }
     }
 }

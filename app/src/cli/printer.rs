@@ -79,7 +79,16 @@ pub(super) fn line(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
-/// An error on stderr.
+/// An error on stderr, as a sentence: engine errors begin with a small letter, so that they can be nested.
 pub(super) fn error(text: &str) {
-    line(text.trim_end());
+    line(&capital(text.trim_end()));
+}
+
+/// `text` with a capital first letter.
+pub(super) fn capital(text: &str) -> String {
+    let mut characters = text.chars();
+    match characters.next() {
+        Some(first) => first.to_uppercase().chain(characters).collect(),
+        None => String::new(),
+    }
 }

@@ -3,6 +3,7 @@
 //! Knows clap's error kinds and nothing of what the words mean.
 
 use crate::cli::arguments::Arguments;
+use crate::cli::printer::capital;
 use clap::CommandFactory;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
@@ -37,13 +38,14 @@ fn invalid_value(flag: &str, value: &str, valid: &str) -> String {
     }
 }
 
-/// `--method <WORD>` without the placeholder.
+/// `--method <WORD>` without the placeholder, `[WHAT]` without its brackets.
 fn flag(argument: Option<String>) -> String {
     let argument = argument.unwrap_or_default();
     argument
         .split_whitespace()
         .next()
         .unwrap_or_default()
+        .trim_matches(['[', ']'])
         .to_owned()
 }
 
@@ -68,8 +70,7 @@ fn first_sentence(error: &clap::Error) -> String {
     let text = error.render().to_string();
     let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     let first = lines.next().unwrap_or_default();
-    let first = first.strip_prefix("error: ").unwrap_or(first);
-    let mut sentence = first.to_owned();
+    let mut sentence = capital(first.strip_prefix("error: ").unwrap_or(first));
     if !sentence.ends_with(['.', '?']) {
         sentence.push('.');
     }
@@ -108,7 +109,7 @@ mod tests {
             ),
             (
                 "pare bench kernels",
-                "`kernels` does not work for [WHAT]. These do: solvers.",
+                "`kernels` does not work for WHAT. These do: solvers.",
             ),
             ("pare compress x", "Something is missing: --out <DIR>."),
         ];

@@ -17,6 +17,12 @@ pub(super) enum SessionError {
     Missing,
 }
 
+impl SessionError {
+    pub(super) fn is_stopped(&self) -> bool {
+        matches!(self, Self::Stopped)
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Session;
 

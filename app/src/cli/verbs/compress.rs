@@ -8,7 +8,7 @@ use crate::cli::context::{Context, Opened};
 use crate::cli::failure::Failure;
 use crate::cli::plan;
 use crate::cli::sample::{self, Text};
-use crate::cli::session::{CompressReport, CompressRequest, DryLayer, DryRun};
+use crate::cli::session::{CompressReport, CompressRequest, DryLayer, DryRun, SessionError};
 use crate::cli::table::{Edge, Table};
 use crate::cli::verbs::quality;
 use pare_engine::formats::Format;
@@ -26,7 +26,10 @@ pub(super) fn run(arguments: &Compress, context: &Context) -> Result<Answer, Fai
         return Answer::new(&dry, dry_page(&dry));
     }
     check_corpus(&request, &dry)?;
-    let report = opened.session.compress(&request, &context.progress)?;
+    let report = opened
+        .session
+        .compress(&request, &context.progress)
+        .map_err(|error| failure(error, &request))?;
     warn(&report.warnings, context);
     Answer::new(&report, page(&report))
 }
@@ -83,6 +86,18 @@ fn check_corpus(request: &CompressRequest, dry: &DryRun) -> Result<(), Failure> 
             "{} needs a calibration text. Name one with --corpus FILE, or choose a method that needs none: rtn, hqq, nf4.",
             layer.settings.method.word()
         ))),
+    }
+}
+
+/// A stopped run says how to go on with it.
+fn failure(error: SessionError, request: &CompressRequest) -> Failure {
+    if error.is_stopped() {
+        Failure::Stopped(format!(
+            "Stopped by Ctrl-C. Finished layers are kept; the same command with --resume goes on from them: {}.partial",
+            request.out.display()
+        ))
+    } else {
+        error.into()
     }
 }
 

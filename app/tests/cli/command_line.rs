@@ -1,0 +1,82 @@
+//! Words, help and exit codes, without a model.
+
+use crate::place::Place;
+
+#[test]
+fn without_a_verb_help_is_shown_and_the_code_is_2() {
+    let outcome = Place::new().run::<&str>(&[]);
+    assert_eq!(outcome.code, Some(2));
+    assert!(
+        outcome.stderr.contains("compress") && outcome.stdout.is_empty(),
+        "{outcome:?}"
+    );
+}
+
+#[test]
+fn help_and_version_are_answers() {
+    let place = Place::new();
+    assert!(place.run(&["--help"]).page().contains("sample"));
+    assert!(place.run(&["compress", "--help"]).page().contains("--bits"));
+    assert!(place.run(&["--version"]).page().starts_with("pare "));
+}
+
+#[test]
+fn words_that_do_not_exist_yet_list_those_that_do() {
+    let place = Place::new();
+    let cases: [(&[&str], &[&str]); 7] = [
+        (
+            &["sensitivity", "sample"],
+            &["sensitivity", "inspect", "bench"],
+        ),
+        (
+            &["compress", "sample", "--out", "o", "--method", "magic"],
+            &["magic", "gptq", "nf4"],
+        ),
+        (
+            &["compress", "sample", "--out", "o", "--format", "gguf"],
+            &["gguf", "pare", "dense"],
+        ),
+        (
+            &["export", "o", "--out", "p", "--format", "onnx"],
+            &["onnx", "gptq"],
+        ),
+        (
+            &["generate", "sample", "--prompt", "a", "--kv", "int8"],
+            &["int8", "f32"],
+        ),
+        (&["bench", "kernels"], &["kernels", "solvers"]),
+        (
+            &["compress", "sample", "--out", "o", "--order", "best"],
+            &["best", "static"],
+        ),
+    ];
+    for (words, expected) in cases {
+        place.run(words).refused(2, expected);
+    }
+}
+
+#[test]
+fn numbers_out_of_range_are_a_wrong_command_line() {
+    let place = Place::new();
+    let cases: [(&[&str], &[&str]); 6] = [
+        (&["--bits", "1"], &["--bits", "2..=8"]),
+        (&["--bits", "9"], &["--bits", "2..=8"]),
+        (&["--damping", "nan"], &["--damping"]),
+        (&["--sequences", "0"], &["--sequences"]),
+        (&["--threads", "0"], &["--threads"]),
+        (&["--memory", "lots"], &["--memory", "2GB"]),
+    ];
+    for (flags, expected) in cases {
+        let words = [&["compress", "sample", "--out", "o"], flags].concat();
+        place.run(&words).refused(2, expected);
+    }
+    assert!(!place.path("o").exists());
+}
+
+#[test]
+fn what_is_missing_is_named() {
+    let place = Place::new();
+    place.run(&["compress", "sample"]).refused(2, &["--out"]);
+    place.run(&["inspect"]).refused(2, &["MODEL"]);
+    place.run(&["generate", "sample"]).refused(2, &["--prompt"]);
+}

@@ -1,0 +1,19 @@
+//! The binary `pare` as scripts see it: exit codes, one JSON document, sentences on stderr, files on disk.
+//!
+//! Runs the built binary in folders of its own and leaves nothing behind. Needs no network; rows that need the folder
+//! `shared` beside the repository say that they are skipped where it is absent.
+#![allow(clippy::unwrap_used)]
+
+mod bad_input;
+mod bench;
+mod calibrate;
+mod command_line;
+mod compress;
+mod evaluate;
+mod export;
+mod generate;
+mod inspect;
+#[cfg(unix)]
+mod interrupt;
+mod logits;
+mod place;
