@@ -110,12 +110,16 @@ pub struct DecoderEvaluation {
     pub windows: u64,
     /// exp of the mean negative log-likelihood.
     pub perplexity: f64,
-    /// Standard error of the perplexity, windows as the unit.
-    pub perplexity_stderr: f64,
+    /// Standard error of the perplexity, windows as the unit; null with a single window.
+    pub perplexity_stderr: Option<f64>,
     /// Wall seconds.
     pub seconds: f64,
     /// The reference's perplexity on the same windows.
     pub reference_perplexity: Option<f64>,
+    /// `perplexity / reference_perplexity`.
+    pub perplexity_ratio: Option<f64>,
+    /// Standard error of the ratio from paired windows: far smaller than those of the two perplexities.
+    pub perplexity_ratio_stderr: Option<f64>,
     /// KL(reference || model) per scored token, nats.
     pub kl: Option<KlSummary>,
     /// Share of scored tokens with the same most likely token.
@@ -129,8 +133,8 @@ pub struct DecoderEvaluation {
 pub struct KlSummary {
     /// Mean.
     pub mean: f64,
-    /// Standard error of the mean, windows as the unit.
-    pub stderr: f64,
+    /// Standard error of the mean, windows as the unit; null with a single window.
+    pub stderr: Option<f64>,
     /// Median.
     pub p50: f64,
     /// 90th percentile.
