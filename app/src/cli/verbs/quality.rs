@@ -14,8 +14,9 @@ pub(super) fn page(evaluation: &Evaluation) -> String {
 
 fn of_decoder(decoder: &DecoderEvaluation) -> String {
     let mut text = format!(
-        "perplexity  {:.4} +- {:.4}",
-        decoder.perplexity, decoder.perplexity_stderr
+        "perplexity  {:.4}{}",
+        decoder.perplexity,
+        margin(decoder.perplexity_stderr, 4)
     );
     if let Some(reference) = decoder.reference_perplexity {
         let change = 100.0 * (decoder.perplexity / reference - 1.0);
@@ -24,8 +25,8 @@ fn of_decoder(decoder: &DecoderEvaluation) -> String {
     text.push('\n');
     if let Some(kl) = &decoder.kl {
         text.push_str(&format!(
-            "KL          {:.5} +- {:.5} nats per token; half below {:.5}, 90 % below {:.5}, 99 % below {:.5}, largest {:.3}\n",
-            kl.mean, kl.stderr, kl.p50, kl.p90, kl.p99, kl.max
+            "KL          {:.5}{} nats per token; half below {:.5}, 90 % below {:.5}, 99 % below {:.5}, largest {:.3}\n",
+            kl.mean, margin(kl.stderr, 5), kl.p50, kl.p90, kl.p99, kl.max
         ));
     }
     if let Some(share) = decoder.same_top {
@@ -39,6 +40,11 @@ fn of_decoder(decoder: &DecoderEvaluation) -> String {
         decoder.tokens, decoder.windows, decoder.seconds
     ));
     text
+}
+
+/// A standard error behind its figure; nothing where there is none.
+fn margin(stderr: Option<f64>, digits: usize) -> String {
+    stderr.map_or_else(String::new, |stderr| format!(" +- {stderr:.digits$}"))
 }
 
 fn of_encoder(encoder: &EncoderEvaluation) -> String {
@@ -74,12 +80,14 @@ mod tests {
             tokens: 512,
             windows: 2,
             perplexity: 5.5,
-            perplexity_stderr: 0.25,
+            perplexity_stderr: Some(0.25),
             seconds: 1.0,
             reference_perplexity: Some(5.0),
+            perplexity_ratio: Some(1.1),
+            perplexity_ratio_stderr: Some(0.01),
             kl: Some(KlSummary {
                 mean: 0.01,
-                stderr: 0.001,
+                stderr: Some(0.001),
                 p50: 0.005,
                 p90: 0.02,
                 p99: 0.1,
