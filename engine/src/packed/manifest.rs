@@ -1,0 +1,328 @@
+//! What a packed layer says about itself, and from it alone: which byte tensors belong to it, their dtypes, shapes and sizes.
+//!
+//! Everything here may come from a hostile file, so that every product is checked before anything is allocated.
+//! Knows no file: names of parts are relative to the tensor that they replace.
+
+use super::bits::row_bytes;
+use crate::codebook::BLOCKS_PER_OUTER_SCALE;
+use crate::grid::{GridConfig, ScaleDtype};
+use crate::settings::LayerSettings;
+use crate::solved::{Grid, Method, Solved, Warning};
+use crate::tensor::Dtype;
+use serde::{Deserialize, Serialize};
+
+/// Key of the manifest in a safetensors file's `__metadata__`.
+pub const METADATA_KEY: &str = "pare";
+
+/// The version this program writes.
+pub const MANIFEST_VERSION: u32 = 1;
+
+/// All packed layers of one file: the JSON text under `METADATA_KEY`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// Layout version, `MANIFEST_VERSION`.
+    pub version: u32,
+    /// The layers, in the order of their tensors.
+    pub layers: Vec<LayerManifest>,
+}
+
+/// One packed layer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LayerManifest {
+    /// Name as `inspect` prints it.
+    pub name: String,
+    /// The dense tensor that the parts replace.
+    pub tensor: OriginalTensor,
+    /// Which method gave the codes.
+    pub method: Method,
+    /// Rows (outputs).
+    pub rows: usize,
+    /// Columns (inputs).
+    pub columns: usize,
+    /// What gives the codes their meaning.
+    pub code: CodeKind,
+    /// GPTQ's loss, as a decimal text that reads back to the same number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loss: Option<String>,
+    /// What the solver had to do that nobody asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<Warning>,
+}
+
+/// The dense tensor that a packed layer stands for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OriginalTensor {
+    /// Name in the dense checkpoint.
+    pub name: String,
+    /// Shape as stored there.
+    pub shape: Vec<usize>,
+    /// Dtype as stored there.
+    pub dtype: Dtype,
+    /// Stored `[in, out]` (Conv1D); codes always lie `[out, in]`.
+    pub transposed: bool,
+}
+
+/// What gives codes their meaning.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+pub enum CodeKind {
+    /// `scale * (code - zero)`.
+    Affine {
+        /// Bits of a code.
+        bits: u8,
+        /// Weights per scale along the input; 0 = a whole row.
+        group: usize,
+        /// Every zero is `2^(bits-1)`, and none is stored.
+        symmetric: bool,
+        /// How scales (and fractional zeros) are stored.
+        scale_dtype: ScaleDtype,
+        /// Zeros are real numbers.
+        fractional_zeros: bool,
+    },
+    /// `absmax * level[code]`.
+    Nf4 {
+        /// Weights per absmax along the input.
+        block: usize,
+        /// Absolute maxima are themselves quantized.
+        double_quant: bool,
+    },
+}
+
+/// One byte tensor of a packed layer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PartSpec {
+    /// Its name after the dense tensor's name and a dot.
+    pub suffix: &'static str,
+    /// Element type.
+    pub dtype: Dtype,
+    /// Shape.
+    pub shape: Vec<usize>,
+    /// Bytes.
+    pub size_bytes: u64,
+}
+
+/// Why a manifest or its parts cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum UnpackError {
+    /// The manifest contradicts itself or this program's limits.
+    #[error("the manifest of packed layer {layer} is wrong: {problem}")]
+    Manifest {
+        /// The layer.
+        layer: String,
+        /// What is wrong, as the end of a sentence.
+        problem: String,
+    },
+    /// A part is missing.
+    #[error("packed layer {layer} lacks its part {part}")]
+    MissingPart {
+        /// The layer.
+        layer: String,
+        /// The part's suffix.
+        part: String,
+    },
+    /// A part is not what the manifest says.
+    #[error("part {part} of packed layer {layer} {problem}")]
+    Part {
+        /// The layer.
+        layer: String,
+        /// The part's suffix.
+        part: String,
+        /// What is wrong, as the end of a sentence.
+        problem: String,
+    },
+}
+
+impl CodeKind {
+    /// The kind that settings ask for. `fractional_zeros` follows the method: HQQ's zeros are real numbers.
+    pub fn of_settings(settings: &LayerSettings) -> Self {
+        if settings.method == Method::Nf4 {
+            Self::Nf4 {
+                block: settings.group,
+                double_quant: settings.double_quant,
+            }
+        } else {
+            Self::affine(
+                settings.grid(),
+                settings.method == Method::Hqq && !settings.symmetric,
+            )
+        }
+    }
+
+    /// The kind of a solved layer.
+    pub fn of_grid(grid: &Grid) -> Self {
+        match grid {
+            Grid::Affine(affine) => Self::affine(affine.config, affine.fractional_zeros),
+            Grid::Codebook(codebook) => Self::Nf4 {
+                block: codebook.block,
+                double_quant: matches!(
+                    codebook.scales,
+                    crate::codebook::BlockScales::Double { .. }
+                ),
+            },
+        }
+    }
+
+    fn affine(config: GridConfig, fractional_zeros: bool) -> Self {
+        Self::Affine {
+            bits: config.bits,
+            group: config.group,
+            symmetric: config.symmetric,
+            scale_dtype: config.scale_dtype,
+            fractional_zeros,
+        }
+    }
+
+    /// Bits of a code.
+    pub fn bits(&self) -> u8 {
+        match self {
+            Self::Affine { bits, .. } => *bits,
+            Self::Nf4 { .. } => 4,
+        }
+    }
+
+    /// Bytes of a layer of this shape, scales, zeros and padding included. `None` where the number does not exist.
+    pub fn stored_bytes(&self, rows: usize, columns: usize) -> Option<u64> {
+        self.parts(rows, columns)?
+            .iter()
+            .try_fold(0u64, |sum, part| sum.checked_add(part.size_bytes))
+    }
+
+    /// The parts of a layer of this shape. `None` where a size does not exist.
+    pub fn parts(&self, rows: usize, columns: usize) -> Option<Vec<PartSpec>> {
+        rows.checked_mul(columns)?.checked_mul(8)?;
+        let code_bytes = row_bytes(columns, self.bits());
+        let mut parts = vec![part("codes", Dtype::U8, vec![rows, code_bytes])?];
+        match *self {
+            Self::Affine {
+                bits,
+                group,
+                symmetric,
+                scale_dtype,
+                fractional_zeros,
+            } => {
+                let dtype = dtype_of_scales(scale_dtype);
+                let groups = group_count(columns, group);
+                parts.push(part("scales", dtype, vec![rows, groups])?);
+                if fractional_zeros {
+                    parts.push(part("zeros", dtype, vec![rows, groups])?);
+                } else if !symmetric {
+                    parts.push(part(
+                        "zeros",
+                        Dtype::U8,
+                        vec![rows, row_bytes(groups, bits)],
+                    )?);
+                }
+            }
+            Self::Nf4 {
+                block,
+                double_quant,
+            } => {
+                let blocks = group_count(columns, block);
+                if double_quant {
+                    let outer = rows.checked_mul(blocks)?.div_ceil(BLOCKS_PER_OUTER_SCALE);
+                    parts.push(part("absmax_codes", Dtype::I8, vec![rows, blocks])?);
+                    parts.push(part("absmax_scales", Dtype::F32, vec![outer])?);
+                    parts.push(part("absmax_offset", Dtype::F32, vec![1])?);
+                } else {
+                    parts.push(part("absmax", Dtype::F32, vec![rows, blocks])?);
+                }
+            }
+        }
+        Some(parts)
+    }
+}
+
+impl LayerManifest {
+    /// The manifest of a solved layer.
+    pub fn new(name: &str, tensor: OriginalTensor, solved: &Solved) -> Self {
+        Self {
+            name: name.to_owned(),
+            tensor,
+            method: solved.method,
+            rows: solved.codes.rows,
+            columns: solved.codes.columns,
+            code: CodeKind::of_grid(&solved.grid),
+            loss: solved.loss.map(|loss| format!("{loss:?}")),
+            warnings: solved.warnings.clone(),
+        }
+    }
+
+    /// Checks all that can be known without the parts, and lists them.
+    pub fn parts(&self) -> Result<Vec<PartSpec>, UnpackError> {
+        if let CodeKind::Affine { bits, .. } = self.code
+            && !(2..=8).contains(&bits)
+        {
+            return Err(self.wrong(format!("codes have 2 to 8 bits, not {bits}")));
+        }
+        if self.rows == 0 || self.columns == 0 {
+            return Err(self.wrong("it has no weights".into()));
+        }
+        let stored = if self.tensor.transposed {
+            [self.columns, self.rows]
+        } else {
+            [self.rows, self.columns]
+        };
+        if self.tensor.shape != stored {
+            return Err(self.wrong(format!(
+                "tensor {} has the shape {:?}, but its codes make {stored:?}",
+                self.tensor.name, self.tensor.shape
+            )));
+        }
+        if !self.tensor.dtype.is_float() {
+            return Err(self.wrong(format!("{} weights cannot be packed", self.tensor.dtype)));
+        }
+        self.code
+            .parts(self.rows, self.columns)
+            .ok_or_else(|| self.wrong("its size is too large for any machine".into()))
+    }
+
+    /// The full name of a part.
+    pub fn part_name(&self, suffix: &str) -> String {
+        format!("{}.{suffix}", self.tensor.name)
+    }
+
+    /// Stored bytes of all parts.
+    pub fn stored_bytes(&self) -> u64 {
+        self.code
+            .stored_bytes(self.rows, self.columns)
+            .unwrap_or(u64::MAX)
+    }
+
+    pub(super) fn wrong(&self, problem: String) -> UnpackError {
+        UnpackError::Manifest {
+            layer: self.name.clone(),
+            problem,
+        }
+    }
+}
+
+/// How scales are written.
+pub(super) fn dtype_of_scales(dtype: ScaleDtype) -> Dtype {
+    match dtype {
+        ScaleDtype::F16 => Dtype::F16,
+        ScaleDtype::BF16 => Dtype::BF16,
+        ScaleDtype::F32 => Dtype::F32,
+    }
+}
+
+/// Groups of a row; `group` 0 = one.
+fn group_count(columns: usize, group: usize) -> usize {
+    if group == 0 {
+        1
+    } else {
+        columns.div_ceil(group)
+    }
+}
+
+fn part(suffix: &'static str, dtype: Dtype, shape: Vec<usize>) -> Option<PartSpec> {
+    let elements = shape
+        .iter()
+        .try_fold(1usize, |product, &dimension| product.checked_mul(dimension))?;
+    let size_bytes = elements.checked_mul(dtype.size_bytes())? as u64;
+    Some(PartSpec {
+        suffix,
+        dtype,
+        shape,
+        size_bytes,
+    })
+}
