@@ -2,4 +2,10 @@
 //!
 //! Tests of one engine module live beside it; here stands what needs several modules, whole models or the source tree.
 
+pub mod grammar;
 pub mod ladder;
+pub mod memory;
+pub mod rtn;
+pub mod sample;
+pub mod tokenizer;
+pub mod train;

@@ -1,0 +1,133 @@
+//! Makes the sample model of `assets/sample`: text, tokenizer, training, and a check that bits matter.
+//!
+//! `cargo run -p pare-tests --bin train_sample -- [--out assets/sample] [--steps 1200] [--seed 0]`
+
+#![allow(clippy::print_stdout)] // A tool for the command line.
+
+use pare_engine::model::Model;
+use pare_tests::grammar::Storyteller;
+use pare_tests::memory::MemorySource;
+use pare_tests::train::{TrainConfig, mean_loss, train};
+use pare_tests::{rtn, sample, tokenizer};
+use std::error::Error;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+const TRAINING_BYTES: usize = 5_000_000;
+const CALIBRATION_BYTES: usize = 150_000;
+const EVALUATION_BYTES: usize = 60_000;
+
+fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
+    let options = Options::from_arguments()?;
+    let text = |stream, bytes| Storyteller::new(options.seed, stream).text(bytes);
+    let training = text(0, TRAINING_BYTES);
+    let evaluation = text(2, EVALUATION_BYTES);
+    let tokenizer = tokenizer::train(&training, sample::VOCABULARY)?;
+    let encoder = tokenizer::open(&tokenizer)?;
+    let tokens = encoder.encode_fast(training, true)?.get_ids().to_vec();
+    let judged = encoder
+        .encode_fast(evaluation.as_str(), true)?
+        .get_ids()
+        .to_vec();
+    println!(
+        "{} training tokens, {} evaluation tokens",
+        tokens.len(),
+        judged.len()
+    );
+    let weights = sample::rounded_to_f16(&trained(&tokens, &options)?);
+    sample::write(&options.out, &weights, &tokenizer)?;
+    std::fs::write(
+        options.out.join("calibration.txt"),
+        text(1, CALIBRATION_BYTES),
+    )?;
+    std::fs::write(options.out.join("evaluation.txt"), evaluation)?;
+    report(&weights, &judged)
+}
+
+fn trained(
+    tokens: &[u32],
+    options: &Options,
+) -> Result<MemorySource, Box<dyn Error + Send + Sync>> {
+    let config = TrainConfig {
+        seed: options.seed,
+        steps: options.steps,
+        batch: 4,
+        length: sample::CONTEXT,
+        peak_rate: 4e-3,
+        warm_up: 50,
+        weight_decay: 0.05,
+        clip: 1.0,
+    };
+    let began = Instant::now();
+    let mut recent = 0.0;
+    Ok(train(
+        &sample::config(),
+        tokens,
+        &config,
+        &mut |step, loss| {
+            recent = if step == 0 {
+                loss
+            } else {
+                0.95 * recent + 0.05 * loss
+            };
+            if (step + 1) % 25 == 0 {
+                let seconds = began.elapsed().as_secs_f64();
+                println!(
+                    "step {} of {}: loss {recent:.4}, {seconds:.0} s",
+                    step + 1,
+                    options.steps
+                );
+            }
+        },
+    )?)
+}
+
+/// Perplexity of the model and of its plain roundings.
+fn report(weights: &MemorySource, judged: &[u32]) -> Result<(), Box<dyn Error + Send + Sync>> {
+    let perplexity = |weights: MemorySource| -> Result<f64, Box<dyn Error + Send + Sync>> {
+        let model = Model::open(Arc::new(weights), &sample::config())?;
+        Ok(mean_loss(&model, judged, sample::CONTEXT)?.exp())
+    };
+    let dense = perplexity(weights.clone())?;
+    println!("f16: perplexity {dense:.4}");
+    for bits in [8, 4, 3, 2] {
+        let rounded = perplexity(rtn::round_linears(weights, bits, 64))?;
+        println!(
+            "{bits} bits, group 64: perplexity {rounded:.4}, x{:.4}",
+            rounded / dense
+        );
+    }
+    Ok(())
+}
+
+struct Options {
+    out: PathBuf,
+    steps: usize,
+    seed: u64,
+}
+
+impl Options {
+    fn from_arguments() -> Result<Self, Box<dyn Error + Send + Sync>> {
+        let mut options = Self {
+            out: PathBuf::from("assets/sample"),
+            steps: 1200,
+            seed: 0,
+        };
+        let mut arguments = std::env::args().skip(1);
+        while let Some(name) = arguments.next() {
+            let value = arguments.next().ok_or(format!("{name} needs a value"))?;
+            match name.as_str() {
+                "--out" => options.out = PathBuf::from(value),
+                "--steps" => options.steps = value.parse()?,
+                "--seed" => options.seed = value.parse()?,
+                _ => {
+                    return Err(
+                        format!("{name} is unknown; there are --out, --steps, --seed").into(),
+                    );
+                }
+            }
+        }
+        Ok(options)
+    }
+}
