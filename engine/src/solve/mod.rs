@@ -4,11 +4,14 @@
 //! Non-finite weights are an error that names the place; zero rows, dead inputs and tail groups are not.
 
 mod fit;
+mod rtn;
 
 pub use fit::fit_step;
+pub use rtn::{RtnConfig, rtn};
 
 use crate::monitor::Stopped;
 use crate::tensor::Matrix;
+use rayon::prelude::*;
 
 /// Why a layer could not be solved.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -58,7 +61,19 @@ impl From<Stopped> for SolveError {
 
 /// The first weight that is NaN or infinite, as an error.
 pub fn check_finite(weights: &Matrix) -> Result<(), SolveError> {
-    let bad = weights.data().iter().position(|weight| !weight.is_finite());
+    /// Values looked at without a branch.
+    const RUN: usize = 4096;
+    let bad_run = weights.data().par_chunks(RUN).position_first(|run| {
+        // All exponent bits set: NaN or infinite.
+        run.iter()
+            .map(|weight| u32::from(weight.to_bits() & 0x7f80_0000 == 0x7f80_0000))
+            .fold(0, |any, bad| any | bad)
+            != 0
+    });
+    let bad = bad_run.and_then(|run| {
+        let mut rest = weights.data()[run * RUN..].iter();
+        Some(run * RUN + rest.position(|weight| !weight.is_finite())?)
+    });
     match bad {
         None => Ok(()),
         Some(index) => Err(SolveError::NonFinite {
@@ -66,4 +81,31 @@ pub fn check_finite(weights: &Matrix) -> Result<(), SolveError> {
             column: index % weights.columns(),
         }),
     }
+}
+
+/// `importance` divided by its mean, so that no product of a search leaves the range of f32; `None` where it says nothing
+/// (no importance, all zero, or not finite).
+fn check_importance(
+    weights: &Matrix,
+    importance: Option<&[f32]>,
+) -> Result<Option<Vec<f32>>, SolveError> {
+    let Some(importance) = importance else {
+        return Ok(None);
+    };
+    if importance.len() != weights.columns() {
+        return Err(SolveError::Shape {
+            what: "the mean square of the inputs",
+            expected: weights.columns(),
+            found: importance.len(),
+        });
+    }
+    let sum: f64 = importance.iter().map(|&value| f64::from(value)).sum();
+    let mean = sum / importance.len().max(1) as f64;
+    if !(mean > 0.0 && mean.is_finite()) {
+        return Ok(None);
+    }
+    let scaled = importance
+        .iter()
+        .map(|&value| (f64::from(value) / mean) as f32);
+    Ok(Some(scaled.collect()))
 }
