@@ -2,7 +2,8 @@
 //!
 //! Runs the built binary in folders of its own and leaves nothing behind. Needs no network; rows that need the folder
 //! `shared` beside the repository say that they are skipped where it is absent.
-#![allow(clippy::unwrap_used)]
+// Tests may unwrap, and say on stdout what they skip.
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 mod bad_input;
 mod bench;
