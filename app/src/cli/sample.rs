@@ -8,10 +8,32 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+/// Name and content of one file of `assets/sample`.
+macro_rules! asset {
+    ($name:literal) => {
+        (
+            $name,
+            include_bytes!(concat!(
+                env!("CARGO_MANIFEST_DIR"),
+                "/../assets/sample/",
+                $name
+            )) as &[u8],
+        )
+    };
+}
+
 /// The word on the command line.
 const WORD: &str = "sample";
 /// Name and content of each file of the sample.
-const FILES: [(&str, &[u8]); 0] = [];
+const FILES: [(&str, &[u8]); 7] = [
+    asset!("config.json"),
+    asset!("generation_config.json"),
+    asset!("tokenizer.json"),
+    asset!("tokenizer_config.json"),
+    asset!("model.safetensors"),
+    asset!("calibration.txt"),
+    asset!("evaluation.txt"),
+];
 const CALIBRATION: &str = "calibration.txt";
 const EVALUATION: &str = "evaluation.txt";
 
@@ -63,11 +85,6 @@ pub(super) fn evaluation(cache: &Path) -> Result<PathBuf, Failure> {
 
 /// The sample's folder inside `cache`; written first where it is missing or was changed.
 fn folder(cache: &Path) -> Result<PathBuf, Failure> {
-    if FILES.is_empty() {
-        return Err(Failure::Failed(
-            "This build of pare holds no sample model. Name a model folder instead.".to_owned(),
-        ));
-    }
     let place = cache.join(format!("{WORD}-{:016x}", hash(&FILES)));
     if holds(&place, &FILES) {
         return Ok(place);
