@@ -1,2 +1,22 @@
-//! (being written)
+//! Raw slices in, raw slices out: the loops where the time goes, and the only `unsafe` of the engine.
+//!
+//! Every kernel has a slow twin in `reference` that says what it means, and tests that compare the two at sizes around
+//! each tile edge. Work is split over rows and columns of the result, never over the summed dimension, and the split
+//! depends on shapes alone: results are the same at any thread count. Parallel kernels run in the caller's rayon pool.
+//! Knows no layers, grids or files.
+#![allow(unsafe_code)] // every block carries its SAFETY comment
+
+mod columns;
+mod dispatch;
+mod element;
+mod gemm;
 pub mod quantize;
+pub mod reference;
+pub mod rulers;
+mod syrk;
+
+pub use columns::{RoundTile, round_columns, substitute_backward, substitute_forward};
+pub use dispatch::{InstructionSet, instruction_set};
+pub use element::Element;
+pub use gemm::{Operand, Threads, gemm};
+pub use syrk::syrk_f32;

@@ -1,0 +1,114 @@
+//! What this machine can do at best, on one thread: multiply-adds in registers and reads from memory.
+//!
+//! Benchmarks run these beside the kernels, in the same seconds, and report fractions. No clock here.
+
+use super::dispatch::per_instruction_set;
+
+/// Vectors that are updated in turn: more than latency times pipes, fewer than registers.
+const CHAINS: usize = 12;
+
+/// Runs `rounds` of independent f32 multiply-adds in registers. Returns the floating point operations done (a
+/// multiply-add counts two) and a value that depends on all of them, so that nothing is optimized away.
+pub fn multiply_adds(rounds: u64) -> (u64, f32) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use super::dispatch::{InstructionSet, instruction_set};
+        match instruction_set() {
+            // SAFETY: `instruction_set` found the features on this machine.
+            InstructionSet::Avx512 => return unsafe { x86::multiply_adds_512(rounds) },
+            // SAFETY: as above.
+            InstructionSet::Avx2 => return unsafe { x86::multiply_adds_256(rounds) },
+            InstructionSet::Portable => {}
+        }
+    }
+    multiply_adds_portable(rounds)
+}
+
+fn multiply_adds_portable(rounds: u64) -> (u64, f32) {
+    const LANES: usize = 4;
+    let mut sums = [[0.5f32; LANES]; CHAINS];
+    let factor = std::hint::black_box(0.999f32);
+    for _ in 0..rounds {
+        for value in sums.as_flattened_mut() {
+            *value = *value * factor + factor;
+        }
+    }
+    let flops = rounds * 2 * (CHAINS * LANES) as u64;
+    (flops, sums.as_flattened().iter().sum())
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use super::CHAINS;
+    use std::arch::x86_64::*;
+
+    #[target_feature(enable = "avx512f")]
+    pub(super) fn multiply_adds_512(rounds: u64) -> (u64, f32) {
+        let factor = _mm512_set1_ps(std::hint::black_box(0.999));
+        let mut sums = [factor; CHAINS];
+        for _ in 0..rounds {
+            for sum in &mut sums {
+                *sum = _mm512_fmadd_ps(*sum, factor, factor);
+            }
+        }
+        let total = sums
+            .into_iter()
+            .fold(_mm512_setzero_ps(), |total, sum| _mm512_add_ps(total, sum));
+        (
+            rounds * 2 * (CHAINS * 16) as u64,
+            _mm512_reduce_add_ps(total),
+        )
+    }
+
+    #[target_feature(enable = "avx2,fma")]
+    pub(super) fn multiply_adds_256(rounds: u64) -> (u64, f32) {
+        let factor = _mm256_set1_ps(std::hint::black_box(0.999));
+        let mut sums = [factor; CHAINS];
+        for _ in 0..rounds {
+            for sum in &mut sums {
+                *sum = _mm256_fmadd_ps(*sum, factor, factor);
+            }
+        }
+        let total = sums
+            .into_iter()
+            .fold(_mm256_setzero_ps(), |total, sum| _mm256_add_ps(total, sum));
+        (
+            rounds * 2 * (CHAINS * 8) as u64,
+            _mm_cvtss_f32(_mm256_castps256_ps128(total)),
+        )
+    }
+}
+
+per_instruction_set! {
+    /// Reads every word once and returns their wrapping sum.
+    pub fn read_all(words: &[u64]) -> u64 {
+        const LANES: usize = 32;
+        let mut sums = [0u64; LANES];
+        let (whole, last) = words.as_chunks::<LANES>();
+        for words in whole {
+            for lane in 0..LANES {
+                sums[lane] = sums[lane].wrapping_add(words[lane]);
+            }
+        }
+        sums.iter().chain(last).fold(0, |sum, &word| sum.wrapping_add(word))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reading_sums_every_word() {
+        for len in [0, 1, 31, 32, 33, 100] {
+            let words: Vec<u64> = (1..=len).collect();
+            assert_eq!(read_all(&words), len * (len + 1) / 2);
+        }
+    }
+
+    #[test]
+    fn multiply_adds_count_their_operations() {
+        let (flops, value) = multiply_adds(10);
+        assert!(flops >= 10 * 2 * CHAINS as u64 && value.is_finite());
+    }
+}
