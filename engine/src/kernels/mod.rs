@@ -14,9 +14,11 @@ pub mod quantize;
 pub mod reference;
 pub mod rulers;
 mod syrk;
+mod transpose;
 
 pub use columns::{RoundTile, round_columns, substitute_backward, substitute_forward};
 pub use dispatch::{InstructionSet, instruction_set};
 pub use element::Element;
 pub use gemm::{Operand, Threads, gemm};
 pub use syrk::syrk_f32;
+pub use transpose::transpose;

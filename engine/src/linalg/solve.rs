@@ -3,7 +3,7 @@
 //! Tiles hold one column per line and rows in lanes, as `kernels::columns` wants them.
 
 use crate::kernels::{
-    Element, Operand, Threads, gemm, substitute_backward, substitute_forward,
+    Element, Operand, Threads, gemm, substitute_backward, substitute_forward, transpose,
 };
 use crate::monitor::{Monitor, Stopped};
 use rayon::prelude::*;
@@ -33,11 +33,11 @@ pub fn solve_rows<T: Element>(
         monitor.check()?;
         let lanes = slab.len() / order;
         let mut tile = vec![T::ZERO; slab.len()];
-        transpose(slab, &mut tile, order, lanes);
+        transpose(&mut tile, lanes, slab, order, lanes, order);
         backward(&mut tile, lanes, factor, order);
         monitor.check()?;
         forward(&mut tile, lanes, factor, order);
-        transpose(&tile, slab, lanes, order);
+        transpose(slab, order, &tile, lanes, order, lanes);
         Ok(())
     })
 }
@@ -82,14 +82,6 @@ pub fn copy_block<T: Element>(matrix: &[T], stride: usize, lines: Range<usize>) 
         .collect()
 }
 
-fn transpose<T: Copy>(source: &[T], target: &mut [T], columns: usize, rows: usize) {
-    for row in 0..rows {
-        for column in 0..columns {
-            target[column * rows + row] = source[row * columns + column];
-        }
-    }
-}
-
 /// `y S = b` for each lane, from the last line: `y_j = (b_j - Σ_{i>j} S_ij y_i) / S_jj`.
 fn backward<T: Element>(tile: &mut [T], lanes: usize, factor: &[T], order: usize) {
     for start in (0..order).step_by(BLOCK).rev() {
@@ -108,7 +100,7 @@ fn backward<T: Element>(tile: &mut [T], lanes: usize, factor: &[T], order: usize
         let size = end - start;
         let block = copy_block(factor, order, start..end);
         let mut upper = vec![T::ZERO; size * size];
-        transpose(&block, &mut upper, size, size);
+        transpose(&mut upper, size, &block, size, size, size);
         substitute_backward(target, lanes, lanes, &upper);
     }
 }
@@ -156,10 +148,7 @@ mod tests {
             let mut rng = Rng::new(6, 0);
             let expected: Vec<f64> = (0..count * order).map(|_| rng.normal()).collect();
             let mut rows = vec![0.0; count * order];
-            let operands = (
-                Operand::new(&expected, order),
-                Operand::new(&matrix, order),
-            );
+            let operands = (Operand::new(&expected, order), Operand::new(&matrix, order));
             let shape = [count, order, order];
             gemm(&mut rows, order, shape, operands, (1.0, 0.0), Threads::One);
             let mut factor = matrix.clone();

@@ -4,9 +4,11 @@
 //! Non-finite weights are an error that names the place; zero rows, dead inputs and tail groups are not.
 
 mod fit;
+pub mod gptq;
 mod rtn;
 
 pub use fit::fit_step;
+pub use gptq::{GptqConfig, gptq};
 pub use rtn::{RtnConfig, rtn};
 
 use crate::monitor::Stopped;

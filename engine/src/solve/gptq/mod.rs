@@ -1,0 +1,149 @@
+//! GPTQ: round one input column at a time and push each rounding error onto the columns not yet rounded.
+//!
+//! Frantar et al. 2022, arXiv 2210.17323. Shapes: weights `[out, in]`, Gram matrix `[in, in]`. The same codes as the
+//! paper's recursion follow without an inverse (Babai's nearest plane, arXiv 2507.18553): with `H + ridge = R Rᵀ`, `R`
+//! upper triangular, and `e_i = w_i - q_i` the total error of a finished column,
+//! `q_j = round(w_j + Σ_{i<j} e_i R_ij / R_jj)`. That looks back only at finished columns, so rows never wait for each other.
+//!
+//! Invariant: knows nothing of models, files or progress bars. Block size changes speed only; a law test holds us to it.
+
+mod factor;
+mod order;
+mod steps;
+mod sweep;
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod twin;
+
+use super::{SolveError, check_finite};
+use crate::grid::{AffineGrid, GridConfig};
+use crate::moments::Moments;
+use crate::monitor::Monitor;
+use crate::settings::ColumnOrder;
+use crate::solved::{Codes, Grid, Method, Solved, Warning};
+use crate::tensor::Matrix;
+use factor::Factor;
+use order::Visit;
+
+/// How GPTQ works. No field has a hidden default.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct GptqConfig {
+    /// The grid to round to.
+    pub grid: GridConfig,
+    /// Steps of the clip search; 0 = min-max.
+    pub clip_search: u32,
+    /// Order in which columns are rounded.
+    pub order: ColumnOrder,
+    /// Share of the mean diagonal added to the Gram matrix.
+    pub damping: f64,
+    /// Columns rounded between two matrix products: speed only.
+    pub block: usize,
+}
+
+/// Columns rounded between two matrix products where nobody has a reason for another number.
+pub const DEFAULT_BLOCK: usize = 128;
+
+/// Rounds `weights` so that outputs on the calibration inputs move as little as possible.
+pub fn gptq(
+    weights: &Matrix,
+    moments: &Moments,
+    config: &GptqConfig,
+    monitor: &dyn Monitor,
+) -> Result<Solved, SolveError> {
+    check(weights, moments, config)?;
+    Prepared::new(moments, config, monitor)?.solve(weights, config, monitor)
+}
+
+/// A factored Gram matrix: what all solutions with the same order, group and damping share.
+#[derive(Debug)]
+pub struct Prepared {
+    visit: Visit,
+    factor: Factor,
+    importance: Vec<f32>,
+}
+
+impl Prepared {
+    /// Damps and factors the Gram matrix in the order that `config` asks for. `bits`, `clip_search` and `block` do not matter here.
+    pub fn new(
+        moments: &Moments,
+        config: &GptqConfig,
+        monitor: &dyn Monitor,
+    ) -> Result<Self, SolveError> {
+        let groups = config.grid.groups(moments.width());
+        let visit = Visit::new(&moments.gram.diagonal(), groups, config.order);
+        let factor = Factor::new(&moments.gram, &visit.columns, config.damping, monitor)?;
+        Ok(Self {
+            visit,
+            factor,
+            importance: moments.mean_square.clone(),
+        })
+    }
+
+    /// Solves one matrix of weights. `config` must ask for the order and group that this was prepared for.
+    pub fn solve(
+        &self,
+        weights: &Matrix,
+        config: &GptqConfig,
+        monitor: &dyn Monitor,
+    ) -> Result<Solved, SolveError> {
+        check_finite(weights)?;
+        let (rows, columns) = (weights.rows(), weights.columns());
+        let mut grid = AffineGrid::neutral(config.grid, rows, columns);
+        let mut codes = Codes {
+            rows,
+            columns,
+            values: vec![0; rows * columns],
+        };
+        let loss = sweep::sweep(self, weights, config, monitor, &mut grid, &mut codes.values)?;
+        Ok(Solved {
+            method: Method::Gptq,
+            codes,
+            grid: Grid::Affine(grid),
+            loss: Some(loss),
+            warnings: self.warnings(),
+        })
+    }
+
+    fn warnings(&self) -> Vec<Warning> {
+        let mut warnings = Vec::new();
+        if self.factor.failures > 0 {
+            warnings.push(Warning::Damped {
+                damping: self.factor.damping,
+                failures: self.factor.failures,
+            });
+        }
+        let count = self.factor.dead.iter().filter(|&&dead| dead).count();
+        if count > 0 {
+            warnings.push(Warning::DeadInputs { count });
+        }
+        warnings
+    }
+}
+
+fn check(weights: &Matrix, moments: &Moments, config: &GptqConfig) -> Result<(), SolveError> {
+    if weights.columns() != moments.width() {
+        return Err(SolveError::Shape {
+            what: "the Gram matrix",
+            expected: weights.columns(),
+            found: moments.width(),
+        });
+    }
+    if !(2..=8).contains(&config.grid.bits) {
+        return Err(SolveError::BadConfig {
+            problem: format!(
+                "GPTQ rounds to 2 to 8 bits, not {}; choose bits in that range",
+                config.grid.bits
+            ),
+        });
+    }
+    if !(config.damping >= 0.0 && config.damping.is_finite()) {
+        return Err(SolveError::BadConfig {
+            problem: format!(
+                "a damping of {} is no share of the diagonal; choose 0 or more, as 0.01",
+                config.damping
+            ),
+        });
+    }
+    Ok(())
+}
