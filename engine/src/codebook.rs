@@ -82,3 +82,101 @@ impl BlockCodebook {
         }
     }
 }
+
+/// Code of the NF4 level nearest to `value`; the lower one on ties and for NaN.
+#[inline(always)]
+pub fn nearest_nf4(value: f32) -> u8 {
+    let mut code = 0;
+    for level in 1..NF4_LEVELS.len() {
+        let middle = 0.5 * (NF4_LEVELS[level - 1] + NF4_LEVELS[level]);
+        code += u8::from(value > middle);
+    }
+    code
+}
+
+impl BlockScales {
+    /// Quantizes block scales to i8: their mean is taken off, then 256 neighbours share their largest magnitude.
+    pub fn double(scales: &[f32]) -> Self {
+        let sum: f64 = scales.iter().map(|&scale| f64::from(scale)).sum();
+        let offset = (sum / scales.len().max(1) as f64) as f32;
+        let mut inner = Vec::with_capacity(scales.len());
+        let mut outer = Vec::with_capacity(scales.len().div_ceil(BLOCKS_PER_OUTER_SCALE));
+        for scales in scales.chunks(BLOCKS_PER_OUTER_SCALE) {
+            let largest = scales
+                .iter()
+                .map(|scale| (scale - offset).abs())
+                .fold(0.0, f32::max);
+            outer.push(largest);
+            inner.extend(scales.iter().map(|scale| {
+                let share = (scale - offset) / largest;
+                // All scales equal: 0 / 0, which becomes code 0.
+                (share * 127.0).round_ties_even() as i8
+            }));
+        }
+        Self::Double {
+            inner,
+            outer,
+            offset,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn every_level_is_its_own_nearest() {
+        for (code, &level) in NF4_LEVELS.iter().enumerate() {
+            assert_eq!(usize::from(nearest_nf4(level)), code, "level {level}");
+        }
+        assert_eq!(nearest_nf4(-5.0), 0);
+        assert_eq!(nearest_nf4(5.0), 15);
+        assert_eq!(nearest_nf4(f32::NAN), 0);
+    }
+
+    proptest! {
+        #[test]
+        fn no_other_level_is_nearer(value in -1.2f32..1.2) {
+            let found = (NF4_LEVELS[usize::from(nearest_nf4(value))] - value).abs();
+            for level in NF4_LEVELS {
+                prop_assert!(found <= (level - value).abs() + 1e-7, "{value}: {level} is nearer");
+            }
+        }
+
+        #[test]
+        fn doubly_quantized_scales_are_within_half_a_step(
+            scales in prop::collection::vec(0.0f32..3.0, 1..600),
+        ) {
+            let codebook = BlockCodebook {
+                rows: scales.len(),
+                columns: 1,
+                block: 64,
+                scales: BlockScales::double(&scales),
+            };
+            let BlockScales::Double { outer, .. } = &codebook.scales else {
+                panic!("double gives Double");
+            };
+            for (index, &scale) in scales.iter().enumerate() {
+                let bound = outer[index / BLOCKS_PER_OUTER_SCALE] / 254.0 + 1e-5;
+                let found = codebook.scale(index);
+                prop_assert!((found - scale).abs() <= bound, "{scale} became {found}");
+            }
+        }
+
+        #[test]
+        fn equal_scales_survive(scale in 0.0f32..3.0, count in 1usize..400) {
+            let codebook = BlockCodebook {
+                rows: count,
+                columns: 1,
+                block: 64,
+                scales: BlockScales::double(&vec![scale; count]),
+            };
+            for index in 0..count {
+                let found = codebook.scale(index);
+                prop_assert!((found - scale).abs() <= 1e-6 * scale, "{scale} became {found}");
+            }
+        }
+    }
+}

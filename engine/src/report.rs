@@ -2,6 +2,7 @@
 //!
 //! Knows no format of a terminal or a window, and makes no measurement itself.
 
+pub use crate::distortion::{Histogram, Histograms};
 use crate::monitor::Monitor;
 use crate::settings::LayerSettings;
 use crate::solved::{Method, Warning};
@@ -79,26 +80,6 @@ pub struct LayerReport {
     pub settings: LayerSettings,
     /// Histograms of weights before and after and of the error.
     pub histograms: Option<Histograms>,
-}
-
-/// Three histograms over the same layer.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Histograms {
-    /// Original weights.
-    pub before: Histogram,
-    /// Weights as reopened.
-    pub after: Histogram,
-    /// `after - before`.
-    pub error: Histogram,
-}
-
-/// 256 equal bins over `[-limit, limit]`; `limit` is a power of two, so that two histograms merge exactly.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Histogram {
-    /// Half the covered range.
-    pub limit: f32,
-    /// Counts, 256 of them.
-    pub counts: Vec<u64>,
 }
 
 /// Quality of a decoder.

@@ -5,10 +5,14 @@
 
 mod fit;
 pub mod gptq;
+mod hqq;
+mod nf4;
 mod rtn;
 
 pub use fit::fit_step;
 pub use gptq::{GptqConfig, gptq};
+pub use hqq::{HqqConfig, hqq};
+pub use nf4::{Nf4Config, nf4};
 pub use rtn::{RtnConfig, rtn};
 
 use crate::monitor::Stopped;
