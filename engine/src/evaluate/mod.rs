@@ -1,1 +1,22 @@
-//! (being written)
+//! How good a model is: perplexity of a decoder, sentence embeddings of an encoder, each alone or beside a reference.
+//!
+//! Sequences stream through the network in groups: with all weights resident where memory allows, else one block at a
+//! time. Neither memory nor threads change a result: sequences are independent, batches depend on lengths only, and
+//! sums run in the order of the text. Knows no checkpoint and no command line.
+
+mod decoder;
+mod encoder;
+mod error;
+mod lanes;
+mod network;
+mod plan;
+mod pooling;
+mod progress;
+
+pub use decoder::evaluate_decoder;
+pub use encoder::{EncoderTask, evaluate_encoder};
+pub use error::EvaluateError;
+pub use pooling::{Pooling, PoolingMode};
+
+#[cfg(test)]
+mod tests;

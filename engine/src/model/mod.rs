@@ -23,6 +23,8 @@ mod provider;
 mod rope;
 
 #[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
 mod tests;
 
 pub use block::{Block, Stage};

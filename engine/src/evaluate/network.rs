@@ -1,0 +1,226 @@
+//! Hidden states of many sequences: all blocks at hand, or one at a time read from the source.
+//!
+//! Works on batches of equally long sequences, so that nothing is padded and no mask is needed. Knows no score.
+
+use super::error::EvaluateError;
+use super::lanes::run_in_lanes;
+use super::plan::{BatchShape, Plan};
+use super::progress::Progress;
+use crate::model::{Block, Context, Ends, Model};
+use candle_core::Tensor;
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+/// Tokens that a batch may hold beyond its first sequence: enough rows for matrix products to run at full speed, few
+/// enough for the results to stay in the cache.
+const BATCH_TOKENS: usize = 512;
+
+/// Sequences cut into batches; the indices in a batch are those of the sequences.
+pub(super) struct Batches<'a> {
+    sequences: &'a [&'a [u32]],
+    /// Sequence indices, sorted by length, then by index.
+    order: Vec<usize>,
+    /// Each a run of `order` of one length.
+    batches: Vec<Range<usize>>,
+}
+
+impl<'a> Batches<'a> {
+    /// Batches depend on the sequences alone.
+    pub(super) fn new(sequences: &'a [&'a [u32]]) -> Self {
+        let mut order: Vec<usize> = (0..sequences.len()).collect();
+        order.sort_by_key(|&index| sequences[index].len());
+        let mut batches = Vec::new();
+        let mut start = 0;
+        for run in order.chunk_by(|&left, &right| sequences[left].len() == sequences[right].len()) {
+            let length = sequences[run[0]].len();
+            let size = (BATCH_TOKENS / length.max(1)).max(1);
+            for chunk in run.chunks(size) {
+                batches.push(start..start + chunk.len());
+                start += chunk.len();
+            }
+        }
+        Self {
+            sequences,
+            order,
+            batches,
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.batches.len()
+    }
+
+    /// Indices of the sequences of one batch.
+    pub(super) fn members(&self, batch: usize) -> &[usize] {
+        &self.order[self.batches[batch].clone()]
+    }
+
+    pub(super) fn sequence(&self, index: usize) -> &'a [u32] {
+        self.sequences[index]
+    }
+
+    fn tokens(&self, batch: usize) -> usize {
+        self.sequences[self.order[self.batches[batch].start]].len()
+    }
+
+    /// Lengths met, for contexts.
+    fn lengths(&self) -> impl Iterator<Item = usize> {
+        (0..self.len()).map(|batch| self.tokens(batch))
+    }
+
+    /// The batch that takes most memory.
+    pub(super) fn largest(&self) -> BatchShape {
+        let shapes = (0..self.len()).map(|batch| BatchShape {
+            sequences: self.members(batch).len(),
+            tokens: self.tokens(batch),
+        });
+        // The longest sequences also make the largest score matrices.
+        shapes
+            .max_by_key(|shape| shape.sequences * shape.tokens * shape.tokens)
+            .unwrap_or(BatchShape {
+                sequences: 0,
+                tokens: 0,
+            })
+    }
+}
+
+/// One network about to see batches.
+pub(super) struct Network<'a> {
+    model: &'a Model,
+    lanes: usize,
+    contexts: BTreeMap<usize, Context>,
+    resident: Option<(Ends, Vec<Block>)>,
+}
+
+impl<'a> Network<'a> {
+    /// Reads all weights where the plan says so.
+    pub(super) fn load(
+        model: &'a Model,
+        batches: &Batches<'_>,
+        plan: Plan,
+    ) -> Result<Self, EvaluateError> {
+        let mut contexts = BTreeMap::new();
+        for tokens in batches.lengths() {
+            if !contexts.contains_key(&tokens) {
+                contexts.insert(tokens, model.context(tokens)?);
+            }
+        }
+        let resident = if plan.resident {
+            let blocks = (0..model.config().blocks).map(|index| model.load_block(index));
+            Some((model.load_ends()?, blocks.collect::<Result<_, _>>()?))
+        } else {
+            None
+        };
+        Ok(Self {
+            model,
+            lanes: plan.lanes,
+            contexts,
+            resident,
+        })
+    }
+
+    /// Steps that `hidden` takes for `batches` batches.
+    pub(super) fn steps(&self, batches: usize) -> usize {
+        batches * self.model.config().blocks
+    }
+
+    /// What leaves the last block, `[sequences, tokens, hidden]` for each batch of `group`.
+    pub(super) fn hidden(
+        &self,
+        batches: &Batches<'_>,
+        group: Range<usize>,
+        progress: &Progress<'_>,
+    ) -> Result<Vec<Tensor>, EvaluateError> {
+        match &self.resident {
+            Some((ends, blocks)) => run_in_lanes(self.lanes, group.len(), |offset| {
+                let batch = group.start + offset;
+                let mut hidden = self.embed(ends, batches, batch)?;
+                for block in blocks {
+                    hidden = self.forward(block, &hidden, progress)?;
+                }
+                Ok(hidden)
+            }),
+            None => self.hidden_by_block(batches, group, progress),
+        }
+    }
+
+    /// Embedding, final norm and head.
+    pub(super) fn with_ends<T>(
+        &self,
+        work: impl FnOnce(&Ends) -> Result<T, EvaluateError>,
+    ) -> Result<T, EvaluateError> {
+        match &self.resident {
+            Some((ends, _)) => work(ends),
+            None => work(&self.model.load_ends()?),
+        }
+    }
+
+    fn hidden_by_block(
+        &self,
+        batches: &Batches<'_>,
+        group: Range<usize>,
+        progress: &Progress<'_>,
+    ) -> Result<Vec<Tensor>, EvaluateError> {
+        let mut states = self.with_ends(|ends| {
+            run_in_lanes(self.lanes, group.len(), |offset| {
+                self.embed(ends, batches, group.start + offset)
+            })
+        })?;
+        for index in 0..self.model.config().blocks {
+            let block = self.model.load_block(index)?;
+            states = run_in_lanes(self.lanes, states.len(), |offset| {
+                self.forward(&block, &states[offset], progress)
+            })?;
+        }
+        Ok(states)
+    }
+
+    fn embed(
+        &self,
+        ends: &Ends,
+        batches: &Batches<'_>,
+        batch: usize,
+    ) -> Result<Tensor, EvaluateError> {
+        let context = self.context(batches.tokens(batch));
+        let members = batches.members(batch).iter();
+        let rows = members
+            .map(|&index| ends.embed(batches.sequence(index), context))
+            .collect::<Result<Vec<_>, _>>()?;
+        Ok(Tensor::cat(&rows, 0).map_err(crate::model::ModelError::from)?)
+    }
+
+    fn forward(
+        &self,
+        block: &Block,
+        hidden: &Tensor,
+        progress: &Progress<'_>,
+    ) -> Result<Tensor, EvaluateError> {
+        let (_, tokens, _) = hidden.dims3().map_err(crate::model::ModelError::from)?;
+        let output = block.forward(hidden, self.context(tokens), None)?;
+        progress.step()?;
+        Ok(output)
+    }
+
+    fn context(&self, tokens: usize) -> &Context {
+        &self.contexts[&tokens]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn batches_hold_equal_lengths_in_order() {
+        let data = vec![0; 700];
+        let sequences: Vec<&[u32]> = [3, 600, 3, 200, 200, 200, 3]
+            .map(|length| &data[..length])
+            .to_vec();
+        let batches = Batches::new(&sequences);
+        let members: Vec<&[usize]> = (0..batches.len())
+            .map(|batch| batches.members(batch))
+            .collect();
+        assert_eq!(members, [&[0, 2, 6][..], &[3, 4], &[5], &[1]]);
+        assert_eq!(batches.largest().tokens, 600);
+    }
+}

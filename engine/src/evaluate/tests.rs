@@ -1,0 +1,206 @@
+//! Evaluations of small random networks against plain computations.
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+use crate::model::Model;
+use crate::model::testing::{random_model, tiny_llama};
+use crate::monitor::Monitor;
+use crate::report::{DecoderEvaluation, Notice, Observer};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Stops after a number of steps; keeps the largest step and the total.
+struct Watch {
+    stop_after: u64,
+    done: AtomicU64,
+    total: AtomicU64,
+}
+
+impl Watch {
+    fn new(stop_after: u64) -> Self {
+        Self {
+            stop_after,
+            done: AtomicU64::new(0),
+            total: AtomicU64::new(0),
+        }
+    }
+}
+
+impl Monitor for Watch {
+    fn step(&self, done: u64, total: u64) {
+        self.done.fetch_max(done, Ordering::Relaxed);
+        self.total.store(total, Ordering::Relaxed);
+    }
+
+    fn should_stop(&self) -> bool {
+        self.done.load(Ordering::Relaxed) >= self.stop_after
+    }
+}
+
+impl Observer for Watch {
+    fn notice(&self, _notice: Notice<'_>) {}
+}
+
+fn windows(count: usize, length: usize) -> Vec<Vec<u32>> {
+    let id = |window: usize, position: usize| {
+        ((window * 31 + position * position * 7 + position) % 37) as u32
+    };
+    (0..count)
+        .map(|window| (0..length).map(|position| id(window, position)).collect())
+        .collect()
+}
+
+fn evaluate(
+    model: &Model,
+    reference: Option<&Model>,
+    windows: &[Vec<u32>],
+    memory_bytes: u64,
+    threads: usize,
+) -> DecoderEvaluation {
+    let slices: Vec<&[u32]> = windows.iter().map(Vec::as_slice).collect();
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .build()
+        .unwrap();
+    let watch = Watch::new(u64::MAX);
+    let evaluation =
+        pool.install(|| evaluate_decoder(model, reference, &slices, memory_bytes, &watch));
+    assert_eq!(
+        watch.done.into_inner(),
+        watch.total.into_inner(),
+        "steps done and announced"
+    );
+    DecoderEvaluation {
+        seconds: 0.0,
+        ..evaluation.unwrap()
+    }
+}
+
+/// log softmax of every row but the last, in f64.
+fn log_softmax(model: &Model, ids: &[u32]) -> Vec<Vec<f64>> {
+    let logits = model.forward(ids).unwrap().squeeze(0).unwrap();
+    let rows: Vec<Vec<f32>> = logits.to_vec2().unwrap();
+    let rows = rows[..ids.len() - 1].iter();
+    rows.map(|row| {
+        let sum: f64 = row.iter().map(|&logit| f64::from(logit).exp()).sum();
+        row.iter()
+            .map(|&logit| f64::from(logit) - sum.ln())
+            .collect()
+    })
+    .collect()
+}
+
+#[test]
+fn equals_the_definition() {
+    let reference = random_model(&tiny_llama(), 3, 0.0);
+    let model = random_model(&tiny_llama(), 3, 0.05);
+    let windows = windows(7, 12);
+    let found = evaluate(&model, Some(&reference), &windows, u64::MAX, 2);
+    let (mut nll, mut reference_nll, mut kl) = (0.0, 0.0, 0.0);
+    for window in &windows {
+        let ours = log_softmax(&model, window);
+        let theirs = log_softmax(&reference, window);
+        for (row, &target) in window[1..].iter().enumerate() {
+            nll -= ours[row][target as usize];
+            reference_nll -= theirs[row][target as usize];
+            let pairs = ours[row].iter().zip(&theirs[row]);
+            kl += pairs
+                .map(|(our, their)| their.exp() * (their - our))
+                .sum::<f64>();
+        }
+    }
+    let scored = 7.0 * 11.0;
+    let close = |found: f64, expected: f64| {
+        assert!(
+            (found - expected).abs() < 1e-5 * expected,
+            "{found}, expected {expected}"
+        );
+    };
+    assert_eq!((found.tokens, found.windows), (84, 7));
+    close(found.perplexity, (nll / scored).exp());
+    close(
+        found.reference_perplexity.unwrap(),
+        (reference_nll / scored).exp(),
+    );
+    close(found.kl.as_ref().unwrap().mean, kl / scored);
+    close(
+        found.perplexity_ratio.unwrap(),
+        ((nll - reference_nll) / scored).exp(),
+    );
+    assert!(found.perplexity_ratio_stderr < found.perplexity_stderr);
+    let alone = evaluate(&model, None, &windows, u64::MAX, 2);
+    assert_eq!(
+        (alone.perplexity, alone.perplexity_stderr),
+        (found.perplexity, found.perplexity_stderr)
+    );
+    assert_eq!((alone.kl, alone.same_top, alone.flips), (None, None, None));
+}
+
+#[test]
+fn a_model_is_its_own_reference() {
+    let model = random_model(&tiny_llama(), 3, 0.0);
+    let found = evaluate(&model, Some(&model), &windows(5, 9), u64::MAX, 2);
+    let kl = found.kl.unwrap();
+    assert_eq!((kl.mean, kl.max), (0.0, 0.0));
+    assert_eq!((found.same_top, found.flips), (Some(1.0), Some(0.0)));
+    assert_eq!(found.perplexity_ratio, Some(1.0));
+}
+
+#[test]
+fn neither_threads_nor_memory_change_a_result() {
+    let reference = random_model(&tiny_llama(), 3, 0.0);
+    let model = random_model(&tiny_llama(), 3, 0.1);
+    let mut windows = windows(90, 16);
+    windows.extend(self::windows(3, 30));
+    let expected = evaluate(&model, Some(&reference), &windows, u64::MAX, 1);
+    for (memory_bytes, threads) in [(u64::MAX, 3), (0, 1), (0, 3), (60_000, 2)] {
+        let found = evaluate(&model, Some(&reference), &windows, memory_bytes, threads);
+        assert_eq!(found, expected, "{memory_bytes} bytes, {threads} threads");
+    }
+}
+
+#[test]
+fn stopping_is_answered() {
+    let model = random_model(&tiny_llama(), 3, 0.0);
+    let windows = windows(200, 30);
+    let slices: Vec<&[u32]> = windows.iter().map(Vec::as_slice).collect();
+    for memory_bytes in [0, u64::MAX] {
+        let watch = Watch::new(5);
+        let error = evaluate_decoder(&model, None, &slices, memory_bytes, &watch).unwrap_err();
+        assert!(matches!(error, EvaluateError::Stopped(_)), "{error}");
+        let done = watch.done.into_inner();
+        assert!(
+            done < 5 + 2 * rayon::current_num_threads() as u64,
+            "went on to step {done}"
+        );
+    }
+}
+
+#[test]
+fn what_cannot_work_says_so() {
+    let model = random_model(&tiny_llama(), 3, 0.0);
+    let mut other = tiny_llama();
+    other["vocab_size"] = 40.into();
+    let other = random_model(&other, 3, 0.0);
+    let broken = random_model(&tiny_llama(), 3, f64::NAN);
+    let watch = Watch::new(u64::MAX);
+    let window: &[u32] = &[1, 2, 3];
+    let rows = [
+        (
+            evaluate_decoder(&model, None, &[&[1]], 0, &watch),
+            "two tokens",
+        ),
+        (evaluate_decoder(&model, None, &[], 0, &watch), "two tokens"),
+        (
+            evaluate_decoder(&model, Some(&other), &[window], 0, &watch),
+            "vocabulary of 40",
+        ),
+        (
+            evaluate_decoder(&broken, None, &[window], 0, &watch),
+            "window 0 are not finite",
+        ),
+    ];
+    for (outcome, expected) in rows {
+        let message = outcome.unwrap_err().to_string();
+        assert!(message.contains(expected), "{message} lacks {expected}");
+    }
+}
