@@ -142,9 +142,9 @@ mod tests {
     fn three_bit_codes_lie_as_the_drawing_shows() {
         assert_eq!(
             pack_rows(&[1, 2, 3, 4, 5, 6, 7, 0], 8, 3),
-            [0b11_010_001, 0b0_101_100_0, 0b000_111_11]
+            [0b1101_0001, 0b0101_1000, 0b0001_1111]
         );
-        assert_eq!(pack_rows(&[3, 1, 2], 3, 2), [0b10_01_11]);
+        assert_eq!(pack_rows(&[3, 1, 2], 3, 2), [0b10_0111]);
     }
 
     #[test]

@@ -33,19 +33,25 @@ pub struct LayerManifest {
     pub name: String,
     /// The dense tensor that the parts replace.
     pub tensor: OriginalTensor,
-    /// Which method gave the codes.
-    pub method: Method,
     /// Rows (outputs).
     pub rows: usize,
     /// Columns (inputs).
     pub columns: usize,
     /// What gives the codes their meaning.
     pub code: CodeKind,
-    /// GPTQ's loss, as a decimal text that reads back to the same number.
+    /// How the codes came about; only files of solved layers hold it, since models are sized before they are solved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Origin>,
+}
+
+/// What is known of a solved layer beside its values.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Origin {
+    /// Which method gave the codes.
+    pub method: Method,
+    /// GPTQ's loss, as a decimal text that reads back to the same number.
     pub loss: Option<String>,
     /// What the solver had to do that nobody asked for.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<Warning>,
 }
 
@@ -233,17 +239,53 @@ impl CodeKind {
 }
 
 impl LayerManifest {
-    /// The manifest of a solved layer.
-    pub fn new(name: &str, tensor: OriginalTensor, solved: &Solved) -> Self {
+    /// The manifest of a layer that is stored as `code`, before it is solved.
+    pub fn planned(
+        name: &str,
+        tensor: OriginalTensor,
+        rows: usize,
+        columns: usize,
+        code: CodeKind,
+    ) -> Self {
         Self {
             name: name.to_owned(),
             tensor,
-            method: solved.method,
+            rows,
+            columns,
+            code,
+            origin: None,
+        }
+    }
+
+    /// The manifest of a solved layer.
+    pub fn of_solved(name: &str, tensor: OriginalTensor, solved: &Solved) -> Self {
+        Self {
+            name: name.to_owned(),
+            tensor,
             rows: solved.codes.rows,
             columns: solved.codes.columns,
             code: CodeKind::of_grid(&solved.grid),
-            loss: solved.loss.map(|loss| format!("{loss:?}")),
-            warnings: solved.warnings.clone(),
+            origin: Some(Origin {
+                method: solved.method,
+                loss: solved.loss.map(|loss| format!("{loss:?}")),
+                warnings: solved.warnings.clone(),
+            }),
+        }
+    }
+
+    /// Which method gave the codes, or the simplest that could have.
+    pub fn method(&self) -> Method {
+        match (&self.origin, self.code) {
+            (Some(origin), _) => origin.method,
+            (None, CodeKind::Nf4 { .. }) => Method::Nf4,
+            (
+                None,
+                CodeKind::Affine {
+                    fractional_zeros: true,
+                    ..
+                },
+            ) => Method::Hqq,
+            (None, CodeKind::Affine { .. }) => Method::Rtn,
         }
     }
 

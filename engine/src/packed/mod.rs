@@ -20,8 +20,8 @@ pub mod gptq;
 mod manifest;
 
 pub use manifest::{
-    CodeKind, LayerManifest, MANIFEST_VERSION, METADATA_KEY, Manifest, OriginalTensor, PartSpec,
-    UnpackError,
+    CodeKind, LayerManifest, MANIFEST_VERSION, METADATA_KEY, Manifest, Origin, OriginalTensor,
+    PartSpec, UnpackError,
 };
 
 use crate::codebook::{BlockCodebook, BlockScales};
@@ -64,7 +64,7 @@ pub struct PackError {
 
 /// Packs a solved layer that stands for `tensor`.
 pub fn pack(name: &str, tensor: OriginalTensor, solved: &Solved) -> Result<PackedLayer, PackError> {
-    let manifest = LayerManifest::new(name, tensor, solved);
+    let manifest = LayerManifest::of_solved(name, tensor, solved);
     let unfit = |problem: String| PackError {
         layer: name.to_owned(),
         problem,
@@ -145,7 +145,7 @@ pub fn unpack(manifest: &LayerManifest, parts: &[Part]) -> Result<Solved, Unpack
         }),
     };
     Ok(Solved {
-        method: manifest.method,
+        method: manifest.method(),
         codes: Codes {
             rows,
             columns,
@@ -153,7 +153,10 @@ pub fn unpack(manifest: &LayerManifest, parts: &[Part]) -> Result<Solved, Unpack
         },
         grid,
         loss: parse_loss(manifest)?,
-        warnings: manifest.warnings.clone(),
+        warnings: manifest
+            .origin
+            .as_ref()
+            .map_or_else(Vec::new, |origin| origin.warnings.clone()),
     })
 }
 
@@ -319,14 +322,15 @@ fn check_scales(
 }
 
 fn parse_loss(manifest: &LayerManifest) -> Result<Option<f64>, UnpackError> {
-    manifest
-        .loss
+    let loss = manifest
+        .origin
         .as_ref()
-        .map(|text| {
-            text.parse()
-                .map_err(|_| manifest.wrong(format!("its loss {text:?} is no number")))
-        })
-        .transpose()
+        .and_then(|origin| origin.loss.as_ref());
+    loss.map(|text| {
+        text.parse()
+            .map_err(|_| manifest.wrong(format!("its loss {text:?} is no number")))
+    })
+    .transpose()
 }
 
 fn wrong_part(manifest: &LayerManifest, part: &str, problem: String) -> UnpackError {

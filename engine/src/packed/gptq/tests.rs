@@ -100,8 +100,8 @@ fn scattered_groups_keep_their_scales() {
     let (Grid::Affine(grid), weights) = (&solved.grid, back.dequantize()) else {
         panic!("an affine layer")
     };
-    for column in 0..64 {
-        let step = grid.step(3, order[column] as usize);
+    for (column, &group) in order.iter().enumerate() {
+        let step = grid.step(3, group as usize);
         let expected = step.weight(f32::from(solved.codes.row(3)[column]));
         assert_eq!(weights.row(3)[column], expected, "column {column}");
     }
