@@ -1,5 +1,8 @@
 //! Containers that Pare writes.
 
+pub mod emit;
+pub mod layout;
+
 /// The words for containers, as the command line spells them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -23,5 +26,26 @@ impl Format {
             Self::Dense => "dense",
             Self::Gptq => "gptq",
         }
+    }
+}
+
+/// A word that names no container.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("there is no format {word:?}; use one of pare, dense, gptq")]
+pub struct UnknownFormat {
+    /// The word.
+    pub word: String,
+}
+
+impl std::str::FromStr for Format {
+    type Err = UnknownFormat;
+
+    fn from_str(word: &str) -> Result<Self, UnknownFormat> {
+        Self::ALL
+            .into_iter()
+            .find(|format| format.word() == word)
+            .ok_or_else(|| UnknownFormat {
+                word: word.to_owned(),
+            })
     }
 }

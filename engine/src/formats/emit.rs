@@ -1,0 +1,147 @@
+//! The bytes of a solved layer as a plan places it, and of dense values in the source's dtype.
+//!
+//! Knows no file: whoever writes asks for one layer at a time and drops its bytes when they are written.
+
+use super::layout::{Placement, PlannedLayer};
+use crate::packed::gptq::{self, CheckpointFormat};
+use crate::packed::{self, CodeKind, PackError, Part};
+use crate::solved::{Grid, Solved};
+use crate::tensor::{Dtype, Matrix};
+use half::{bf16, f16};
+use rayon::prelude::*;
+
+/// Values that are turned into bytes by one thread at a time.
+const CHUNK_VALUES: usize = 1 << 16;
+
+/// The tensors of a solved layer, in the order of `Content::Layer::part`.
+pub fn layer_parts(
+    layer: &PlannedLayer,
+    solved: &Solved,
+    checkpoint_format: CheckpointFormat,
+) -> Result<Vec<Part>, PackError> {
+    match layer.placement {
+        Placement::Source | Placement::Dense => Ok(vec![Part {
+            suffix: String::new(),
+            dtype: layer.tensor.dtype,
+            shape: layer.tensor.shape.clone(),
+            bytes: dense_bytes(solved, layer.tensor.transposed, layer.tensor.dtype),
+        }]),
+        Placement::Pare(code) => {
+            let fitted = fitted(solved, code);
+            let solved = fitted.as_ref().unwrap_or(solved);
+            let packed = packed::pack(&layer.name, layer.tensor.clone(), solved)?;
+            if packed.manifest.code == code {
+                Ok(packed.parts)
+            } else {
+                Err(PackError {
+                    layer: layer.name.clone(),
+                    problem: format!(
+                        "it was planned as {code:?} and solved as {:?}",
+                        packed.manifest.code
+                    ),
+                })
+            }
+        }
+        Placement::Gptq(_) => gptq::pack(&layer.name, solved, checkpoint_format),
+    }
+}
+
+/// The solved values as they lie in the dense tensor: its orientation, its dtype.
+pub fn dense_bytes(solved: &Solved, transposed: bool, dtype: Dtype) -> Vec<u8> {
+    to_bytes(dense_values(solved, transposed).data(), dtype)
+}
+
+/// The solved values in the dense tensor's orientation.
+pub fn dense_values(solved: &Solved, transposed: bool) -> Matrix {
+    let (rows, columns) = (solved.codes.rows, solved.codes.columns);
+    let mut weights = Matrix::zeros(rows, columns);
+    weights
+        .data_mut()
+        .par_chunks_mut(columns.max(1))
+        .enumerate()
+        .for_each(|(row, output)| solved.dequantize_row(row, output));
+    if transposed {
+        weights.transposed()
+    } else {
+        weights
+    }
+}
+
+/// Values as little-endian bytes of a float dtype, rounded to nearest; what is out of range becomes the largest value
+/// that the dtype holds, so that no infinity is written.
+///
+/// # Panics
+/// If the dtype is no float dtype: only float tensors are ever solved or changed.
+pub fn to_bytes(values: &[f32], dtype: Dtype) -> Vec<u8> {
+    match dtype {
+        Dtype::F64 => spread(values, |value| f64::from(value).to_le_bytes()),
+        Dtype::F32 => spread(values, f32::to_le_bytes),
+        Dtype::F16 => spread(values, |value| {
+            let largest = f16::MAX.to_f32();
+            f16::from_f32(value.clamp(-largest, largest)).to_le_bytes()
+        }),
+        Dtype::BF16 => spread(values, |value| {
+            let largest = bf16::MAX.to_f32();
+            bf16::from_f32(value.clamp(-largest, largest)).to_le_bytes()
+        }),
+        other => panic!("weights are never stored as {other}"),
+    }
+}
+
+fn spread<const SIZE: usize>(values: &[f32], encode: impl Fn(f32) -> [u8; SIZE] + Sync) -> Vec<u8> {
+    let mut bytes = vec![0u8; values.len() * SIZE];
+    bytes
+        .par_chunks_mut(CHUNK_VALUES * SIZE)
+        .zip(values.par_chunks(CHUNK_VALUES))
+        .for_each(|(bytes, values)| {
+            for (output, &value) in bytes.chunks_exact_mut(SIZE).zip(values) {
+                output.copy_from_slice(&encode(value));
+            }
+        });
+    bytes
+}
+
+/// A layer whose zeros came out whole although fractional ones were planned (HQQ that fell back to rounding): its
+/// zeros are stored in the scale dtype all the same, where every whole zero is exact.
+fn fitted(solved: &Solved, planned: CodeKind) -> Option<Solved> {
+    let CodeKind::Affine {
+        fractional_zeros: true,
+        ..
+    } = planned
+    else {
+        return None;
+    };
+    let mut changed = solved.clone();
+    match &mut changed.grid {
+        Grid::Affine(grid) if !grid.fractional_zeros => grid.fractional_zeros = true,
+        _ => return None,
+    }
+    Some(changed)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn values_out_of_range_stay_finite() {
+        let bytes = to_bytes(&[1e9, -1e9, 1.0], Dtype::F16);
+        let values: Vec<f32> = bytes
+            .chunks_exact(2)
+            .map(|pair| f16::from_le_bytes(pair.try_into().unwrap()).to_f32())
+            .collect();
+        assert_eq!(values, [65504.0, -65504.0, 1.0]);
+    }
+
+    #[test]
+    fn every_float_dtype_takes_its_own_width() {
+        for dtype in [Dtype::F64, Dtype::F32, Dtype::F16, Dtype::BF16] {
+            assert_eq!(
+                to_bytes(&[0.5; 3], dtype).len(),
+                3 * dtype.size_bytes(),
+                "{dtype}"
+            );
+        }
+    }
+}

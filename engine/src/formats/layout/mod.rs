@@ -1,0 +1,537 @@
+//! What a written model will consist of: every file, tensor, dtype, shape, offset and byte, before anything is solved.
+//!
+//! A dry run prints these bytes and the writer writes exactly them. `preflight` settles what the container can hold,
+//! `plan` lays it out. Reads headers and the sizes of side files only; knows no solver.
+//!
+//! - `pare`: `model.safetensors` with the parts of `packed` and their manifest; everything else as in the source.
+//! - `dense`: names, shapes and dtypes of the source, in one `model.safetensors` or shards of at most 5 GB.
+//! - `gptq`: the tensors of `packed::gptq` in place of `….weight`, shards likewise, and `quantization_config`.
+
+mod config;
+mod header;
+mod preflight;
+
+pub use preflight::{Held, preflight};
+
+use super::Format;
+use crate::grid::GridConfig;
+use crate::model::{LayerInfo, LayerKind};
+use crate::packed::gptq::{self, CheckpointFormat};
+use crate::packed::{
+    CodeKind, LayerManifest, MANIFEST_VERSION, METADATA_KEY, Manifest, OriginalTensor, PartSpec,
+};
+use crate::settings::LayerSettings;
+use crate::solved::Method;
+use crate::tensor::{Dtype, TensorInfo, WeightSource};
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+/// Most bytes of tensor data in one file, as the transformers library cuts them.
+const SHARD_BYTES: u64 = 5_000_000_000;
+
+/// Side files that speak of an earlier quantization.
+const QUANTIZATION_FILES: [&str; 2] = ["quantize_config.json", "quant_config.json"];
+
+/// Why a layout cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum LayoutError {
+    /// The recipe is strict and the container cannot hold it.
+    #[error(
+        "format {format} cannot hold the recipe, and it is strict: {layers}; change these layers, choose format pare, or set strict = false"
+    )]
+    Strict {
+        /// The container's word.
+        format: &'static str,
+        /// Layers with reasons.
+        layers: String,
+    },
+    /// The container needs `config.json`.
+    #[error(
+        "format gptq writes its settings into config.json, and the model has none; choose format pare or dense; {path}"
+    )]
+    NoConfig {
+        /// The model.
+        path: PathBuf,
+    },
+    /// A layer's tensor is not in the source.
+    #[error("layer {layer} has no tensor {tensor} in the model; open the model again")]
+    NoTensor {
+        /// The layer.
+        layer: String,
+        /// Its tensor.
+        tensor: String,
+    },
+    /// Two tensors of the written model would share a name.
+    #[error("the written model would hold two tensors named {name}; choose another format")]
+    NameTaken {
+        /// The name.
+        name: String,
+    },
+    /// A layer of an impossible size.
+    #[error("layer {layer} is too large for any machine")]
+    TooLarge {
+        /// The layer.
+        layer: String,
+    },
+    /// A side file cannot be read.
+    #[error("a file beside the model could not be read: {source}; {path}")]
+    SideFile {
+        /// The operating system's word.
+        source: std::io::Error,
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+/// The model that a plan starts from.
+#[derive(Clone, Copy)]
+pub struct PlanSource<'a> {
+    /// Its tensors.
+    pub weights: &'a dyn WeightSource,
+    /// Its `config.json`.
+    pub config: Option<&'a serde_json::Value>,
+    /// Its folder, or its file.
+    pub root: &'a Path,
+    /// Files to copy along, relative to `root`.
+    pub side_files: &'a [PathBuf],
+}
+
+/// How one layer is stored.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Placement {
+    /// As the source has it.
+    Source,
+    /// The solved values in the source's dtype.
+    Dense,
+    /// The parts of `packed`.
+    Pare(CodeKind),
+    /// The tensors of `packed::gptq`.
+    Gptq(GridConfig),
+}
+
+/// One layer of a plan.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PlannedLayer {
+    /// Name as `inspect` prints it.
+    pub name: String,
+    /// The dense tensor.
+    pub tensor: OriginalTensor,
+    /// Outputs.
+    pub rows: usize,
+    /// Inputs.
+    pub columns: usize,
+    /// Whether it is a weight of a block.
+    pub in_block: bool,
+    /// How it is stored.
+    pub placement: Placement,
+    /// Bytes of all its tensors.
+    pub stored_bytes: u64,
+}
+
+/// One tensor of a written file.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PlannedTensor {
+    /// Name.
+    pub name: String,
+    /// Element type.
+    pub dtype: Dtype,
+    /// Shape.
+    pub shape: Vec<usize>,
+    /// Bytes.
+    pub size_bytes: u64,
+    /// First byte, counted from the start of the file.
+    pub offset: u64,
+    /// Where its values come from.
+    pub content: Content,
+}
+
+/// Where a tensor's values come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Content {
+    /// The source's tensor of the same name, or what replaced it in this run.
+    Source,
+    /// Part `part` of `emit::layer_parts` of layer `layer` of the plan.
+    Layer {
+        /// Index into `Plan::layers`.
+        layer: usize,
+        /// Index into the parts.
+        part: usize,
+    },
+}
+
+/// One file.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PlannedFile {
+    /// Path inside the written folder.
+    pub path: PathBuf,
+    /// Bytes.
+    pub size_bytes: u64,
+    /// What is in it.
+    pub content: FileContent,
+}
+
+/// What is in a file.
+#[derive(Debug, Clone, PartialEq)]
+pub enum FileContent {
+    /// A safetensors file: its first bytes, and what follows in the order of offsets.
+    Tensors {
+        /// Length and header.
+        header: Vec<u8>,
+        /// The tensors.
+        tensors: Vec<PlannedTensor>,
+    },
+    /// These bytes.
+    Text(Vec<u8>),
+    /// A copy of this file.
+    Copy(PathBuf),
+}
+
+/// A whole written model.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// The container.
+    pub format: Format,
+    /// How gptq stores zeros.
+    pub checkpoint_format: CheckpointFormat,
+    /// All files.
+    pub files: Vec<PlannedFile>,
+    /// The layers that were handed in, in the same order.
+    pub layers: Vec<PlannedLayer>,
+    /// Bytes of all files.
+    pub bytes: u64,
+}
+
+/// Lays out the model that `source` becomes when `layers` are stored as `held` (one for each layer).
+pub fn plan(
+    format: Format,
+    source: &PlanSource<'_>,
+    layers: &[LayerInfo],
+    held: &[Held],
+) -> Result<Plan, LayoutError> {
+    let placements: Vec<Placement> = held
+        .iter()
+        .map(|held| placement(format, &held.settings))
+        .collect();
+    plan_placed(format, source, layers, &placements, SHARD_BYTES)
+}
+
+/// Bytes of a layer in a container: codes, scales, zeros, indices and padding, or its dense values.
+pub fn stored_bytes(format: Format, layer: &LayerInfo, settings: &LayerSettings) -> u64 {
+    let placement = placement(format, settings);
+    parts_of(layer, placement).map_or(u64::MAX, |parts| {
+        parts.iter().map(|part| part.size_bytes).sum()
+    })
+}
+
+fn placement(format: Format, settings: &LayerSettings) -> Placement {
+    match format {
+        _ if settings.method == Method::None => Placement::Source,
+        Format::Dense => Placement::Dense,
+        Format::Pare => Placement::Pare(CodeKind::of_settings(settings)),
+        Format::Gptq => Placement::Gptq(settings.grid()),
+    }
+}
+
+/// `plan` with every layer's place decided and a shard size of choice.
+pub(crate) fn plan_placed(
+    format: Format,
+    source: &PlanSource<'_>,
+    layers: &[LayerInfo],
+    placements: &[Placement],
+    shard_bytes: u64,
+) -> Result<Plan, LayoutError> {
+    let planned = layers
+        .iter()
+        .zip(placements)
+        .map(|(layer, &placement)| planned_layer(source, layer, placement))
+        .collect::<Result<Vec<PlannedLayer>, _>>()?;
+    let asymmetric = placements
+        .iter()
+        .any(|placement| matches!(placement, Placement::Gptq(grid) if !grid.symmetric));
+    let mut plan = Plan {
+        format,
+        checkpoint_format: if asymmetric {
+            CheckpointFormat::V2
+        } else {
+            CheckpointFormat::V1
+        },
+        files: Vec::new(),
+        layers: planned,
+        bytes: 0,
+    };
+    let tensors = all_tensors(source, layers, &plan)?;
+    plan.files = tensor_files(&plan, tensors, shard_bytes);
+    plan.files.extend(side_files(source, &plan)?);
+    plan.bytes = plan.files.iter().map(|file| file.size_bytes).sum();
+    Ok(plan)
+}
+
+fn planned_layer(
+    source: &PlanSource<'_>,
+    layer: &LayerInfo,
+    placement: Placement,
+) -> Result<PlannedLayer, LayoutError> {
+    let info = source
+        .weights
+        .info(&layer.tensor)
+        .ok_or_else(|| LayoutError::NoTensor {
+            layer: layer.name.clone(),
+            tensor: layer.tensor.clone(),
+        })?;
+    let parts = parts_of(layer, placement).ok_or_else(|| LayoutError::TooLarge {
+        layer: layer.name.clone(),
+    })?;
+    Ok(PlannedLayer {
+        name: layer.name.clone(),
+        tensor: OriginalTensor {
+            name: layer.tensor.clone(),
+            shape: info.shape,
+            dtype: info.dtype,
+            transposed: layer.transposed,
+        },
+        rows: layer.rows,
+        columns: layer.columns,
+        in_block: !matches!(layer.kind, LayerKind::Embedding | LayerKind::Head),
+        placement,
+        stored_bytes: parts.iter().map(|part| part.size_bytes).sum(),
+    })
+}
+
+/// The parts of a layer. `None` where a size does not exist.
+fn parts_of(layer: &LayerInfo, placement: Placement) -> Option<Vec<PartSpec>> {
+    match placement {
+        Placement::Source | Placement::Dense => Some(vec![PartSpec {
+            suffix: "",
+            dtype: layer.dtype,
+            size_bytes: (layer.rows as u64)
+                .checked_mul(layer.columns as u64)?
+                .checked_mul(layer.dtype.size_bytes() as u64)?,
+            shape: layer.shape.clone(),
+        }]),
+        Placement::Pare(code) => code.parts(layer.rows, layer.columns),
+        Placement::Gptq(grid) => Some(gptq::parts(grid, layer.rows, layer.columns)),
+    }
+}
+
+/// All tensors in the source's order, those of one source tensor together.
+fn all_tensors(
+    source: &PlanSource<'_>,
+    layers: &[LayerInfo],
+    plan: &Plan,
+) -> Result<Vec<Vec<PlannedTensor>>, LayoutError> {
+    let by_tensor: HashMap<&str, usize> = layers
+        .iter()
+        .enumerate()
+        .map(|(index, layer)| (layer.tensor.as_str(), index))
+        .collect();
+    let mut all = Vec::new();
+    for name in source.weights.names() {
+        let Some(info) = source.weights.info(&name) else {
+            continue;
+        };
+        all.push(match by_tensor.get(name.as_str()) {
+            Some(&index) => layer_tensors(index, &layers[index], plan, info),
+            None => vec![source_tensor(name, info)],
+        });
+    }
+    let mut names = std::collections::HashSet::new();
+    for tensor in all.iter().flatten() {
+        if !names.insert(tensor.name.as_str()) {
+            return Err(LayoutError::NameTaken {
+                name: tensor.name.clone(),
+            });
+        }
+    }
+    Ok(all)
+}
+
+fn source_tensor(name: String, info: TensorInfo) -> PlannedTensor {
+    PlannedTensor {
+        name,
+        size_bytes: info.elements() * info.dtype.size_bytes() as u64,
+        dtype: info.dtype,
+        shape: info.shape,
+        offset: 0,
+        content: Content::Source,
+    }
+}
+
+fn layer_tensors(
+    index: usize,
+    layer: &LayerInfo,
+    plan: &Plan,
+    info: TensorInfo,
+) -> Vec<PlannedTensor> {
+    let placement = plan.layers[index].placement;
+    let name_of = |suffix: &str| match placement {
+        Placement::Source | Placement::Dense => layer.tensor.clone(),
+        Placement::Pare(_) => format!("{}.{suffix}", layer.tensor),
+        Placement::Gptq(_) => format!("{}.{suffix}", layer.name),
+    };
+    if placement == Placement::Source {
+        return vec![source_tensor(layer.tensor.clone(), info)];
+    }
+    parts_of(layer, placement)
+        .unwrap_or_default()
+        .into_iter()
+        .enumerate()
+        .map(|(part, spec)| PlannedTensor {
+            name: name_of(spec.suffix),
+            dtype: spec.dtype,
+            shape: spec.shape,
+            size_bytes: spec.size_bytes,
+            offset: 0,
+            content: Content::Layer { layer: index, part },
+        })
+        .collect()
+}
+
+fn tensor_files(
+    plan: &Plan,
+    tensors: Vec<Vec<PlannedTensor>>,
+    shard_bytes: u64,
+) -> Vec<PlannedFile> {
+    let shard_bytes = match plan.format {
+        Format::Pare => u64::MAX,
+        Format::Dense | Format::Gptq => shard_bytes,
+    };
+    let shards = cut(tensors, shard_bytes);
+    let count = shards.len();
+    let mut files = Vec::new();
+    let mut homes = serde_json::Map::new();
+    let mut total_size = 0;
+    for (index, mut tensors) in shards.into_iter().enumerate() {
+        let name = if count == 1 {
+            "model.safetensors".to_owned()
+        } else {
+            format!("model-{:05}-of-{count:05}.safetensors", index + 1)
+        };
+        for tensor in &tensors {
+            homes.insert(tensor.name.clone(), name.clone().into());
+            total_size += tensor.size_bytes;
+        }
+        let header = header::lay_out(&mut tensors, &metadata(plan));
+        files.push(PlannedFile {
+            path: PathBuf::from(name),
+            size_bytes: header.len() as u64
+                + tensors.iter().map(|tensor| tensor.size_bytes).sum::<u64>(),
+            content: FileContent::Tensors { header, tensors },
+        });
+    }
+    if count > 1 {
+        let index = serde_json::json!({
+            "metadata": { "total_size": total_size },
+            "weight_map": homes,
+        });
+        files.push(text_file(
+            "model.safetensors.index.json",
+            format!("{index:#}\n"),
+        ));
+    }
+    files
+}
+
+/// Cuts into runs of at most `shard_bytes`, keeping together what came from one tensor. At least one run.
+fn cut(tensors: Vec<Vec<PlannedTensor>>, shard_bytes: u64) -> Vec<Vec<PlannedTensor>> {
+    let mut shards = vec![Vec::new()];
+    let mut filled = 0u64;
+    for group in tensors {
+        let size: u64 = group.iter().map(|tensor| tensor.size_bytes).sum();
+        if filled > 0 && filled.saturating_add(size) > shard_bytes {
+            shards.push(Vec::new());
+            filled = 0;
+        }
+        filled += size;
+        if let Some(shard) = shards.last_mut() {
+            shard.extend(group);
+        }
+    }
+    shards
+}
+
+fn metadata(plan: &Plan) -> Vec<(String, String)> {
+    let mut entries = vec![("format".to_owned(), "pt".to_owned())];
+    if plan.format == Format::Pare {
+        let layers = plan.layers.iter().filter_map(planned_manifest).collect();
+        let manifest = Manifest {
+            version: MANIFEST_VERSION,
+            layers,
+        };
+        let text = serde_json::to_string(&manifest).expect("a manifest always has a text");
+        entries.push((METADATA_KEY.to_owned(), text));
+    }
+    entries
+}
+
+fn planned_manifest(layer: &PlannedLayer) -> Option<LayerManifest> {
+    let Placement::Pare(code) = layer.placement else {
+        return None;
+    };
+    Some(LayerManifest::planned(
+        &layer.name,
+        layer.tensor.clone(),
+        layer.rows,
+        layer.columns,
+        code,
+    ))
+}
+
+fn side_files(source: &PlanSource<'_>, plan: &Plan) -> Result<Vec<PlannedFile>, LayoutError> {
+    let quantized = plan
+        .layers
+        .iter()
+        .any(|layer| matches!(layer.placement, Placement::Gptq(_)));
+    let config = source.config.and_then(serde_json::Value::as_object);
+    let own_config = match (quantized, config) {
+        (true, Some(config)) => Some(config::with_gptq(
+            config,
+            &plan.layers,
+            plan.checkpoint_format,
+        )),
+        (true, None) => {
+            return Err(LayoutError::NoConfig {
+                path: source.root.to_owned(),
+            });
+        }
+        (false, _) => source.config.and_then(config::without_quantization),
+    };
+    let mut files = Vec::new();
+    for path in source.side_files {
+        if QUANTIZATION_FILES
+            .iter()
+            .any(|name| path == Path::new(name))
+        {
+            continue;
+        }
+        match &own_config {
+            Some(text) if path == Path::new("config.json") => files.push(PlannedFile {
+                path: path.clone(),
+                size_bytes: text.len() as u64,
+                content: FileContent::Text(text.clone()),
+            }),
+            _ => files.push(copied_file(source.root, path)?),
+        }
+    }
+    Ok(files)
+}
+
+fn copied_file(root: &Path, path: &Path) -> Result<PlannedFile, LayoutError> {
+    let from = root.join(path);
+    let metadata = std::fs::metadata(&from).map_err(|source| LayoutError::SideFile {
+        source,
+        path: from.clone(),
+    })?;
+    Ok(PlannedFile {
+        path: path.to_owned(),
+        size_bytes: metadata.len(),
+        content: FileContent::Copy(from),
+    })
+}
+
+fn text_file(path: &str, text: String) -> PlannedFile {
+    PlannedFile {
+        path: PathBuf::from(path),
+        size_bytes: text.len() as u64,
+        content: FileContent::Text(text.into_bytes()),
+    }
+}

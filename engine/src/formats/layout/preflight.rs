@@ -1,0 +1,205 @@
+//! What a container can hold of what the recipe asks, told before anything is solved.
+//!
+//! Knows the limits of containers; opens no file and solves nothing.
+
+use super::LayoutError;
+use crate::formats::Format;
+use crate::grid::ScaleDtype;
+use crate::model::{LayerInfo, LayerKind};
+use crate::packed::gptq;
+use crate::report::Fallback;
+use crate::settings::LayerSettings;
+use crate::solved::Method;
+use std::collections::BTreeMap;
+
+/// How one layer will be solved and stored.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Held {
+    /// Settings in force; method `none` leaves the layer as the source has it.
+    pub settings: LayerSettings,
+    /// What the container cannot hold, and what will be done instead.
+    pub fallback: Option<Fallback>,
+}
+
+/// Settles each layer's settings for `format`, in the order given. Under `strict`, anything that the container cannot
+/// hold is an error that names every such layer.
+pub fn preflight(
+    format: Format,
+    layers: &[(LayerInfo, LayerSettings)],
+    strict: bool,
+) -> Result<Vec<Held>, LayoutError> {
+    let mut held: Vec<Held> = layers
+        .iter()
+        .map(|(layer, settings)| match format {
+            Format::Pare | Format::Dense => as_asked(*settings),
+            Format::Gptq => hold_gptq(layer, *settings),
+        })
+        .collect();
+    if format == Format::Gptq {
+        let infos: Vec<&LayerInfo> = layers.iter().map(|(layer, _)| layer).collect();
+        let asked: Vec<Method> = layers.iter().map(|(_, settings)| settings.method).collect();
+        agree_with_peers(&infos, &asked, &mut held);
+    }
+    if strict {
+        refuse_fallbacks(format, layers, &held)?;
+    }
+    Ok(held)
+}
+
+fn as_asked(settings: LayerSettings) -> Held {
+    Held {
+        settings,
+        fallback: None,
+    }
+}
+
+fn left_dense(settings: LayerSettings, reason: String) -> Held {
+    Held {
+        settings: LayerSettings {
+            method: Method::None,
+            ..settings
+        },
+        fallback: Some(Fallback {
+            from: settings.method.word().to_owned(),
+            to: Method::None.word().to_owned(),
+            reason,
+        }),
+    }
+}
+
+/// Why the gptq layout has no place for a tensor of this kind and name.
+pub(super) fn no_gptq_place(layer: &LayerInfo) -> Option<&'static str> {
+    match layer.kind {
+        LayerKind::Embedding => Some("gptq has no place for embeddings"),
+        LayerKind::Head => Some("loaders of gptq expect a dense output head"),
+        _ if !layer.tensor.ends_with(".weight") => {
+            Some("gptq replaces tensors whose names end with .weight")
+        }
+        _ => None,
+    }
+}
+
+fn hold_gptq(layer: &LayerInfo, asked: LayerSettings) -> Held {
+    if asked.method == Method::None {
+        return as_asked(asked);
+    }
+    if let Some(reason) = no_gptq_place(layer) {
+        return left_dense(asked, reason.to_owned());
+    }
+    let mut changes = Vec::new();
+    let mut settings = asked;
+    let fit = |settings: &LayerSettings| {
+        gptq::unfit(settings.method, settings.grid(), layer.rows, layer.columns)
+    };
+    if let Some(reason @ gptq::Unfit::Scales(_)) = fit(&settings) {
+        settings.scale_dtype = ScaleDtype::F16;
+        changes.push(("f16 scales".to_owned(), reason.to_string()));
+    }
+    if let Some(reason @ gptq::Unfit::Group { .. }) = fit(&settings)
+        && let Some(group) = gptq::nearest_group(settings.group, layer.columns)
+    {
+        settings.group = group;
+        changes.push((format!("group {group}"), reason.to_string()));
+    }
+    if let Some(reason) = fit(&settings) {
+        return left_dense(asked, reason.to_string());
+    }
+    Held {
+        settings,
+        fallback: told(&asked, changes),
+    }
+}
+
+/// One row for one or two changes.
+fn told(asked: &LayerSettings, changes: Vec<(String, String)>) -> Option<Fallback> {
+    let (to, reasons): (Vec<String>, Vec<String>) = changes.into_iter().unzip();
+    let from = match to.as_slice() {
+        [] => return None,
+        [only] if only.starts_with("group") => format!("group {}", asked.group),
+        [_] => scales_asked(asked),
+        _ => format!("{}, group {}", scales_asked(asked), asked.group),
+    };
+    Some(Fallback {
+        from,
+        to: to.join(", "),
+        reason: reasons.join("; "),
+    })
+}
+
+fn scales_asked(asked: &LayerSettings) -> String {
+    match asked.scale_dtype {
+        ScaleDtype::F16 => "f16 scales".to_owned(),
+        ScaleDtype::BF16 => "bf16 scales".to_owned(),
+        ScaleDtype::F32 => "f32 scales".to_owned(),
+    }
+}
+
+/// Layers that runtimes fuse into one weight must share bits, group and symmetry, or all stay dense.
+fn agree_with_peers(layers: &[&LayerInfo], asked: &[Method], held: &mut [Held]) {
+    for members in fused(layers).values() {
+        let first = &held[members[0]].settings;
+        let agreed = members.iter().all(|&member| {
+            let other = &held[member].settings;
+            same_shape_of_codes(first, other)
+        });
+        if agreed {
+            continue;
+        }
+        let names: Vec<&str> = members
+            .iter()
+            .map(|&member| layers[member].name.as_str())
+            .collect();
+        for &member in members {
+            if held[member].settings.method != Method::None {
+                let settings = LayerSettings {
+                    method: asked[member],
+                    ..held[member].settings
+                };
+                let reason = format!(
+                    "runtimes fuse {} into one weight, so they must share bits, group and symmetry",
+                    names.join(", ")
+                );
+                held[member] = left_dense(settings, reason);
+            }
+        }
+    }
+}
+
+fn same_shape_of_codes(left: &LayerSettings, right: &LayerSettings) -> bool {
+    let dense = |settings: &LayerSettings| settings.method == Method::None;
+    (dense(left) && dense(right)) || (!dense(left) && !dense(right) && left.grid() == right.grid())
+}
+
+/// Members of each fused weight, by their index in `layers`.
+pub(super) fn fused(layers: &[&LayerInfo]) -> BTreeMap<usize, Vec<usize>> {
+    let mut groups: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+    for (index, layer) in layers.iter().enumerate() {
+        if let Some(peers) = layer.fused_peers {
+            groups.entry(peers).or_default().push(index);
+        }
+    }
+    groups
+}
+
+fn refuse_fallbacks(
+    format: Format,
+    layers: &[(LayerInfo, LayerSettings)],
+    held: &[Held],
+) -> Result<(), LayoutError> {
+    let unfit: Vec<String> = layers
+        .iter()
+        .zip(held)
+        .filter_map(|((layer, _), held)| {
+            let fallback = held.fallback.as_ref()?;
+            Some(format!("{} ({})", layer.name, fallback.reason))
+        })
+        .collect();
+    if unfit.is_empty() {
+        Ok(())
+    } else {
+        Err(LayoutError::Strict {
+            format: format.word(),
+            layers: unfit.join(", "),
+        })
+    }
+}
