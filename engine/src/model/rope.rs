@@ -78,6 +78,14 @@ impl Rope {
         }
     }
 
+    /// What casting a whole network to bf16 does to its frequencies.
+    #[cfg(test)]
+    pub(super) fn round_to_bf16(&mut self) {
+        for frequency in &mut self.frequencies {
+            *frequency = half::bf16::from_f64(*frequency).to_f64();
+        }
+    }
+
     /// Rotated channels of a head.
     pub(super) fn width(&self) -> usize {
         2 * self.frequencies.len()

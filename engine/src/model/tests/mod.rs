@@ -3,3 +3,5 @@
 
 mod golden;
 mod memory;
+mod shapes;
+mod twin;
