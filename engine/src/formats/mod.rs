@@ -1,7 +1,11 @@
 //! Containers that Pare writes.
 
+pub mod cache;
 pub mod emit;
 pub mod layout;
+pub mod store;
+
+pub use store::{RunFolder, StoreError};
 
 /// The words for containers, as the command line spells them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]

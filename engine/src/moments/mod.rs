@@ -4,6 +4,10 @@
 //! cached; *compressed-prefix* moments come from the already compressed blocks and live inside one run.
 //! Knows no solver, corpus or file.
 
+mod accumulate;
+
+pub use accumulate::{Accumulator, CHUNK_TOKENS};
+
 use crate::tensor::{Matrix, Symmetric};
 
 /// Which network the inputs came from.
@@ -44,6 +48,17 @@ impl Moments {
             .filter(|&&largest| largest == 0.0)
             .count()
     }
+}
+
+/// Names the input that some layers of a block share.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
+pub struct StageKey {
+    /// Block index.
+    pub block: usize,
+    /// Stage index within the block.
+    pub stage: usize,
 }
 
 /// All that a solver may know of a layer's inputs.

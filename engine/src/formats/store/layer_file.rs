@@ -1,0 +1,113 @@
+//! One solved layer on disk: its packed parts, and its manifest and report as JSON in the file's metadata.
+//!
+//! A file that is not whole, or not what its name says, is no layer: the run solves it again.
+
+use super::StoreError;
+use super::stream::{TensorSpec, write_tensors};
+use crate::packed::{LayerManifest, METADATA_KEY, OriginalTensor, PackedLayer, Part, pack, unpack};
+use crate::report::LayerReport;
+use crate::solved::Solved;
+use safetensors::SafeTensors;
+use sha2::{Digest, Sha256};
+use std::fs;
+use std::path::Path;
+
+/// Key of the report in the file's metadata.
+const REPORT_KEY: &str = "pare_report";
+
+/// A layer as it was stored.
+#[derive(Debug, Clone)]
+pub struct StoredLayer {
+    /// What the parts mean.
+    pub manifest: LayerManifest,
+    /// Codes and grid.
+    pub solved: Solved,
+    /// What was measured.
+    pub report: LayerReport,
+}
+
+/// The file's name: the layer's, where a file can be called so, else a hash of it.
+pub(super) fn file_name(layer: &str) -> String {
+    let plain = |character: char| character.is_ascii_alphanumeric() || "._-".contains(character);
+    if layer.len() <= 200 && !layer.starts_with('.') && layer.chars().all(plain) {
+        return format!("{layer}.safetensors");
+    }
+    let digest = Sha256::digest(layer.as_bytes());
+    let hex: String = digest
+        .iter()
+        .take(16)
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    format!("layer-{hex}.safetensors")
+}
+
+/// Writes a layer atomically.
+pub(super) fn write_layer(
+    path: &Path,
+    tensor: OriginalTensor,
+    solved: &Solved,
+    report: &LayerReport,
+) -> Result<(), StoreError> {
+    let PackedLayer { manifest, parts } = pack(&report.name, tensor, solved)?;
+    let metadata = vec![
+        (METADATA_KEY.to_owned(), to_json(&manifest, path)?),
+        (REPORT_KEY.to_owned(), to_json(report, path)?),
+    ];
+    let specs: Vec<TensorSpec> = parts
+        .iter()
+        .map(|part| TensorSpec {
+            name: part.suffix.clone(),
+            dtype: part.dtype,
+            shape: part.shape.clone(),
+        })
+        .collect();
+    write_tensors(path, &specs, &metadata, |index, writer| {
+        writer
+            .write_all(&parts[index].bytes)
+            .map_err(StoreError::io("could not be written", path))
+    })
+}
+
+/// Reads a layer; `None` if there is no file, or one that is damaged or of another layer.
+pub(super) fn read_layer(path: &Path, layer: &str) -> Result<Option<StoredLayer>, StoreError> {
+    let bytes = match fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(StoreError::io("could not be read", path)(error)),
+    };
+    Ok(parse_layer(&bytes).filter(|stored| stored.manifest.name == layer))
+}
+
+fn parse_layer(bytes: &[u8]) -> Option<StoredLayer> {
+    let (_, metadata) = SafeTensors::read_metadata(bytes).ok()?;
+    let texts = metadata.metadata().as_ref()?;
+    let manifest: LayerManifest = serde_json::from_str(texts.get(METADATA_KEY)?).ok()?;
+    let report: LayerReport = serde_json::from_str(texts.get(REPORT_KEY)?).ok()?;
+    let file = SafeTensors::deserialize(bytes).ok()?;
+    let part = |spec: &crate::packed::PartSpec| {
+        let data = file.tensor(spec.suffix).ok()?.data().to_vec();
+        Some(Part {
+            suffix: spec.suffix.to_owned(),
+            dtype: spec.dtype,
+            shape: spec.shape.clone(),
+            bytes: data,
+        })
+    };
+    let parts = manifest
+        .parts()
+        .ok()?
+        .iter()
+        .map(part)
+        .collect::<Option<Vec<_>>>()?;
+    let solved = unpack(&manifest, &parts).ok()?;
+    Some(StoredLayer {
+        manifest,
+        solved,
+        report,
+    })
+}
+
+fn to_json(value: &impl serde::Serialize, path: &Path) -> Result<String, StoreError> {
+    serde_json::to_string(value)
+        .map_err(|error| StoreError::io("could not be written", path)(error.into()))
+}
