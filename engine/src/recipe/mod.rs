@@ -1,11 +1,23 @@
 //! What the user asked for: versioned, complete, written back with every default spelled out.
 //!
-//! Knows no model: rules are matched against layer names handed in. Types here, text in `parse`, rules in `resolve`.
+//! Types here; text in `parse` (through `section` and `words`) and `write`; rules in `resolve` (through `pattern`).
+//! Knows no weights and no files: rules are matched against a list of layers handed in, and paths are text.
+//!
+//! Precedence: command line > last matching `[[layer]]` > `[default]` > the documented default.
 
+mod error;
 mod parse;
+mod pattern;
 mod resolve;
+mod section;
+#[cfg(test)]
+mod tests;
+mod words;
+mod write;
 
-pub use parse::RecipeError;
+use std::path::Path;
+
+pub use error::RecipeError;
 pub use resolve::{Decision, Resolved};
 
 use crate::grid::ScaleDtype;
@@ -15,6 +27,9 @@ use crate::solved::Method;
 
 /// The version this program writes.
 pub const RECIPE_VERSION: u32 = 1;
+
+/// The word for the sample's own text, where a path could stand.
+pub const SAMPLE_CORPUS: &str = "sample";
 
 /// A whole recipe.
 #[derive(Debug, Clone, PartialEq)]
@@ -71,7 +86,49 @@ pub struct Overrides {
     pub double_quant: Option<bool>,
 }
 
+impl Recipe {
+    /// This recipe under the flags of a command line: a flag replaces what `[default]` and any `[[layer]]` say about the
+    /// same key, `method = "none"` included. A rule that says nothing about a key goes on saying nothing, so that it
+    /// decides the same layers as before; `[embeddings]` keeps its own words.
+    pub fn with_command_line(mut self, flags: &Overrides) -> Self {
+        self.default = flags.apply(self.default);
+        for rule in &mut self.layers {
+            rule.overrides = flags.over(rule.overrides);
+        }
+        self
+    }
+
+    /// This recipe with its corpus, where that is a relative path, taken from `folder`: the folder that the recipe lies in.
+    pub fn relative_to(mut self, folder: &Path) -> Self {
+        let corpus = self.calibration.corpus.as_mut();
+        if let Some(corpus) = corpus.filter(|corpus| *corpus != SAMPLE_CORPUS) {
+            // An absolute path replaces the folder when joined.
+            *corpus = folder.join(&*corpus).to_string_lossy().into_owned();
+        }
+        self
+    }
+}
+
 impl Overrides {
+    /// `rule` with these values in place of those that it sets.
+    fn over(&self, rule: Self) -> Self {
+        fn first<T>(flag: Option<T>, rule: Option<T>) -> Option<T> {
+            rule.map(|rule| flag.unwrap_or(rule))
+        }
+        Self {
+            method: first(self.method, rule.method),
+            bits: first(self.bits, rule.bits),
+            group: first(self.group, rule.group),
+            symmetric: first(self.symmetric, rule.symmetric),
+            scale_dtype: first(self.scale_dtype, rule.scale_dtype),
+            clip_search: first(self.clip_search, rule.clip_search),
+            order: first(self.order, rule.order),
+            damping: first(self.damping, rule.damping),
+            refine: first(self.refine, rule.refine),
+            double_quant: first(self.double_quant, rule.double_quant),
+        }
+    }
+
     /// `settings` with these changes.
     pub fn apply(&self, settings: LayerSettings) -> LayerSettings {
         LayerSettings {

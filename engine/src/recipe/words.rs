@@ -1,0 +1,88 @@
+//! The words that recipes use for choices, each kind in one table for reading, writing and listing.
+
+use crate::grid::ScaleDtype;
+use crate::moments::Prefix;
+use crate::settings::{ColumnOrder, Refine};
+use crate::solved::Method;
+
+/// A choice that has words.
+pub(super) trait Word: Copy + PartialEq + 'static {
+    /// Every word and its meaning, in the order in which errors list them.
+    const TABLE: &'static [(&'static str, Self)];
+
+    /// The word of this choice.
+    fn word(self) -> &'static str {
+        let row = Self::TABLE.iter().find(|(_, meaning)| *meaning == self);
+        row.expect("the table of words is complete; a test holds it to that")
+            .0
+    }
+}
+
+impl Word for Method {
+    const TABLE: &'static [(&'static str, Self)] = &[
+        ("rtn", Self::Rtn),
+        ("gptq", Self::Gptq),
+        ("awq", Self::Awq),
+        ("hqq", Self::Hqq),
+        ("nf4", Self::Nf4),
+        ("none", Self::None),
+    ];
+}
+
+impl Word for ScaleDtype {
+    const TABLE: &'static [(&'static str, Self)] =
+        &[("f16", Self::F16), ("bf16", Self::BF16), ("f32", Self::F32)];
+}
+
+impl Word for ColumnOrder {
+    const TABLE: &'static [(&'static str, Self)] = &[
+        ("none", Self::None),
+        ("static", Self::Static),
+        ("gar", Self::Gar),
+    ];
+}
+
+impl Word for Refine {
+    const TABLE: &'static [(&'static str, Self)] =
+        &[("auto", Self::Auto), ("off", Self::Off), ("on", Self::On)];
+}
+
+impl Word for Prefix {
+    const TABLE: &'static [(&'static str, Self)] = &[
+        ("compressed", Self::Compressed),
+        ("original", Self::Original),
+    ];
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_choice_has_the_word_that_reports_use() {
+        for method in Method::ALL {
+            assert_eq!(Word::word(method), method.word());
+        }
+        // A match without a wildcard: a new choice breaks the build here until it has a word.
+        for order in [ColumnOrder::None, ColumnOrder::Static, ColumnOrder::Gar] {
+            match order {
+                ColumnOrder::None | ColumnOrder::Static | ColumnOrder::Gar => order.word(),
+            };
+        }
+        for refine in [Refine::Auto, Refine::Off, Refine::On] {
+            match refine {
+                Refine::Auto | Refine::Off | Refine::On => refine.word(),
+            };
+        }
+        for dtype in [ScaleDtype::F16, ScaleDtype::BF16, ScaleDtype::F32] {
+            match dtype {
+                ScaleDtype::F16 | ScaleDtype::BF16 | ScaleDtype::F32 => dtype.word(),
+            };
+        }
+        for prefix in [Prefix::Compressed, Prefix::Original] {
+            match prefix {
+                Prefix::Compressed | Prefix::Original => prefix.word(),
+            };
+        }
+    }
+}

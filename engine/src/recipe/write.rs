@@ -1,0 +1,97 @@
+//! Types to recipe text with every default written out: `parse(to_toml(recipe)) = recipe`.
+
+use std::fmt::Write as _;
+
+use super::words::Word;
+use super::{Overrides, Recipe};
+use crate::settings::LayerSettings;
+
+impl Recipe {
+    /// The recipe as text, complete: no default is left to the reader.
+    pub fn to_toml(&self) -> String {
+        let mut text = Lines::default();
+        text.pair("version", self.version);
+        text.pair("strict", self.strict);
+        text.head("[default]");
+        text.overrides(&spelled_out(self.default));
+        text.pair("prefix", quoted(self.default.prefix.word()));
+        if let Some(embeddings) = &self.embeddings {
+            text.head("[embeddings]");
+            text.overrides(embeddings);
+        }
+        text.head("[calibration]");
+        text.some("corpus", self.calibration.corpus.as_deref().map(quoted));
+        text.pair("sequences", self.calibration.sequences);
+        text.pair("length", self.calibration.length);
+        text.pair("seed", self.calibration.seed);
+        for rule in &self.layers {
+            text.head("[[layer]]");
+            text.pair("match", quoted(&rule.pattern));
+            text.overrides(&rule.overrides);
+        }
+        text.0
+    }
+}
+
+/// Settings with nothing left to inherit. `prefix` is no override.
+fn spelled_out(settings: LayerSettings) -> Overrides {
+    Overrides {
+        method: Some(settings.method),
+        bits: Some(settings.bits),
+        group: Some(settings.group),
+        symmetric: Some(settings.symmetric),
+        scale_dtype: Some(settings.scale_dtype),
+        clip_search: Some(settings.clip_search),
+        order: Some(settings.order),
+        damping: Some(settings.damping),
+        refine: Some(settings.refine),
+        double_quant: Some(settings.double_quant),
+    }
+}
+
+#[derive(Default)]
+struct Lines(String);
+
+impl Lines {
+    fn head(&mut self, title: &str) {
+        self.0.push('\n');
+        self.0.push_str(title);
+        self.0.push('\n');
+    }
+
+    fn pair(&mut self, key: &str, value: impl std::fmt::Display) {
+        writeln!(self.0, "{key} = {value}").expect("a String takes all text");
+    }
+
+    fn some(&mut self, key: &str, value: Option<impl std::fmt::Display>) {
+        if let Some(value) = value {
+            self.pair(key, value);
+        }
+    }
+
+    fn word(&mut self, key: &str, choice: Option<impl Word>) {
+        self.some(key, choice.map(|choice| quoted(choice.word())));
+    }
+
+    fn overrides(&mut self, overrides: &Overrides) {
+        self.word("method", overrides.method);
+        self.some("bits", overrides.bits);
+        self.some("group", overrides.group);
+        self.some("symmetric", overrides.symmetric);
+        self.word("scale_dtype", overrides.scale_dtype);
+        self.some("clip_search", overrides.clip_search);
+        self.word("order", overrides.order);
+        // Debug prints the shortest digits that read back to the same number, and always as a float.
+        self.some(
+            "damping",
+            overrides.damping.map(|damping| format!("{damping:?}")),
+        );
+        self.word("refine", overrides.refine);
+        self.some("double_quant", overrides.double_quant);
+    }
+}
+
+/// A TOML string with whatever escapes it needs.
+fn quoted(text: &str) -> String {
+    toml::Value::String(text.to_owned()).to_string()
+}
