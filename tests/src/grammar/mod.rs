@@ -152,11 +152,7 @@ impl Storyteller {
     fn fill(&mut self, slot: &str, memory: &BTreeMap<&'static str, String>) -> String {
         if let Some(inner) = slot.strip_prefix("a:") {
             let word = self.fill(inner, memory);
-            let article = if word.starts_with(['a', 'e', 'i', 'o', 'u']) {
-                "an"
-            } else {
-                "a"
-            };
+            let article = article(&word);
             return format!("{article} {word}");
         }
         let lower = slot.to_lowercase();
@@ -199,6 +195,16 @@ fn invent_words(rng: &mut Rng, count: usize, most_syllables: u64) -> Vec<String>
         }
     }
     words
+}
+
+/// `an` before a vowel that is heard.
+fn article(word: &str) -> &'static str {
+    let silent = ["honest", "hourglass"].contains(&word);
+    if silent || word.starts_with(['a', 'e', 'i', 'o', 'u']) {
+        "an"
+    } else {
+        "a"
+    }
 }
 
 /// `three apples`, `one apple`.
@@ -265,7 +271,8 @@ mod tests {
     }
 
     #[test]
-    fn counting_agrees() {
+    fn articles_and_counts_agree() {
+        assert_eq!(["owl", "honest", "house"].map(article), ["an", "an", "a"]);
         assert_eq!(counted(1, "apples"), "one apple");
         assert_eq!(counted(4, "apples"), "four apples");
     }

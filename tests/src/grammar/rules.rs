@@ -278,7 +278,7 @@ pub(super) const RULES: &[(&str, &[&str])] = &[
     (
         "material",
         &[
-            "wood",
+            "oak",
             "glass",
             "stone",
             "tin",
