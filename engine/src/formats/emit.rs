@@ -3,8 +3,9 @@
 //! Knows no file: whoever writes asks for one layer at a time and drops its bytes when they are written.
 
 use super::layout::{Placement, PlannedLayer};
+use crate::grid::ScaleDtype;
 use crate::packed::gptq::{self, CheckpointFormat};
-use crate::packed::{self, CodeKind, PackError, Part};
+use crate::packed::{self, CodeKind, PackError, Part, floats};
 use crate::solved::{Grid, Solved};
 use crate::tensor::{Dtype, Matrix};
 use half::{bf16, f16};
@@ -85,6 +86,16 @@ pub fn to_bytes(values: &[f32], dtype: Dtype) -> Vec<u8> {
             bf16::from_f32(value.clamp(-largest, largest)).to_le_bytes()
         }),
         other => panic!("weights are never stored as {other}"),
+    }
+}
+
+/// Values as they come back from `to_bytes` of that dtype.
+pub fn rounded(values: &[f32], dtype: Dtype) -> Vec<f32> {
+    let bytes = to_bytes(values, dtype);
+    match dtype {
+        Dtype::F16 => floats::from_bytes(&bytes, ScaleDtype::F16),
+        Dtype::BF16 => floats::from_bytes(&bytes, ScaleDtype::BF16),
+        _ => values.to_vec(),
     }
 }
 

@@ -1,10 +1,12 @@
 //! Containers that Pare writes.
 
+mod assemble;
 pub mod cache;
 pub mod emit;
 pub mod layout;
 pub mod store;
 
+pub use assemble::{assemble_run, verify_run};
 pub use store::{RunFolder, StoreError};
 
 /// The words for containers, as the command line spells them.

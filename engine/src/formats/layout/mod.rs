@@ -1,4 +1,4 @@
-//! What a written model will consist of: every file, tensor, dtype, shape, offset and byte, before anything is solved.
+//! What a written model will consist of: every file, tensor, dtype, shape and byte, before anything is solved.
 //!
 //! A dry run prints these bytes and the writer writes exactly them. `preflight` settles what the container can hold,
 //! `plan` lays it out. Reads headers and the sizes of side files only; knows no solver.
@@ -8,12 +8,13 @@
 //! - `gptq`: the tensors of `packed::gptq` in place of `….weight`, shards likewise, and `quantization_config`.
 
 mod config;
-mod header;
+mod order;
 mod preflight;
 
 pub use preflight::{Held, preflight};
 
 use super::Format;
+use super::store::stream::{TensorSpec, file_bytes};
 use crate::grid::GridConfig;
 use crate::model::{LayerInfo, LayerKind};
 use crate::packed::gptq::{self, CheckpointFormat};
@@ -22,7 +23,7 @@ use crate::packed::{
 };
 use crate::settings::LayerSettings;
 use crate::solved::Method;
-use crate::tensor::{Dtype, TensorInfo, WeightSource};
+use crate::tensor::{TensorInfo, WeightSource};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
@@ -131,16 +132,8 @@ pub struct PlannedLayer {
 /// One tensor of a written file.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PlannedTensor {
-    /// Name.
-    pub name: String,
-    /// Element type.
-    pub dtype: Dtype,
-    /// Shape.
-    pub shape: Vec<usize>,
-    /// Bytes.
-    pub size_bytes: u64,
-    /// First byte, counted from the start of the file.
-    pub offset: u64,
+    /// Name, element type, shape.
+    pub spec: TensorSpec,
     /// Where its values come from.
     pub content: Content,
 }
@@ -173,11 +166,11 @@ pub struct PlannedFile {
 /// What is in a file.
 #[derive(Debug, Clone, PartialEq)]
 pub enum FileContent {
-    /// A safetensors file: its first bytes, and what follows in the order of offsets.
+    /// A safetensors file.
     Tensors {
-        /// Length and header.
-        header: Vec<u8>,
-        /// The tensors.
+        /// Texts of its header.
+        metadata: Vec<(String, String)>,
+        /// The tensors, in the order in which they lie.
         tensors: Vec<PlannedTensor>,
     },
     /// These bytes.
@@ -336,9 +329,9 @@ fn all_tensors(
     }
     let mut names = std::collections::HashSet::new();
     for tensor in all.iter().flatten() {
-        if !names.insert(tensor.name.as_str()) {
+        if !names.insert(tensor.spec.name.as_str()) {
             return Err(LayoutError::NameTaken {
-                name: tensor.name.clone(),
+                name: tensor.spec.name.clone(),
             });
         }
     }
@@ -347,11 +340,11 @@ fn all_tensors(
 
 fn source_tensor(name: String, info: TensorInfo) -> PlannedTensor {
     PlannedTensor {
-        name,
-        size_bytes: info.elements() * info.dtype.size_bytes() as u64,
-        dtype: info.dtype,
-        shape: info.shape,
-        offset: 0,
+        spec: TensorSpec {
+            name,
+            dtype: info.dtype,
+            shape: info.shape,
+        },
         content: Content::Source,
     }
 }
@@ -376,11 +369,11 @@ fn layer_tensors(
         .into_iter()
         .enumerate()
         .map(|(part, spec)| PlannedTensor {
-            name: name_of(spec.suffix),
-            dtype: spec.dtype,
-            shape: spec.shape,
-            size_bytes: spec.size_bytes,
-            offset: 0,
+            spec: TensorSpec {
+                name: name_of(spec.suffix),
+                dtype: spec.dtype,
+                shape: spec.shape,
+            },
             content: Content::Layer { layer: index, part },
         })
         .collect()
@@ -407,15 +400,16 @@ fn tensor_files(
             format!("model-{:05}-of-{count:05}.safetensors", index + 1)
         };
         for tensor in &tensors {
-            homes.insert(tensor.name.clone(), name.clone().into());
-            total_size += tensor.size_bytes;
+            homes.insert(tensor.spec.name.clone(), name.clone().into());
+            total_size += tensor.spec.size_bytes();
         }
-        let header = header::lay_out(&mut tensors, &metadata(plan));
+        order::align(&mut tensors);
+        let specs: Vec<TensorSpec> = tensors.iter().map(|tensor| tensor.spec.clone()).collect();
+        let metadata = metadata(plan);
         files.push(PlannedFile {
             path: PathBuf::from(name),
-            size_bytes: header.len() as u64
-                + tensors.iter().map(|tensor| tensor.size_bytes).sum::<u64>(),
-            content: FileContent::Tensors { header, tensors },
+            size_bytes: file_bytes(&specs, &metadata),
+            content: FileContent::Tensors { metadata, tensors },
         });
     }
     if count > 1 {
@@ -436,7 +430,7 @@ fn cut(tensors: Vec<Vec<PlannedTensor>>, shard_bytes: u64) -> Vec<Vec<PlannedTen
     let mut shards = vec![Vec::new()];
     let mut filled = 0u64;
     for group in tensors {
-        let size: u64 = group.iter().map(|tensor| tensor.size_bytes).sum();
+        let size: u64 = group.iter().map(|tensor| tensor.spec.size_bytes()).sum();
         if filled > 0 && filled.saturating_add(size) > shard_bytes {
             shards.push(Vec::new());
             filled = 0;

@@ -10,6 +10,8 @@ pub mod stream;
 
 pub use layer_file::StoredLayer;
 
+use super::layout::LayoutError;
+use crate::checkpoint::CheckpointError;
 use crate::monitor::Stopped;
 use crate::packed::{OriginalTensor, PackError};
 use crate::report::LayerReport;
@@ -88,6 +90,34 @@ pub enum StoreError {
     /// The source could not be read while it was copied.
     #[error(transparent)]
     Source(#[from] SourceError),
+    /// A layer of the plan was not stored, or its file is damaged.
+    #[error(
+        "the run holds no solved layer {layer}; compress again, without --no-keep if you want to export; {path}"
+    )]
+    NoLayer {
+        /// The layer.
+        layer: String,
+        /// The run.
+        path: PathBuf,
+    },
+    /// The container cannot hold what is asked.
+    #[error(transparent)]
+    Layout(#[from] LayoutError),
+    /// What was written cannot be opened again.
+    #[error(transparent)]
+    Reopen(#[from] CheckpointError),
+    /// What was written reads back as something else.
+    #[error(
+        "tensor {tensor} was written and {problem} when it was opened again; check the disk and try again; {path}"
+    )]
+    Differs {
+        /// The tensor.
+        tensor: String,
+        /// What is wrong, as a clause.
+        problem: String,
+        /// The folder.
+        path: PathBuf,
+    },
 }
 
 impl StoreError {
