@@ -1,7 +1,9 @@
 //! `config.json` of a written model: as it was, or with the `quantization_config` that loaders of gptq read.
 //!
 //! Spelling of `dynamic` (GPTQModel, vLLM): keys are regexes matched from the start of a module's name; `-:` in front
-//! leaves modules dense, `+:` gives them other settings. The first key that matches decides.
+//! leaves modules dense, `+:` gives them other settings. The first key that matches decides. The transformers library
+//! (through optimum) does not read `dynamic`: dense layers are told to it by `modules_in_block_to_quantize`, which names
+//! all others; layers of several bit widths it cannot load.
 
 use super::{Placement, PlannedLayer};
 use crate::grid::GridConfig;
@@ -26,7 +28,7 @@ pub(super) fn with_gptq(
     let base = most_common_grid(layers);
     let mut entries = config.clone();
     entries.shift_remove(KEY);
-    let quantization = json!({
+    let mut quantization = json!({
         "quant_method": "gptq",
         "bits": base.bits,
         "group_size": group_size(base),
@@ -41,8 +43,17 @@ pub(super) fn with_gptq(
         "dynamic": dynamic(layers, base),
         "meta": { "quantizer": [concat!("pare:", env!("CARGO_PKG_VERSION"))] },
     });
+    if layers.iter().any(is_dense_in_block) {
+        let names = layers.iter().filter(|layer| gptq_grid(layer).is_some());
+        let names: Vec<&str> = names.map(|layer| layer.name.as_str()).collect();
+        quantization["modules_in_block_to_quantize"] = json!([names]);
+    }
     entries.insert(KEY.to_owned(), quantization);
     pretty(Value::Object(entries))
+}
+
+fn is_dense_in_block(layer: &PlannedLayer) -> bool {
+    layer.in_block && gptq_grid(layer).is_none()
 }
 
 /// The grid of most layers; among equals, of the first.
@@ -98,7 +109,8 @@ fn dynamic(layers: &[PlannedLayer], base: GridConfig) -> Map<String, Value> {
     entries
 }
 
-/// Matches the layer, and the weight into which vLLM fuses it: peers always agree, so one of them may speak for it.
+/// Matches the layer under any prefix (loaders may put one before the checkpoint's names), and the weight into which
+/// vLLM fuses it: peers always agree, so one of them may speak for it.
 fn pattern(name: &str) -> String {
     let (parent, last) = name.rsplit_once('.').unwrap_or(("", name));
     let last = match last {
@@ -107,9 +119,9 @@ fn pattern(name: &str) -> String {
         other => escape(other),
     };
     if parent.is_empty() {
-        format!("^{last}$")
+        format!("^(.*\\.)?{last}$")
     } else {
-        format!("^{}\\.{last}$", escape(parent))
+        format!("^(.*\\.)?{}\\.{last}$", escape(parent))
     }
 }
 

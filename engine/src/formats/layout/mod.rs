@@ -97,6 +97,12 @@ pub struct PlanSource<'a> {
     pub side_files: &'a [PathBuf],
 }
 
+impl std::fmt::Debug for PlanSource<'_> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "PlanSource({})", self.root.display())
+    }
+}
+
 /// How one layer is stored.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Placement {
@@ -529,3 +535,6 @@ fn text_file(path: &str, text: String) -> PlannedFile {
         content: FileContent::Text(text.into_bytes()),
     }
 }
+
+#[cfg(test)]
+mod tests;
