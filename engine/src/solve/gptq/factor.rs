@@ -113,18 +113,27 @@ fn factor_at(
     let order = columns.len();
     let ridge = share * diagonal.mean;
     let mut single = lower_in_order(gram, columns);
-    let double = |single: &[f32]| single.iter().map(|&value| f64::from(value)).collect();
     damp(&mut single, columns, diagonal, ridge);
     match flipped_cholesky(&mut single, order, monitor) {
-        Ok(()) => return Ok(Some(normalized(single, order))),
+        Ok(()) => {
+            let price = normalize(&mut single, order);
+            return Ok(Some((single, price)));
+        }
         Err(FactorError::Stopped) => return Err(SolveError::Stopped),
         Err(FactorError::NotPositive { .. }) => {}
     }
-    let mut double: Vec<f64> = double(&lower_in_order(gram, columns));
     drop(single);
+    let mut double: Vec<f64> = lower_in_order(gram, columns)
+        .iter()
+        .map(|&value| f64::from(value))
+        .collect();
     damp(&mut double, columns, diagonal, ridge);
     match flipped_cholesky(&mut double, order, monitor) {
-        Ok(()) => Ok(Some(normalized(double, order))),
+        Ok(()) => {
+            let price = normalize(&mut double, order);
+            let unit = double.iter().map(|&value| value as f32).collect();
+            Ok(Some((unit, price)))
+        }
         Err(FactorError::Stopped) => Err(SolveError::Stopped),
         Err(FactorError::NotPositive { .. }) => Ok(None),
     }
@@ -142,21 +151,17 @@ fn damp<T: Element>(matrix: &mut [T], columns: &[usize], diagonal: &Diagonal, ri
     }
 }
 
-/// Divides each row of `Rᵀ` by its diagonal, and prices the diagonal.
-fn normalized<T: Element>(factor: Vec<T>, order: usize) -> (Vec<f32>, Vec<f64>) {
-    let mut unit = vec![0.0f32; factor.len()];
-    let rows = unit.par_chunks_exact_mut(order.max(1)).enumerate();
-    let price = rows
-        .map(|(row, target)| {
-            let source = &factor[row * order..][..=row];
-            let pivot = source[row];
-            for (target, &value) in target.iter_mut().zip(source) {
-                *target = (value / pivot).to_f64() as f32;
-            }
-            0.5 * pivot.to_f64() * pivot.to_f64()
-        })
-        .collect();
-    (unit, price)
+/// Divides each row of `Rᵀ` by its diagonal in place, and prices the diagonal.
+fn normalize<T: Element>(factor: &mut [T], order: usize) -> Vec<f64> {
+    let rows = factor.par_chunks_exact_mut(order.max(1)).enumerate();
+    rows.map(|(row, values)| {
+        let pivot = values[row];
+        for value in &mut values[..row] {
+            *value = *value / pivot;
+        }
+        0.5 * pivot.to_f64() * pivot.to_f64()
+    })
+    .collect()
 }
 
 /// `[order, order]` row-major whose lower triangle holds `gram` with rows and columns in the order `columns`.
@@ -195,9 +200,8 @@ fn mirrored(gram: &Symmetric) -> Vec<f32> {
                 let row = first + offset;
                 line[row..].copy_from_slice(gram.upper_row(row));
             }
-            let end = first + target.len() / order;
-            for column_tile in (0..end).step_by(TILE) {
-                mirror_tile(gram, target, first, column_tile);
+            for left in (0..first + TILE).step_by(TILE) {
+                mirror_tile(gram, target, first, left);
             }
         });
     full
@@ -206,13 +210,19 @@ fn mirrored(gram: &Symmetric) -> Vec<f32> {
 /// Fills what lies left of the diagonal in columns `left..left + TILE` of the rows that start at `first`.
 fn mirror_tile(gram: &Symmetric, target: &mut [f32], first: usize, left: usize) {
     let order = gram.order();
-    for column in left..(left + TILE).min(order) {
-        let source = gram.upper_row(column);
-        for (offset, line) in target.chunks_exact_mut(order).enumerate() {
-            let row = first + offset;
-            if column < row {
-                line[column] = source[row - column];
-            }
+    let sources: [&[f32]; TILE] = std::array::from_fn(|offset| {
+        let column = left + offset;
+        if column < order {
+            gram.upper_row(column)
+        } else {
+            &[]
+        }
+    });
+    for (row, line) in (first..).zip(target.chunks_exact_mut(order)) {
+        let end = row.min(left + TILE);
+        let values = line.get_mut(left..end).unwrap_or_default();
+        for ((column, value), source) in (left..).zip(values).zip(&sources) {
+            *value = source[row - column];
         }
     }
 }

@@ -42,7 +42,7 @@ pub struct GptqConfig {
 }
 
 /// Columns rounded between two matrix products where nobody has a reason for another number.
-pub const DEFAULT_BLOCK: usize = 128;
+pub const DEFAULT_BLOCK: usize = 256;
 
 /// Rounds `weights` so that outputs on the calibration inputs move as little as possible.
 pub fn gptq(

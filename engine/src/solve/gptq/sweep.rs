@@ -15,6 +15,7 @@ use crate::tensor::Matrix;
 use rayon::prelude::*;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 /// Largest number of rows of a slab: the factor is read once per slab, so more rows would only cost cache.
 const LARGEST_SLAB: usize = 256;
@@ -22,6 +23,8 @@ const LARGEST_SLAB: usize = 256;
 const SMALLEST_SLAB: usize = 64;
 /// Slabs that a layer is cut into where it has enough rows.
 const WANTED_SLABS: usize = 8;
+/// Columns of the triangular recursion: its lines stay in the first-level cache, the rest of a span is products.
+const INNER_BLOCK: usize = 64;
 /// Added to the distance between lines, so that it is no power of two and lines spread over cache sets.
 const PADDING: usize = 16;
 
@@ -49,18 +52,22 @@ pub(super) fn sweep(
         .zip(grid.zeros.par_chunks_mut(slab_rows * groups))
         .zip(losses.par_chunks_mut(slab_rows))
         .enumerate();
-    results.try_for_each_init(
-        || Slab::new(slab_rows, columns, groups),
-        |slab, (index, (((codes, scales), zeros), losses))| {
-            let first = index * slab_rows;
-            slab.load(weights, first..first + losses.len(), &prepared.factor.dead);
-            slab.solve(&way, monitor)?;
-            slab.store(codes, scales, zeros, losses);
-            let done = finished.fetch_add(losses.len() as u64, Ordering::Relaxed);
-            monitor.step(done + losses.len() as u64, rows as u64);
-            Ok::<(), SolveError>(())
-        },
-    )?;
+    // Working memory goes from one slab to the next: fresh pages cost as much as a tenth of the sweep.
+    let idle: Mutex<Vec<Slab>> = Mutex::default();
+    let idle = || idle.lock().unwrap_or_else(PoisonError::into_inner);
+    results.try_for_each(|(index, (((codes, scales), zeros), losses))| {
+        let reused = idle().pop();
+        let mut slab = reused.unwrap_or_else(|| Slab::new(slab_rows, columns, groups));
+        let first = index * slab_rows;
+        let rows_here = first..first + losses.len();
+        slab.load(weights, rows_here, &prepared.factor.dead);
+        slab.solve(&way, monitor)?;
+        slab.store(codes, scales, zeros, losses);
+        idle().push(slab);
+        let done = finished.fetch_add(losses.len() as u64, Ordering::Relaxed);
+        monitor.step(done + losses.len() as u64, rows as u64);
+        Ok::<(), SolveError>(())
+    })?;
     Ok(losses.iter().sum())
 }
 
@@ -73,7 +80,7 @@ fn slab_rows(rows: usize) -> usize {
 /// What all slabs of a sweep share.
 struct Way<'a> {
     prepared: &'a Prepared,
-    block: usize,
+    inner: usize,
     fitting: Fitting,
     max_code: f32,
     spans: Vec<Span>,
@@ -89,7 +96,7 @@ impl<'a> Way<'a> {
         let at = |column: &usize| prepared.importance[*column];
         Self {
             prepared,
-            block: config.block.max(1),
+            inner: config.block.clamp(1, INNER_BLOCK),
             fitting: Fitting {
                 grid: config.grid,
                 clip_search: config.clip_search,
@@ -264,8 +271,8 @@ impl Slab {
 
     /// Rounds positions whose steps are known and whose `pending` holds everything before the first of them.
     fn round(&mut self, way: &Way<'_>, positions: Range<usize>, start: usize) {
-        for first in positions.clone().step_by(way.block) {
-            let block = first..(first + way.block).min(positions.end);
+        for first in positions.clone().step_by(way.inner) {
+            let block = first..(first + way.inner).min(positions.end);
             self.add_errors(way, positions.start..first, block.clone(), start);
             self.round_block(way, block, start);
         }
