@@ -3,7 +3,7 @@
 use super::CalibrateError;
 use super::stream::{Stream, values};
 use crate::model::{Block, Model};
-use crate::moments::{Accumulator, HeldOut, LayerStatistics};
+use crate::moments::{Accumulator, HeldOut, LayerStatistics, Moments};
 use crate::monitor::Monitor;
 use rayon::prelude::*;
 
@@ -38,8 +38,7 @@ pub fn gather_stage(
     let with_cross = sides.original.is_some();
     let mut train = Accumulator::new(width, with_cross);
     let mut held_out = Accumulator::new(width, with_cross);
-    // A batch is large enough to keep every thread busy and small enough to hold: a few sequences for each thread.
-    let batch = (2 * rayon::current_num_threads()).max(1);
+    let batch = batch_size();
     for (accumulator, range) in [
         (&mut train, 0..shaping),
         (&mut held_out, shaping..sequences),
@@ -55,10 +54,7 @@ pub fn gather_stage(
         }
     }
     let (moments, cross) = train.finish();
-    if moments.mean_square.iter().any(|value| !value.is_finite()) {
-        let layer = model.layers()[block.stages()[stage].layers[0]].name.clone();
-        return Err(CalibrateError::NonFinite { layer });
-    }
+    check_finite(model, block, stage, &moments)?;
     let held_out = (held_out.count() > 0).then(|| {
         let (moments, cross) = held_out.finish();
         HeldOut {
@@ -72,6 +68,58 @@ pub fn gather_stage(
         cross,
         held_out,
     })
+}
+
+/// Gathers the moments of every stage in one pass and moves `stream` on to the next block.
+pub fn gather_block(
+    model: &Model,
+    block: &Block,
+    stream: &Stream,
+    monitor: &dyn Monitor,
+) -> Result<Vec<Moments>, CalibrateError> {
+    let widths = block.stages().iter().map(|stage| stage.width);
+    let mut accumulators: Vec<Accumulator> =
+        widths.map(|width| Accumulator::new(width, false)).collect();
+    let sequences = stream.sequences();
+    for start in (0..sequences).step_by(batch_size()) {
+        monitor.check()?;
+        let batch: Vec<Vec<Vec<f32>>> = (start..(start + batch_size()).min(sequences))
+            .into_par_iter()
+            .map(|sequence| stream.advance_with_inputs(block, sequence))
+            .collect::<Result<_, CalibrateError>>()?;
+        for (offset, inputs) in batch.iter().enumerate() {
+            let token = ((start + offset) * stream.tokens()) as u64;
+            for (accumulator, input) in accumulators.iter_mut().zip(inputs) {
+                accumulator.add(token, input, None);
+            }
+        }
+    }
+    let moments: Vec<Moments> = accumulators
+        .into_iter()
+        .map(|accumulator| accumulator.finish().0)
+        .collect();
+    for (stage, moments) in moments.iter().enumerate() {
+        check_finite(model, block, stage, moments)?;
+    }
+    Ok(moments)
+}
+
+/// Sequences at once: enough to keep every thread busy, few enough to hold.
+fn batch_size() -> usize {
+    (2 * rayon::current_num_threads()).max(1)
+}
+
+fn check_finite(
+    model: &Model,
+    block: &Block,
+    stage: usize,
+    moments: &Moments,
+) -> Result<(), CalibrateError> {
+    if moments.mean_square.iter().all(|value| value.is_finite()) {
+        return Ok(());
+    }
+    let layer = model.layers()[block.stages()[stage].layers[0]].name.clone();
+    Err(CalibrateError::NonFinite { layer })
 }
 
 type StageInputs = (Vec<f32>, Option<Vec<f32>>);

@@ -7,9 +7,11 @@ mod activations;
 mod gather;
 mod original;
 mod stream;
+#[cfg(test)]
+mod tests;
 
 pub use activations::{Activations, SpillPolicy};
-pub use gather::{GatherPlan, Sides, gather_stage};
+pub use gather::{GatherPlan, Sides, gather_block, gather_stage};
 pub use original::gather_original;
 pub use stream::Stream;
 

@@ -3,7 +3,7 @@
 //! They depend on model, corpus and sampling only, so they can be kept. Held-out rows and cross moments do not exist
 //! here: seen and original inputs are the same.
 
-use super::{CalibrateError, GatherPlan, Sides, SpillPolicy, Stream, gather_stage};
+use super::{CalibrateError, SpillPolicy, Stream, gather_block};
 use crate::model::Model;
 use crate::moments::{Moments, StageKey};
 use crate::monitor::Monitor;
@@ -20,29 +20,18 @@ pub fn gather_original(
     let stream = Stream::embed(model, &model.load_ends()?, sequences, policy, monitor)?;
     for index in 0..blocks {
         let block = model.load_block(index)?;
-        for stage in 0..block.stages().len() {
-            let sides = Sides {
-                seen: (&block, &stream),
-                original: None,
-            };
-            let statistics = gather_stage(
-                model,
-                stage,
-                sides,
-                GatherPlan {
-                    held_out_sequences: 0,
-                },
-                monitor,
-            )?;
+        for (stage, moments) in gather_block(model, &block, &stream, monitor)?
+            .into_iter()
+            .enumerate()
+        {
             keep(
                 StageKey {
                     block: index,
                     stage,
                 },
-                statistics.moments,
+                moments,
             )?;
         }
-        stream.advance(&block, monitor)?;
         monitor.step(index as u64 + 1, blocks as u64);
     }
     Ok(())

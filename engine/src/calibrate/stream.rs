@@ -79,6 +79,22 @@ impl Stream {
                 Ok(())
             })
     }
+
+    /// Runs one sequence through `block`, keeps its new hidden states, and returns every stage's input on the way.
+    pub(super) fn advance_with_inputs(
+        &self,
+        block: &Block,
+        sequence: usize,
+    ) -> Result<Vec<Vec<f32>>, CalibrateError> {
+        let mut inputs: Vec<Result<Vec<f32>, ModelError>> =
+            block.stages().iter().map(|_| Ok(Vec::new())).collect();
+        let hidden = self.hidden(sequence)?;
+        let output = block.forward_with_inputs(&hidden, &self.context, &mut |stage, input| {
+            inputs[stage] = values(&input);
+        })?;
+        self.activations.set(sequence, values(&output)?)?;
+        Ok(inputs.into_iter().collect::<Result<_, ModelError>>()?)
+    }
 }
 
 /// All values of a tensor, row-major.

@@ -1,5 +1,103 @@
-//! One open model and the jobs a person asks for. (Being built: signatures are settled, bodies follow.)
+//! One open model and the jobs a person asks for: inspect, run, calibrate, compress, evaluate, generate, export.
+//!
+//! Every job runs inside the session's own thread pool; results do not depend on its size. Knows no window, command line
+//! or print: progress goes to an `Observer`, results come back as plain types.
 
+mod calibrate_job;
+mod compress_job;
+mod error;
+mod evaluate_job;
+mod inspect;
+mod machine;
 mod requests;
+mod run_job;
 
+pub use error::SessionError;
 pub use requests::*;
+
+use crate::checkpoint::Checkpoint;
+use crate::model::{LayerInfo, Model, list_layers};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// One open model.
+pub struct Session {
+    path: PathBuf,
+    checkpoint: Arc<Checkpoint>,
+    /// The network, or why it cannot be run.
+    model: Result<Model, String>,
+    layers: Vec<LayerInfo>,
+    options: SessionOptions,
+    pool: rayon::ThreadPool,
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Session")
+            .field("path", &self.path)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Session {
+    /// Opens a model from headers alone; a network that cannot be run still opens.
+    pub fn open(path: &Path, options: SessionOptions) -> Result<Self, SessionError> {
+        let checkpoint = Arc::new(Checkpoint::open(path)?);
+        let model = open_model(&checkpoint);
+        let layers = match &model {
+            Ok(model) => model.layers().to_vec(),
+            Err(_) => list_layers(checkpoint.as_ref(), None),
+        };
+        let pool = thread_pool(&options)?;
+        Ok(Self {
+            path: path.to_owned(),
+            checkpoint,
+            model,
+            layers,
+            options,
+            pool,
+        })
+    }
+
+    /// The network; an error says why it cannot be run.
+    pub fn model(&self) -> Result<&Model, SessionError> {
+        self.model
+            .as_ref()
+            .map_err(|reason| SessionError::NoNetwork {
+                reason: reason.clone(),
+                path: self.path.clone(),
+            })
+    }
+
+    /// All layers, in natural order.
+    pub fn layers(&self) -> &[LayerInfo] {
+        &self.layers
+    }
+
+    /// The folder or file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn memory_bytes(&self) -> u64 {
+        self.options
+            .memory_bytes
+            .unwrap_or_else(machine::default_memory_bytes)
+    }
+}
+
+/// The network of a checkpoint, or why it cannot be run.
+fn open_model(checkpoint: &Arc<Checkpoint>) -> Result<Model, String> {
+    let config = checkpoint.config_json();
+    let config = config.ok_or("there is no config.json, so the architecture is not known")?;
+    Model::open(checkpoint.clone(), config).map_err(|error| error.to_string())
+}
+
+fn thread_pool(options: &SessionOptions) -> Result<rayon::ThreadPool, SessionError> {
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(options.threads.unwrap_or(0))
+        .thread_name(|index| format!("pare-worker-{index}"))
+        .build()
+        .map_err(|error| SessionError::Threads(error.to_string()))
+}

@@ -6,13 +6,18 @@
 mod fit;
 pub mod gptq;
 mod hqq;
+mod layer;
 mod nf4;
+mod polish;
+mod refine;
 mod rtn;
 
 pub use fit::fit_step;
 pub use gptq::{GptqConfig, gptq};
 pub use hqq::{HqqConfig, hqq};
+pub use layer::solve_layer;
 pub use nf4::{Nf4Config, nf4};
+pub use refine::{DEFAULT_ROUNDS, RefineConfig, gptq_refined};
 pub use rtn::{RtnConfig, rtn};
 
 use crate::monitor::Stopped;
@@ -114,4 +119,15 @@ fn check_importance(
         .iter()
         .map(|&value| (f64::from(value) / mean) as f32);
     Ok(Some(scaled.collect()))
+}
+
+/// Bits that codes of one byte can have.
+#[allow(dead_code)]
+fn check_bits(bits: u8) -> Result<(), SolveError> {
+    if (2..=8).contains(&bits) {
+        return Ok(());
+    }
+    Err(SolveError::BadConfig {
+        problem: format!("a code has 2 to 8 bits, not {bits}; choose bits in that range"),
+    })
 }

@@ -41,6 +41,10 @@ fn temporary_name(path: &Path) -> PathBuf {
     path.with_file_name(name)
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the writer that others must go through"
+)]
 fn write_and_sync(
     path: &Path,
     fill: impl FnOnce(&mut dyn Write) -> Result<(), StoreError>,

@@ -121,7 +121,11 @@ impl Prepared {
     }
 }
 
-fn check(weights: &Matrix, moments: &Moments, config: &GptqConfig) -> Result<(), SolveError> {
+pub(super) fn check(
+    weights: &Matrix,
+    moments: &Moments,
+    config: &GptqConfig,
+) -> Result<(), SolveError> {
     if weights.columns() != moments.width() {
         return Err(SolveError::Shape {
             what: "the Gram matrix",

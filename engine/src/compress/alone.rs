@@ -1,0 +1,85 @@
+//! Layers solved on their own: embeddings, output heads, and everything in a network that cannot be run.
+
+use super::describe::{Facts, describe, describe_untouched, original_tensor};
+use super::{CompressError, Job, Ledger, Silent, needs_inputs};
+use crate::model::LayerInfo;
+use crate::report::Fallback;
+use crate::settings::LayerSettings;
+use crate::solve::solve_layer;
+use crate::solved::Method;
+use crate::tensor::{Matrix, WeightSource};
+use std::time::Instant;
+
+/// Solves choice `index` from the source's weights alone and stores it.
+pub(super) fn solve_alone(
+    job: Job<'_>,
+    index: usize,
+    ledger: &mut Ledger<'_>,
+) -> Result<(), CompressError> {
+    let choice = &job.choices[index];
+    let layer = &job.layers[choice.layer];
+    ledger.observer.check()?;
+    if choice.settings.method == Method::None {
+        ledger.enter(index, describe_untouched(layer, choice));
+        return Ok(());
+    }
+    if let Some(stored) = job.run.finished_layer(&layer.name)? {
+        ledger.enter(index, stored.report);
+        return Ok(());
+    }
+    let (settings, fallback) = without_inputs(choice.settings, choice.fallback.clone());
+    let weights = read_weights(job.source, layer)?;
+    let started = Instant::now();
+    let solved = solve_layer(&weights, None, &settings, &Silent(ledger.observer))
+        .map_err(|error| CompressError::of_solver(layer, error))?;
+    let seconds = started.elapsed().as_secs_f64();
+    let facts = Facts {
+        layer,
+        settings,
+        fallback,
+        size_bytes: choice.size_bytes,
+        seconds,
+        statistics: None,
+    };
+    let report = describe(facts, &weights, &solved);
+    job.run
+        .store_layer(original_tensor(job.source, layer), &solved, &report)?;
+    ledger.enter(index, report);
+    Ok(())
+}
+
+/// A layer's weights `[out, in]`, turned where the source stores them `[in, out]`.
+pub(super) fn read_weights(
+    source: &dyn WeightSource,
+    layer: &LayerInfo,
+) -> Result<Matrix, CompressError> {
+    let values = source.read_f32(&layer.tensor)?;
+    Ok(if layer.transposed {
+        Matrix::new(layer.columns, layer.rows, values).transposed()
+    } else {
+        Matrix::new(layer.rows, layer.columns, values)
+    })
+}
+
+/// Outside blocks no inputs are gathered (an embedding has none): methods that need them round to nearest instead.
+fn without_inputs(
+    settings: LayerSettings,
+    fallback: Option<Fallback>,
+) -> (LayerSettings, Option<Fallback>) {
+    if !needs_inputs(settings.method) {
+        return (settings, fallback);
+    }
+    let reason = "no inputs are gathered outside the blocks".to_owned();
+    let told = Fallback {
+        from: settings.method.word().to_owned(),
+        to: Method::Rtn.word().to_owned(),
+        reason,
+    };
+    (
+        LayerSettings {
+            method: Method::Rtn,
+            ..settings
+        },
+        fallback.or(Some(told)),
+    )
+}

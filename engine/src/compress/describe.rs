@@ -1,0 +1,131 @@
+//! One layer's report: what was done to it and how far it moved, from the values as they will be reopened.
+
+use super::{Choice, CompressError};
+use crate::distortion;
+use crate::model::LayerInfo;
+use crate::moments::LayerStatistics;
+use crate::monitor::Stopped;
+use crate::packed::OriginalTensor;
+use crate::report::{Fallback, Histograms, LayerReport};
+use crate::settings::LayerSettings;
+use crate::solve::SolveError;
+use crate::solved::{Method, Solved, Warning};
+use crate::tensor::{Matrix, WeightSource};
+
+/// What is known of a solved layer besides its numbers.
+pub(super) struct Facts<'a> {
+    pub(super) layer: &'a LayerInfo,
+    pub(super) settings: LayerSettings,
+    pub(super) fallback: Option<Fallback>,
+    pub(super) size_bytes: u64,
+    pub(super) seconds: f64,
+    pub(super) statistics: Option<&'a LayerStatistics>,
+}
+
+/// The report of a solved layer.
+pub(super) fn describe(facts: Facts<'_>, weights: &Matrix, solved: &Solved) -> LayerReport {
+    let after = solved.dequantize();
+    let moments = facts.statistics.map(|statistics| &statistics.moments);
+    LayerReport {
+        name: facts.layer.name.clone(),
+        method: solved.method,
+        bits: facts.settings.bits,
+        group: facts.settings.group,
+        sparsity: zero_share(&after),
+        bytes: facts.size_bytes,
+        weights: facts.layer.parameters,
+        relative_output_error: moments
+            .and_then(|moments| distortion::relative_output_error(weights, &after, &moments.gram)),
+        sqnr_db: distortion::sqnr_db(weights, &after),
+        cosine: distortion::cosine(weights, &after),
+        max_error: distortion::max_error(weights, &after),
+        seconds: facts.seconds,
+        fallback: facts.fallback.or_else(|| fallback_of(solved)),
+        warnings: solved.warnings.clone(),
+        codes_used: codes_used(solved),
+        dead_inputs: moments.map_or(0, |moments| moments.dead_inputs()),
+        settings: facts.settings,
+        histograms: Some(Histograms::of(weights, &after)),
+    }
+}
+
+/// The report of a layer that is left as it is.
+pub(super) fn describe_untouched(layer: &LayerInfo, choice: &Choice) -> LayerReport {
+    LayerReport {
+        name: layer.name.clone(),
+        method: Method::None,
+        bits: 8 * layer.dtype.size_bytes() as u8,
+        group: 0,
+        sparsity: 0.0,
+        bytes: choice.size_bytes,
+        weights: layer.parameters,
+        relative_output_error: Some(0.0),
+        sqnr_db: None,
+        cosine: Some(1.0),
+        max_error: 0.0,
+        seconds: 0.0,
+        fallback: choice.fallback.clone(),
+        warnings: Vec::new(),
+        codes_used: 0,
+        dead_inputs: 0,
+        settings: choice.settings,
+        histograms: None,
+    }
+}
+
+/// The dense tensor that a solved layer stands for.
+pub(super) fn original_tensor(source: &dyn WeightSource, layer: &LayerInfo) -> OriginalTensor {
+    let info = source.info(&layer.tensor);
+    let shape = match layer.transposed {
+        true => vec![layer.columns, layer.rows],
+        false => vec![layer.rows, layer.columns],
+    };
+    OriginalTensor {
+        name: layer.tensor.clone(),
+        shape: info.map_or(shape, |info| info.shape),
+        dtype: layer.dtype,
+        transposed: layer.transposed,
+    }
+}
+
+/// Share of values that are exactly zero.
+fn zero_share(weights: &Matrix) -> f64 {
+    let zeros = weights
+        .data()
+        .iter()
+        .filter(|&&weight| weight == 0.0)
+        .count();
+    zeros as f64 / weights.data().len().max(1) as f64
+}
+
+fn fallback_of(solved: &Solved) -> Option<Fallback> {
+    solved.warnings.iter().find_map(|warning| match warning {
+        Warning::FellBack { from, to, reason } => Some(Fallback {
+            from: from.word().to_owned(),
+            to: to.word().to_owned(),
+            reason: reason.clone(),
+        }),
+        _ => None,
+    })
+}
+
+fn codes_used(solved: &Solved) -> u32 {
+    let mut used = [false; 256];
+    for &code in &solved.codes.values {
+        used[usize::from(code)] = true;
+    }
+    used.iter().map(|&met| u32::from(met)).sum()
+}
+
+impl CompressError {
+    /// A solver's word about one layer; a stop stays a stop.
+    pub(super) fn of_solver(layer: &LayerInfo, error: SolveError) -> Self {
+        match error {
+            SolveError::Stopped => Self::Stopped(Stopped),
+            error => Self::Solve {
+                layer: layer.name.clone(),
+                error,
+            },
+        }
+    }
+}

@@ -1,0 +1,352 @@
+//! `compress` and its dry run: from a recipe to a written, reopened and measured model.
+//!
+//! The way: rules -> settings (recipe) -> what the container holds (preflight) -> every byte (plan) -> the loop over
+//! layers (compress) -> files (assemble) -> reopened (verify) -> measured (evaluate) -> named (finish).
+
+use super::calibrate_job::{Cached, hex};
+use super::evaluate_job::open_runnable;
+use super::machine::peak_rss_bytes;
+use super::requests::*;
+use super::{Session, SessionError};
+use crate::compress::{Calibration, Choice, Job, OriginalSource, compress, needs_inputs};
+use crate::formats::layout::{Held, Plan, PlanSource, plan, preflight, stored_bytes};
+use crate::formats::store::Fingerprint;
+use crate::formats::{RunFolder, assemble_run, verify_run};
+use crate::model::{LayerInfo, Model};
+use crate::moments::Prefix;
+use crate::recipe::Decision;
+use crate::report::{Evaluation, LayerReport, Notice, Observer};
+use crate::settings::LayerSettings;
+use crate::solved::Method;
+use crate::tensor::WeightSource;
+use crate::units::{BitsPerWeight, Bytes};
+use sha2::{Digest, Sha256};
+use std::path::Path;
+use std::time::Instant;
+
+/// All that is settled before anything is solved.
+struct Prepared {
+    /// Indices of the compressible layers.
+    chosen: Vec<usize>,
+    decisions: Vec<Decision>,
+    held: Vec<Held>,
+    plan: Plan,
+    warnings: Vec<String>,
+}
+
+impl Session {
+    /// What `compress` would write, to the byte, without solving anything.
+    pub fn dry_run(&self, request: &CompressRequest) -> Result<DryRun, SessionError> {
+        let prepared = self.prepare(request)?;
+        let layers: Vec<DryLayer> = prepared
+            .chosen
+            .iter()
+            .zip(prepared.decisions.iter().zip(&prepared.held))
+            .map(|(&layer, (decision, held))| DryLayer {
+                name: self.layers[layer].name.clone(),
+                rule: decision.rule.clone(),
+                settings: held.settings,
+                bytes: stored_bytes(request.format, &self.layers[layer], &held.settings),
+                fallback: held.fallback.clone(),
+            })
+            .collect();
+        let stored = prepared.chosen.iter().zip(&layers).map(|(&index, layer)| {
+            (
+                layer.settings.method,
+                layer.bytes,
+                self.layers[index].parameters,
+            )
+        });
+        Ok(DryRun {
+            format: request.format.word().to_owned(),
+            bytes_before: self.bytes_before(),
+            bytes_after: prepared.plan.bytes,
+            bits_per_weight: bits_per_weight(stored),
+            layers,
+            warnings: prepared.warnings,
+        })
+    }
+
+    /// The main job.
+    pub fn compress(
+        &self,
+        request: &CompressRequest,
+        observer: &dyn Observer,
+    ) -> Result<CompressReport, SessionError> {
+        self.pool.install(|| self.compress_here(request, observer))
+    }
+
+    fn compress_here(
+        &self,
+        request: &CompressRequest,
+        observer: &dyn Observer,
+    ) -> Result<CompressReport, SessionError> {
+        let started = Instant::now();
+        let prepared = self.prepare(request)?;
+        for warning in &prepared.warnings {
+            observer.notice(Notice::Warning(warning));
+        }
+        let mut stages = Stages::default();
+        let sequences = self.calibration_sequences(request, &prepared)?;
+        let fingerprint = self.fingerprint(request, &prepared, sequences.as_deref());
+        let recipe_toml = request.recipe.to_toml();
+        let run = RunFolder::create(
+            &request.out,
+            self.checkpoint.root(),
+            &recipe_toml,
+            &fingerprint,
+            request.resume,
+        )?;
+        stages.end("prepare");
+        let reports = self.solve(request, &prepared, sequences.as_deref(), &run, observer)?;
+        stages.end("solve");
+        assemble_run(
+            run.partial(),
+            &prepared.plan,
+            self.checkpoint.as_ref(),
+            observer,
+        )?;
+        stages.end("write");
+        let verified = verify_run(run.partial(), &prepared.plan, observer)?;
+        stages.end("verify");
+        let evaluation = self.evaluate_written(request, run.partial(), observer)?;
+        stages.end("evaluate");
+        let stored = reports
+            .iter()
+            .map(|report| (report.method, report.bytes, report.weights));
+        let report = CompressReport {
+            out: request.out.display().to_string(),
+            format: request.format.word().to_owned(),
+            bytes_before: self.bytes_before(),
+            bytes_after: prepared.plan.bytes,
+            bits_per_weight: bits_per_weight(stored),
+            seconds: started.elapsed().as_secs_f64(),
+            peak_rss_bytes: peak_rss_bytes(),
+            recipe: recipe_toml,
+            stages: stages.done,
+            layers: reports,
+            verified,
+            evaluation,
+            warnings: prepared.warnings,
+        };
+        run.finish(&report_json(&report), request.keep_layers)?;
+        Ok(report)
+    }
+
+    fn prepare(&self, request: &CompressRequest) -> Result<Prepared, SessionError> {
+        let chosen: Vec<usize> = (0..self.layers.len())
+            .filter(|&layer| self.layers[layer].compressible)
+            .collect();
+        let infos: Vec<LayerInfo> = chosen
+            .iter()
+            .map(|&layer| self.layers[layer].clone())
+            .collect();
+        let resolved = request.recipe.resolve(&infos);
+        let asked: Vec<(LayerInfo, LayerSettings)> = infos
+            .iter()
+            .zip(&resolved.decisions)
+            .map(|(info, decision)| (info.clone(), decision.settings))
+            .collect();
+        let held = preflight(request.format, &asked, request.recipe.strict)?;
+        let source = PlanSource {
+            weights: self.checkpoint.as_ref(),
+            config: self.checkpoint.config_json(),
+            root: self.checkpoint.root(),
+            side_files: self.checkpoint.side_files(),
+        };
+        let plan = plan(request.format, &source, &infos, &held)?;
+        Ok(Prepared {
+            chosen,
+            decisions: resolved.decisions,
+            held,
+            plan,
+            warnings: resolved.warnings,
+        })
+    }
+
+    /// Token ids that calibrate: none where no text is named, or where the network cannot be run and nobody needs it.
+    fn calibration_sequences(
+        &self,
+        request: &CompressRequest,
+        prepared: &Prepared,
+    ) -> Result<Option<Vec<Vec<u32>>>, SessionError> {
+        let needed = prepared
+            .chosen
+            .iter()
+            .zip(&prepared.held)
+            .any(|(&layer, held)| {
+                needs_inputs(held.settings.method) && self.layers[layer].block.is_some()
+            });
+        if request.recipe.calibration.corpus.is_none() || (self.model.is_err() && !needed) {
+            return Ok(None);
+        }
+        self.draw_sequences(&request.recipe.calibration).map(Some)
+    }
+
+    fn solve(
+        &self,
+        request: &CompressRequest,
+        prepared: &Prepared,
+        sequences: Option<&[Vec<u32>]>,
+        run: &RunFolder,
+        observer: &dyn Observer,
+    ) -> Result<Vec<LayerReport>, SessionError> {
+        let prefix = request.recipe.default.prefix;
+        let original: Option<Cached> = match sequences {
+            Some(sequences) if prefix == Prefix::Original => {
+                Some(self.original_moments(sequences, observer)?)
+            }
+            _ => None,
+        };
+        let calibration = sequences.map(|sequences| Calibration {
+            sequences,
+            prefix,
+            original: original
+                .as_ref()
+                .map(|cached| cached as &dyn OriginalSource),
+            spill: self.spill_policy(run.partial()),
+        });
+        let choices = self.choices(request, prepared);
+        let job = Job {
+            source: self.checkpoint.as_ref(),
+            model: self.model.as_ref().ok(),
+            layers: &self.layers,
+            choices: &choices,
+            calibration: calibration.as_ref(),
+            run,
+        };
+        Ok(compress(job, observer)?)
+    }
+
+    fn choices(&self, request: &CompressRequest, prepared: &Prepared) -> Vec<Choice> {
+        let choice = |(&layer, held): (&usize, &Held)| Choice {
+            layer,
+            settings: held.settings,
+            fallback: held.fallback.clone(),
+            size_bytes: stored_bytes(request.format, &self.layers[layer], &held.settings),
+        };
+        prepared
+            .chosen
+            .iter()
+            .zip(&prepared.held)
+            .map(choice)
+            .collect()
+    }
+
+    fn evaluate_written(
+        &self,
+        request: &CompressRequest,
+        folder: &Path,
+        observer: &dyn Observer,
+    ) -> Result<Option<Evaluation>, SessionError> {
+        let Some(text) = &request.evaluate else {
+            return Ok(None);
+        };
+        let written: Model = open_runnable(folder)?;
+        let asked = EvaluateRequest {
+            corpus: Some(text.clone()),
+            reference: None,
+            length: None,
+            windows: None,
+            sts: None,
+        };
+        self.measure(&written, Some(self.model()?), &asked, observer)
+            .map(Some)
+    }
+
+    /// Bytes of the files that a written model replaces.
+    fn bytes_before(&self) -> u64 {
+        let root = self.checkpoint.root();
+        let sides = self
+            .checkpoint
+            .side_files()
+            .iter()
+            .map(|file| root.join(file));
+        let tensors = self
+            .checkpoint
+            .tensor_files()
+            .into_iter()
+            .map(Path::to_path_buf);
+        let config = [root.join("config.json")]
+            .into_iter()
+            .filter(|_| root.is_dir());
+        let mut files: Vec<_> = tensors.chain(sides).chain(config).collect();
+        files.sort_unstable();
+        files.dedup();
+        files
+            .iter()
+            .filter_map(|file| std::fs::metadata(file).ok())
+            .map(|metadata| metadata.len())
+            .sum()
+    }
+
+    /// What makes two runs the same: all that decides a byte of a solved layer.
+    fn fingerprint(
+        &self,
+        request: &CompressRequest,
+        prepared: &Prepared,
+        sequences: Option<&[Vec<u32>]>,
+    ) -> Fingerprint {
+        let mut headers = Sha256::new();
+        for name in self.checkpoint.names() {
+            headers.update(format!("{name} {:?}\n", self.checkpoint.info(&name)));
+        }
+        let mut ids = Sha256::new();
+        for id in sequences.unwrap_or_default().iter().flatten() {
+            ids.update(id.to_le_bytes());
+        }
+        let settings: Vec<LayerSettings> = prepared.held.iter().map(|held| held.settings).collect();
+        let settings = serde_json::to_string(&settings).unwrap_or_default();
+        vec![
+            ("model".to_owned(), hex(&headers.finalize())),
+            ("format".to_owned(), request.format.word().to_owned()),
+            ("recipe".to_owned(), hex(&Sha256::digest(settings))),
+            ("calibration text".to_owned(), hex(&ids.finalize())),
+        ]
+    }
+}
+
+/// Seconds of stages, one after another.
+struct Stages {
+    last: Instant,
+    done: Vec<StageSeconds>,
+}
+
+impl Default for Stages {
+    fn default() -> Self {
+        Self {
+            last: Instant::now(),
+            done: Vec::new(),
+        }
+    }
+}
+
+impl Stages {
+    fn end(&mut self, stage: &str) {
+        let now = Instant::now();
+        let seconds = (now - self.last).as_secs_f64();
+        self.done.push(StageSeconds {
+            stage: stage.to_owned(),
+            seconds,
+        });
+        self.last = now;
+    }
+}
+
+/// Over the layers that are compressed: `(method, stored bytes, weights)` of each.
+fn bits_per_weight(layers: impl Iterator<Item = (Method, u64, u64)>) -> f64 {
+    let (mut bytes, mut weights) = (0, 0);
+    for (method, stored, count) in layers {
+        if method != Method::None {
+            bytes += stored;
+            weights += count;
+        }
+    }
+    BitsPerWeight::of(Bytes(bytes), weights).0
+}
+
+/// The report as it lies in the run. Numbers are finite by construction, so that JSON can hold them.
+fn report_json(report: &CompressReport) -> String {
+    serde_json::to_string_pretty(report)
+        .unwrap_or_else(|error| format!("{{\"reason\": \"{error}\"}}"))
+}

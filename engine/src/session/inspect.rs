@@ -1,0 +1,71 @@
+//! `inspect`: what is in a model, from headers alone.
+
+use super::Session;
+use super::requests::{DtypeShare, InspectedLayer, Inspection};
+use crate::model::LayerInfo;
+use crate::tensor::{Dtype, WeightSource as _};
+
+impl Session {
+    /// What is in the model. Reads no tensor data.
+    pub fn inspect(&self) -> Inspection {
+        let tensors = self
+            .checkpoint
+            .names()
+            .into_iter()
+            .filter_map(|name| self.checkpoint.info(&name));
+        let mut shares: Vec<(Dtype, u64)> = Vec::new();
+        let (mut parameters, mut bytes) = (0, 0);
+        for info in tensors {
+            parameters += info.elements();
+            bytes += info.size_bytes;
+            match shares.iter_mut().find(|(dtype, _)| *dtype == info.dtype) {
+                Some((_, share)) => *share += info.size_bytes,
+                None => shares.push((info.dtype, info.size_bytes)),
+            }
+        }
+        shares.sort_by_key(|&(_, bytes)| std::cmp::Reverse(bytes));
+        let config = self.model.as_ref().ok().map(|model| model.config());
+        Inspection {
+            model: self.path.display().to_string(),
+            family: config.map(|config| config.family.name().to_owned()),
+            reason: self.model.as_ref().err().cloned(),
+            parameters,
+            bytes,
+            dtypes: shares
+                .into_iter()
+                .map(|(dtype, bytes)| DtypeShare {
+                    dtype: dtype.to_string(),
+                    bytes,
+                })
+                .collect(),
+            context_length: config.map(|config| config.context_length),
+            layers: self
+                .layers
+                .iter()
+                .map(|layer| self.inspect_layer(layer))
+                .collect(),
+        }
+    }
+
+    fn inspect_layer(&self, layer: &LayerInfo) -> InspectedLayer {
+        let stored = self
+            .checkpoint
+            .info(&layer.tensor)
+            .map(|info| info.shape)
+            .unwrap_or_default();
+        InspectedLayer {
+            name: layer.name.clone(),
+            role: layer.role.as_str().to_owned(),
+            block: layer.block,
+            shape: if stored.len() == 2 {
+                vec![layer.rows, layer.columns]
+            } else {
+                stored
+            },
+            dtype: layer.dtype.to_string(),
+            parameters: layer.parameters,
+            bytes: layer.size_bytes,
+            compressible: layer.compressible,
+        }
+    }
+}
