@@ -3,7 +3,7 @@
 //! Badri and Shaji 2023, half-quadratic quantization. Scales come from min-max and stay; zeros are real numbers, snapped to
 //! the dtype in which they are stored before an error is measured. The best step is kept, not the last.
 
-use super::{SolveError, check_finite, fit_step};
+use super::{SolveError, check_bits, check_finite, fit_step};
 use crate::grid::{AffineGrid, GridConfig, Step};
 use crate::monitor::Monitor;
 use crate::solved::{Codes, Grid, Method, Solved};
@@ -33,6 +33,7 @@ pub fn hqq(
     config: &HqqConfig,
     monitor: &dyn Monitor,
 ) -> Result<Solved, SolveError> {
+    check_bits(config.grid.bits)?;
     check_finite(weights)?;
     let (rows, columns) = (weights.rows(), weights.columns());
     let mut grid = AffineGrid::neutral(config.grid, rows, columns);

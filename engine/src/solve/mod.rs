@@ -122,7 +122,6 @@ fn check_importance(
 }
 
 /// Bits that codes of one byte can have.
-#[allow(dead_code)]
 fn check_bits(bits: u8) -> Result<(), SolveError> {
     if (2..=8).contains(&bits) {
         return Ok(());

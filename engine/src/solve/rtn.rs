@@ -2,7 +2,7 @@
 //!
 //! Data-free, or guided by the mean square of each input where it is known (methods: clip search). Rows are independent.
 
-use super::{SolveError, check_finite, check_importance, fit_step};
+use super::{SolveError, check_bits, check_finite, check_importance, fit_step};
 use crate::grid::{AffineGrid, GridConfig};
 use crate::kernels::quantize;
 use crate::monitor::Monitor;
@@ -32,6 +32,7 @@ pub fn rtn(
     config: &RtnConfig,
     monitor: &dyn Monitor,
 ) -> Result<Solved, SolveError> {
+    check_bits(config.grid.bits)?;
     check_finite(weights)?;
     let importance = check_importance(weights, importance)?;
     let (rows, columns) = (weights.rows(), weights.columns());
