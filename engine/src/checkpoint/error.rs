@@ -85,6 +85,14 @@ pub enum CheckpointError {
         path: PathBuf,
     },
     #[error(
+        "the packed layers have a manifest of version {found}, newer than {known}; update the program: {path}"
+    )]
+    NewerManifest {
+        found: u32,
+        known: u32,
+        path: PathBuf,
+    },
+    #[error(
         "the model is quantized with {method}, which cannot be read; open the original model instead: {path}"
     )]
     UnknownQuantization { method: String, path: PathBuf },

@@ -175,10 +175,8 @@ fn is_plain_file_name(name: &str) -> bool {
 
 /// Shards named `…-00002-of-00005.safetensors` must all be there.
 fn refuse_incomplete_series(folder: &Path, names: &[String]) -> Result<(), CheckpointError> {
-    for name in names {
-        let Some((stem, total)) = series_of(name) else {
-            continue;
-        };
+    let series: BTreeSet<(&str, u32)> = names.iter().filter_map(|name| series_of(name)).collect();
+    for (stem, total) in series {
         // A hostile total of 99999 costs as many comparisons, no memory.
         for number in 1..=total {
             let shard = format!("{stem}-{number:05}-of-{total:05}.safetensors");

@@ -1,5 +1,5 @@
 //! Models on disk: bytes -> validated headers -> [`WeightSource`]. Opening reads headers only; values are read at
-//! positions when asked.
+//! positions when asked. Packed layers (formats `pare` and `gptq`) appear as the dense tensors that they stand for.
 //!
 //! Every file is hostile: a wrong one is an error that says what to do, never a panic, a huge allocation or a read
 //! outside the folder. Knows no architecture; what a tensor means is `model`'s question.
@@ -7,27 +7,31 @@
 mod error;
 mod files;
 mod folder;
+mod gptq_config;
 pub mod header;
+mod packed_source;
+mod shards;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;
 mod values;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use rayon::prelude::*;
-
-use crate::tensor::{SourceError, TensorInfo, WeightSource};
+use crate::tensor::{Dtype, SourceError, TensorInfo, WeightSource};
 pub use error::CheckpointError;
-use files::TensorFile;
 use folder::WeightFiles;
+use gptq_config::GptqConfig;
+use packed_source::PackedTensor;
+use shards::Shards;
 
 const MAX_CONFIG_BYTES: u64 = 16_000_000;
 
-/// Elements that are read and raised to f32 at a time.
-const CHUNK_ELEMENTS: usize = 128 * 1024;
+/// The file in which older programs keep gptq's settings.
+const OLDER_GPTQ_CONFIG: &str = "quantize_config.json";
 
 /// How a model lies on disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -37,9 +41,9 @@ pub enum Container {
     HuggingFace,
     /// One safetensors file.
     SingleFile,
-    /// A folder in the `pare` format.
+    /// The `pare` format: packed layers and a manifest.
     Pare,
-    /// A folder in the `gptq` layout.
+    /// A folder with layers in the `gptq` layout.
     Gptq,
 }
 
@@ -62,20 +66,21 @@ pub struct Checkpoint {
     root: PathBuf,
     container: Container,
     config: Option<serde_json::Value>,
-    files: Vec<TensorFile>,
     side_files: Vec<PathBuf>,
-    tensors: Vec<StoredTensor>,
+    shards: Shards,
+    entries: Vec<Entry>,
     by_name: HashMap<String, usize>,
-    unreadable: Vec<Unreadable>,
+    /// The packed entry whose bytes were read last, with its values: such reads come piece by piece.
+    unpacked: Mutex<Option<(usize, Arc<Vec<f32>>)>>,
 }
 
-/// A tensor and where its bytes lie.
+/// A tensor as others see it.
 #[derive(Debug)]
-struct StoredTensor {
-    name: String,
-    info: TensorInfo,
-    file: usize,
-    start: u64,
+enum Entry {
+    /// An index into the shards.
+    Plain(usize),
+    /// Made of several stored tensors.
+    Packed(PackedTensor),
 }
 
 impl Checkpoint {
@@ -104,100 +109,63 @@ impl Checkpoint {
                 path: path.to_owned(),
             });
         }
-        Self::open_files(path, Container::SingleFile, &[path.to_owned()])
+        let (shards, metadata) = Shards::open(path, &[path.to_owned()])?;
+        let packed = packed_source::pare_layers(path, &metadata, &shards)?;
+        Self::new(path, Container::SingleFile, shards, packed)
     }
 
     fn open_folder(folder: &Path) -> Result<Self, CheckpointError> {
         let WeightFiles { paths, promised } = folder::find_weights(folder)?;
-        let mut checkpoint = Self::open_files(folder, Container::HuggingFace, &paths)?;
-        checkpoint.keep_promises(&promised)?;
-        let config = folder.join("config.json");
-        if config.exists() {
-            let value = files::read_json(&config, "config.json", MAX_CONFIG_BYTES)?;
-            checkpoint.config = Some(value);
+        let (shards, metadata) = Shards::open(folder, &paths)?;
+        shards.keep_promises(folder, &promised)?;
+        let config = read_optional(folder, "config.json", "config.json")?;
+        let mut packed = packed_source::pare_layers(folder, &metadata, &shards)?;
+        let mut container = Container::HuggingFace;
+        if packed.is_empty()
+            && let Some(gptq) = read_gptq_config(folder, config.as_ref())?
+        {
+            packed = packed_source::gptq_layers(folder, &gptq, &shards)?;
+            container = Container::Gptq;
         }
+        let mut checkpoint = Self::new(folder, container, shards, packed)?;
+        checkpoint.config = config;
         checkpoint.side_files = folder::side_files(folder)?;
         Ok(checkpoint)
     }
 
-    fn open_files(
+    /// `container` holds where no layer is packed, or all are of gptq.
+    fn new(
         root: &Path,
         container: Container,
-        paths: &[PathBuf],
+        shards: Shards,
+        packed: Vec<PackedTensor>,
     ) -> Result<Self, CheckpointError> {
+        let container = match container {
+            Container::HuggingFace | Container::SingleFile if !packed.is_empty() => Container::Pare,
+            Container::Gptq if packed.is_empty() => Container::HuggingFace,
+            other => other,
+        };
         let mut checkpoint = Self {
             root: root.to_owned(),
             container,
             config: None,
-            files: Vec::with_capacity(paths.len()),
             side_files: Vec::new(),
-            tensors: Vec::new(),
+            entries: entries(&shards, packed),
+            shards,
             by_name: HashMap::new(),
-            unreadable: Vec::new(),
+            unpacked: Mutex::new(None),
         };
-        for path in paths {
-            let (file, header) = TensorFile::open(path)?;
-            checkpoint.files.push(file);
-            for tensor in header.tensors {
-                checkpoint.add(tensor)?;
-            }
-        }
-        Ok(checkpoint)
-    }
-
-    /// Takes up a tensor of the file opened last.
-    fn add(&mut self, tensor: header::HeaderTensor) -> Result<(), CheckpointError> {
-        let Some(dtype) = values::dtype_of(tensor.dtype) else {
-            self.unreadable.push(Unreadable {
-                name: tensor.name,
-                dtype: format!("{:?}", tensor.dtype),
-                shape: tensor.shape,
-                size_bytes: tensor.size_bytes,
-            });
-            return Ok(());
-        };
-        let file = self.files.len() - 1;
-        if let Some(&earlier) = self.by_name.get(&tensor.name) {
-            return Err(CheckpointError::TensorTwice {
-                tensor: tensor.name,
-                first: file_name(&self.files[self.tensors[earlier].file]),
-                second: file_name(&self.files[file]),
-                path: self.root.clone(),
-            });
-        }
-        self.by_name.insert(tensor.name.clone(), self.tensors.len());
-        self.tensors.push(StoredTensor {
-            name: tensor.name,
-            info: TensorInfo {
-                dtype,
-                shape: tensor.shape,
-                size_bytes: tensor.size_bytes,
-            },
-            file,
-            start: tensor.start,
-        });
-        Ok(())
-    }
-
-    /// Checks that each tensor lies where the index says.
-    fn keep_promises(
-        &self,
-        promised: &std::collections::BTreeMap<String, String>,
-    ) -> Result<(), CheckpointError> {
-        for (tensor, shard) in promised {
-            let held = match self.by_name.get(tensor) {
-                Some(&index) => file_name(&self.files[self.tensors[index].file]) == *shard,
-                None => self.unreadable.iter().any(|other| other.name == *tensor),
-            };
-            if !held {
-                return Err(CheckpointError::MissingTensor {
-                    tensor: tensor.clone(),
-                    shard: shard.clone(),
-                    path: self.root.clone(),
+        for index in 0..checkpoint.entries.len() {
+            let name = checkpoint.name_of(index).to_owned();
+            if checkpoint.by_name.insert(name.clone(), index).is_some() {
+                return Err(CheckpointError::Packed {
+                    layer: name,
+                    problem: "stands in the model twice".to_owned(),
+                    path: root.to_owned(),
                 });
             }
         }
-        Ok(())
+        Ok(checkpoint)
     }
 
     /// The path that was opened.
@@ -217,7 +185,8 @@ impl Checkpoint {
 
     /// The files that hold tensors, in the order in which they were opened.
     pub fn tensor_files(&self) -> Vec<&Path> {
-        self.files.iter().map(|file| file.path.as_path()).collect()
+        let files = self.shards.files.iter();
+        files.map(|file| file.path.as_path()).collect()
     }
 
     /// Files to copy beside a rewritten model (config, tokenizer, pooling, licence), relative to `root`, sorted.
@@ -227,101 +196,170 @@ impl Checkpoint {
 
     /// Tensors whose element type cannot be read. A job that rewrites the model must refuse to lose them.
     pub fn unreadable(&self) -> &[Unreadable] {
-        &self.unreadable
+        &self.shards.unreadable
     }
 
-    fn stored(&self, name: &str) -> Result<&StoredTensor, SourceError> {
+    /// Whether a tensor is stored packed; then its `info` tells of f32 values and of the bytes of its parts.
+    pub fn is_packed(&self, name: &str) -> bool {
+        let index = self.by_name.get(name);
+        index.is_some_and(|&index| matches!(self.entries[index], Entry::Packed(_)))
+    }
+
+    /// The dtype of a tensor before it was packed, where known; of any other tensor, the stored one.
+    pub fn original_dtype(&self, name: &str) -> Option<Dtype> {
+        match &self.entries[*self.by_name.get(name)?] {
+            Entry::Plain(stored) => Some(self.shards.tensors[*stored].info.dtype),
+            Entry::Packed(packed) => packed.original_dtype,
+        }
+    }
+
+    fn name_of(&self, index: usize) -> &str {
+        match &self.entries[index] {
+            Entry::Plain(stored) => &self.shards.tensors[*stored].name,
+            Entry::Packed(packed) => &packed.name,
+        }
+    }
+
+    fn find(&self, name: &str) -> Result<usize, SourceError> {
         if let Some(&index) = self.by_name.get(name) {
-            return Ok(&self.tensors[index]);
+            return Ok(index);
         }
+        let unreadable = self.shards.find_unreadable(name);
         let name = name.to_owned();
-        Err(
-            match self.unreadable.iter().find(|other| other.name == name) {
-                Some(unreadable) => SourceError::Unfit {
-                    name,
-                    problem: format!("is stored as {}, which cannot be read", unreadable.dtype),
-                },
-                None => SourceError::Missing { name },
+        Err(match unreadable {
+            Some(unreadable) => SourceError::Unfit {
+                name,
+                problem: format!("is stored as {}, which cannot be read", unreadable.dtype),
             },
-        )
+            None => SourceError::Missing { name },
+        })
     }
 
-    /// Fills `buffer` from byte `offset` of the tensor on; the caller keeps inside the tensor.
-    fn read_stored(
-        &self,
-        tensor: &StoredTensor,
-        offset: u64,
-        buffer: &mut [u8],
-    ) -> Result<(), SourceError> {
-        let file = &self.files[tensor.file];
-        file.read_at(tensor.start + offset, buffer)
-            .map_err(|source| SourceError::Io {
-                name: tensor.name.clone(),
-                source,
-                path: file.path.display().to_string(),
-            })
-    }
-
-    fn read_floats(&self, tensor: &StoredTensor) -> Result<Vec<f32>, SourceError> {
-        let dtype = tensor.info.dtype;
-        if !dtype.is_float() {
-            return Err(SourceError::Unfit {
-                name: tensor.name.clone(),
-                problem: format!("holds {dtype} integers where floats are needed"),
-            });
+    /// The values of a packed entry; the last one asked for is kept until its last byte was read.
+    fn unpacked(&self, index: usize, packed: &PackedTensor) -> Result<Arc<Vec<f32>>, SourceError> {
+        let mut last = self.unpacked.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((kept, values)) = last.as_ref()
+            && *kept == index
+        {
+            return Ok(Arc::clone(values));
         }
-        // The header was checked: the elements lie inside the file, so this is at most four times its bytes.
-        let mut values = vec![0.0; (tensor.info.size_bytes as usize) / dtype.size_bytes()];
-        values
-            .par_chunks_mut(CHUNK_ELEMENTS)
-            .enumerate()
-            .try_for_each_init(Vec::new, |bytes, (chunk, output)| {
-                bytes.resize(output.len() * dtype.size_bytes(), 0);
-                let offset = chunk * CHUNK_ELEMENTS * dtype.size_bytes();
-                self.read_stored(tensor, offset as u64, bytes)?;
-                values::raise_to_f32(dtype, bytes, output);
-                Ok(())
-            })?;
+        // Two tensors at once would double the memory.
+        *last = None;
+        let values = Arc::new(packed.values(&self.shards)?);
+        *last = Some((index, Arc::clone(&values)));
         Ok(values)
+    }
+
+    fn forget_unpacked(&self) {
+        *self.unpacked.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 }
 
 impl WeightSource for Checkpoint {
     fn names(&self) -> Vec<String> {
-        self.tensors
-            .iter()
-            .map(|tensor| tensor.name.clone())
+        (0..self.entries.len())
+            .map(|index| self.name_of(index).to_owned())
             .collect()
     }
 
     fn info(&self, name: &str) -> Option<TensorInfo> {
-        let index = *self.by_name.get(name)?;
-        Some(self.tensors[index].info.clone())
+        Some(match &self.entries[*self.by_name.get(name)?] {
+            Entry::Plain(stored) => self.shards.tensors[*stored].info.clone(),
+            Entry::Packed(packed) => packed.info.clone(),
+        })
     }
 
     fn read_f32(&self, name: &str) -> Result<Vec<f32>, SourceError> {
-        self.read_floats(self.stored(name)?)
+        match &self.entries[self.find(name)?] {
+            Entry::Plain(stored) => self.shards.read_floats(*stored),
+            Entry::Packed(packed) => packed.values(&self.shards),
+        }
     }
 
     fn read_bytes(&self, name: &str, offset: u64, buffer: &mut [u8]) -> Result<(), SourceError> {
-        let tensor = self.stored(name)?;
+        let index = self.find(name)?;
+        let total = match &self.entries[index] {
+            Entry::Plain(stored) => self.shards.tensors[*stored].info.size_bytes,
+            Entry::Packed(packed) => packed.info.elements() * 4,
+        };
         let end = offset.checked_add(buffer.len() as u64);
-        if end.is_none_or(|end| end > tensor.info.size_bytes) {
+        let Some(end) = end.filter(|&end| end <= total) else {
             return Err(SourceError::Unfit {
                 name: name.to_owned(),
                 problem: format!(
-                    "has {} bytes; {} bytes from {offset} on were asked for",
-                    tensor.info.size_bytes,
+                    "has {total} bytes; {} bytes from {offset} on were asked for",
                     buffer.len()
                 ),
             });
+        };
+        match &self.entries[index] {
+            Entry::Plain(stored) => self.shards.read_at(*stored, offset, buffer),
+            Entry::Packed(packed) => {
+                copy_bytes(&self.unpacked(index, packed)?, offset as usize, buffer);
+                if end == total {
+                    self.forget_unpacked();
+                }
+                Ok(())
+            }
         }
-        self.read_stored(tensor, offset, buffer)
     }
 }
 
-fn file_name(file: &TensorFile) -> String {
-    file.path
-        .file_name()
-        .map_or_else(String::new, |name| name.to_string_lossy().into_owned())
+/// Tensors in stored order, each packed one in the place of its first part.
+fn entries(shards: &Shards, packed: Vec<PackedTensor>) -> Vec<Entry> {
+    let all_parts: HashSet<usize> = packed
+        .iter()
+        .flat_map(|tensor| tensor.parts.clone())
+        .collect();
+    let mut by_first_part: BTreeMap<usize, Vec<PackedTensor>> = BTreeMap::new();
+    for tensor in packed {
+        let first = tensor.parts.iter().copied().min().unwrap_or_default();
+        by_first_part.entry(first).or_default().push(tensor);
+    }
+    let mut entries = Vec::with_capacity(shards.tensors.len());
+    for stored in 0..shards.tensors.len() {
+        let begins_here = by_first_part.remove(&stored).unwrap_or_default();
+        entries.extend(begins_here.into_iter().map(Entry::Packed));
+        if !all_parts.contains(&stored) {
+            entries.push(Entry::Plain(stored));
+        }
+    }
+    entries
+}
+
+/// Little-endian bytes of `values` from byte `position` on, which may lie inside a value.
+fn copy_bytes(values: &[f32], mut position: usize, mut buffer: &mut [u8]) {
+    while !buffer.is_empty() {
+        let bytes = values[position / 4].to_le_bytes();
+        let from = &bytes[position % 4..];
+        let count = from.len().min(buffer.len());
+        let (now, later) = buffer.split_at_mut(count);
+        now.copy_from_slice(&from[..count]);
+        position += count;
+        buffer = later;
+    }
+}
+
+fn read_optional(
+    folder: &Path,
+    name: &str,
+    what: &'static str,
+) -> Result<Option<serde_json::Value>, CheckpointError> {
+    let path = folder.join(name);
+    if path.exists() {
+        files::read_json(&path, what, MAX_CONFIG_BYTES).map(Some)
+    } else {
+        Ok(None)
+    }
+}
+
+fn read_gptq_config(
+    folder: &Path,
+    config: Option<&serde_json::Value>,
+) -> Result<Option<GptqConfig>, CheckpointError> {
+    let Some(config) = config else {
+        return Ok(None);
+    };
+    let older = read_optional(folder, OLDER_GPTQ_CONFIG, OLDER_GPTQ_CONFIG)?;
+    GptqConfig::of_model(folder, config, older.as_ref())
 }

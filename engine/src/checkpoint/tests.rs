@@ -4,6 +4,7 @@
 
 use std::path::Path;
 
+use super::shards::CHUNK_ELEMENTS;
 use super::testing::{f32_file, file_of, put};
 use super::*;
 
@@ -99,7 +100,7 @@ fn integers_are_bytes_not_floats() {
     let checkpoint = Checkpoint::open(&folder.path().join("x.safetensors")).unwrap();
     assert_eq!(checkpoint.info("ids").unwrap().shape, [1, 1]);
     let error = checkpoint.read_f32("ids").unwrap_err();
-    assert!(error.to_string().contains("i64 integers"), "{error}");
+    assert!(error.to_string().contains("i64 values"), "{error}");
     let mut bytes = [0; 8];
     checkpoint.read_bytes("ids", 0, &mut bytes).unwrap();
     assert_eq!(i64::from_le_bytes(bytes), 7);

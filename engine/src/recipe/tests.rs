@@ -491,3 +491,18 @@ proptest! {
         prop_assert_eq!(Recipe::parse(&text), Ok(recipe), "{}", text);
     }
 }
+
+/// The seeds of the fuzz target, held to what the target asserts.
+#[test]
+fn fuzz_seeds_are_answered() {
+    let seeds = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/seeds/recipe");
+    let mut right = 0;
+    for seed in std::fs::read_dir(seeds).unwrap() {
+        let text = std::fs::read_to_string(seed.unwrap().path()).unwrap();
+        if let Ok(recipe) = Recipe::parse(&text) {
+            right += 1;
+            assert_eq!(Recipe::parse(&recipe.to_toml()), Ok(recipe));
+        }
+    }
+    assert_eq!(right, 4, "contract, small, inline and numbers");
+}
