@@ -31,7 +31,7 @@ pub fn layer_parts(
             let fitted = fitted(solved, code);
             let solved = fitted.as_ref().unwrap_or(solved);
             let packed = packed::pack(&layer.name, layer.tensor.clone(), solved)?;
-            if packed.manifest.code == code {
+            if same_parts(layer, packed.manifest.code, code) {
                 Ok(packed.parts)
             } else {
                 Err(PackError {
@@ -110,6 +110,13 @@ fn spread<const SIZE: usize>(values: &[f32], encode: impl Fn(f32) -> [u8; SIZE] 
             }
         });
     bytes
+}
+
+/// Whether parts of one kind can be read as the other: the same kind, or NF4 blocks of a whole row under two names.
+fn same_parts(layer: &PlannedLayer, one: CodeKind, other: CodeKind) -> bool {
+    let nf4 = |code| matches!(code, CodeKind::Nf4 { .. });
+    let parts = |code: CodeKind| code.parts(layer.rows, layer.columns);
+    one == other || (nf4(one) && nf4(other) && parts(one) == parts(other))
 }
 
 /// A layer whose zeros came out whole although fractional ones were planned (HQQ that fell back to rounding): its

@@ -55,3 +55,6 @@ impl std::str::FromStr for Format {
             })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -105,7 +105,7 @@ pub enum Unfit {
 pub fn unfit(method: Method, config: GridConfig, rows: usize, columns: usize) -> Option<Unfit> {
     match method {
         Method::Nf4 => return Some(Unfit::Codebook),
-        Method::Hqq => return Some(Unfit::FractionalZeros),
+        Method::Hqq if !config.symmetric => return Some(Unfit::FractionalZeros),
         _ => {}
     }
     if !matches!(config.bits, 2 | 3 | 4 | 8) {
