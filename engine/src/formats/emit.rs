@@ -3,7 +3,7 @@
 //! Knows no file: whoever writes asks for one layer at a time and drops its bytes when they are written.
 
 use super::layout::{Placement, PlannedLayer};
-use crate::grid::ScaleDtype;
+use crate::grid::{AffineGrid, GridConfig, ScaleDtype};
 use crate::packed::gptq::{self, CheckpointFormat};
 use crate::packed::{self, CodeKind, PackError, Part, floats};
 use crate::solved::{Grid, Solved};
@@ -43,7 +43,14 @@ pub fn layer_parts(
                 })
             }
         }
-        Placement::Gptq(_) => gptq::pack(&layer.name, solved, checkpoint_format),
+        Placement::Gptq(grid) => {
+            let finer = regrouped(solved, grid.group);
+            gptq::pack(
+                &layer.name,
+                finer.as_ref().unwrap_or(solved),
+                checkpoint_format,
+            )
+        }
     }
 }
 
@@ -135,6 +142,32 @@ fn fitted(solved: &Solved, planned: CodeKind) -> Option<Solved> {
         _ => return None,
     }
     Some(changed)
+}
+
+/// The same values with smaller groups: scales and zeros repeat. `None` where the groups are as planned, or cannot be.
+fn regrouped(solved: &Solved, group: usize) -> Option<Solved> {
+    let Grid::Affine(coarse) = &solved.grid else {
+        return None;
+    };
+    let old = coarse.groups();
+    if group == 0 || group == old.size() || !old.size().is_multiple_of(group) {
+        return None;
+    }
+    let config = GridConfig {
+        group,
+        ..coarse.config
+    };
+    let mut fine = AffineGrid::neutral(config, coarse.rows, coarse.columns);
+    let new = fine.groups();
+    for row in 0..fine.rows {
+        for index in 0..new.count() {
+            fine.set_step(row, index, coarse.step(row, old.of(new.range(index).start)));
+        }
+    }
+    Some(Solved {
+        grid: Grid::Affine(fine),
+        ..solved.clone()
+    })
 }
 
 #[cfg(test)]

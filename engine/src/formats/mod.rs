@@ -3,10 +3,12 @@
 mod assemble;
 pub mod cache;
 pub mod emit;
+mod export;
 pub mod layout;
 pub mod store;
 
 pub use assemble::{assemble_run, verify_run};
+pub use export::export;
 pub use store::{RunFolder, StoreError};
 
 /// The words for containers, as the command line spells them.

@@ -4,7 +4,8 @@
 //! and each candidate's error is the same sequence of f32 operations on every instruction set: results are equal to the
 //! last bit whichever variant runs. Multiply and add stay separate for the same reason.
 //! Knows no grid type: scales and code bounds come as plain numbers.
-#![allow(unsafe_code)]
+
+use super::dispatch::{InstructionSet, instruction_set};
 
 /// Candidates of one block.
 pub const LANES: usize = 8;
@@ -99,76 +100,233 @@ fn dispatch_errors<const B: usize>(
     blocks: &[Candidates; B],
     errors: &mut [[f64; LANES]],
 ) -> usize {
-    let sums = 'sums: {
+    let sums = match instruction_set() {
+        // SAFETY: `instruction_set` found the features on this machine.
         #[cfg(target_arch = "x86_64")]
-        if std::is_x86_feature_detected!("avx2") {
-            // SAFETY: the processor has AVX2.
-            break 'sums unsafe { errors_avx2(weights, importance, blocks) };
-        }
-        errors_body(weights, importance, blocks)
+        InstructionSet::Avx512 => unsafe { x86::errors_avx512(weights, importance, blocks) },
+        // SAFETY: as above.
+        #[cfg(target_arch = "x86_64")]
+        InstructionSet::Avx2 => unsafe { x86::errors_avx2(weights, importance, blocks) },
+        _ => errors_body(weights, importance, blocks),
     };
     errors[..B].copy_from_slice(&sums);
     B
 }
 
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2")]
-fn errors_avx2<const B: usize>(
-    weights: &[f32],
-    importance: Option<&[f32]>,
-    blocks: &[Candidates; B],
-) -> [[f64; LANES]; B] {
-    errors_body(weights, importance, blocks)
-}
-
-#[inline(always)]
 fn errors_body<const B: usize>(
     weights: &[f32],
     importance: Option<&[f32]>,
     blocks: &[Candidates; B],
 ) -> [[f64; LANES]; B] {
+    total(weights, importance, |weights, importance| {
+        let mut sums = [[0.0f32; LANES]; B];
+        for (index, &weight) in weights.iter().enumerate() {
+            let importance = importance.map_or(1.0, |importance| importance[index]);
+            for (sums, candidates) in sums.iter_mut().zip(blocks) {
+                for (lane, sum) in sums.iter_mut().enumerate() {
+                    let level = weight * candidates.inverse[lane];
+                    let level = larger(level, candidates.low[lane]);
+                    let level = smaller(level, candidates.high[lane]);
+                    let level = (level + ROUNDER) - ROUNDER;
+                    let error = weight - level * candidates.scale[lane];
+                    *sum += (error * importance) * error;
+                }
+            }
+        }
+        sums
+    })
+}
+
+/// Adds up, in f64, what `chunk_errors` gives for each chunk of weights and their importance.
+#[inline(always)]
+fn total<const B: usize>(
+    weights: &[f32],
+    importance: Option<&[f32]>,
+    chunk_errors: impl Fn(&[f32], Option<&[f32]>) -> [[f32; LANES]; B],
+) -> [[f64; LANES]; B] {
     let mut totals = [[0.0f64; LANES]; B];
     for (index, chunk) in weights.chunks(CHUNK).enumerate() {
         let start = index * CHUNK;
-        let sums = match importance {
-            Some(importance) => {
-                let importance = &importance[start..start + chunk.len()];
-                chunk_errors(
-                    blocks,
-                    chunk.iter().copied().zip(importance.iter().copied()),
-                )
-            }
-            None => chunk_errors(blocks, chunk.iter().map(|&weight| (weight, 1.0))),
-        };
-        for block in 0..B {
-            for lane in 0..LANES {
-                totals[block][lane] += f64::from(sums[block][lane]);
+        let importance = importance.map(|importance| &importance[start..start + chunk.len()]);
+        let sums = chunk_errors(chunk, importance);
+        for (totals, sums) in totals.iter_mut().zip(&sums) {
+            for (total, &sum) in totals.iter_mut().zip(sums) {
+                *total += f64::from(sum);
             }
         }
     }
     totals
 }
 
-#[inline(always)]
-fn chunk_errors<const B: usize>(
-    blocks: &[Candidates; B],
-    weighted: impl Iterator<Item = (f32, f32)>,
-) -> [[f32; LANES]; B] {
-    let mut sums = [[0.0f32; LANES]; B];
-    for (weight, importance) in weighted {
-        for block in 0..B {
-            let candidates = &blocks[block];
-            for lane in 0..LANES {
-                let level = weight * candidates.inverse[lane];
-                let level = larger(level, candidates.low[lane]);
-                let level = smaller(level, candidates.high[lane]);
-                let level = (level + ROUNDER) - ROUNDER;
-                let error = weight - level * candidates.scale[lane];
-                sums[block][lane] += (error * importance) * error;
+/// The same operations in the same order, by name: left to itself the compiler cuts the lanes of a candidate into
+/// quarters.
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use super::{Candidates, LANES, ROUNDER, total};
+    use std::arch::x86_64::*;
+
+    /// Two blocks of candidates side by side.
+    const PAIR: usize = 2 * LANES;
+
+    #[target_feature(enable = "avx2")]
+    pub(super) fn errors_avx2<const B: usize>(
+        weights: &[f32],
+        importance: Option<&[f32]>,
+        blocks: &[Candidates; B],
+    ) -> [[f64; LANES]; B] {
+        total(weights, importance, |weights, importance| {
+            let grids = std::array::from_fn(|block| Eight::of(&blocks[block]));
+            errors_of_eights(weights, importance, &grids)
+        })
+    }
+
+    /// `Candidates` in registers.
+    #[derive(Clone, Copy)]
+    struct Eight {
+        inverse: __m256,
+        scale: __m256,
+        low: __m256,
+        high: __m256,
+    }
+
+    impl Eight {
+        #[inline]
+        #[target_feature(enable = "avx2")]
+        fn of(candidates: &Candidates) -> Self {
+            Self {
+                inverse: eight(&candidates.inverse),
+                scale: eight(&candidates.scale),
+                low: eight(&candidates.low),
+                high: eight(&candidates.high),
             }
         }
     }
-    sums
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn eight(values: &[f32; LANES]) -> __m256 {
+        // SAFETY: eight values are there to be read.
+        unsafe { _mm256_loadu_ps(values.as_ptr()) }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn errors_of_eights<const B: usize>(
+        weights: &[f32],
+        importance: Option<&[f32]>,
+        grids: &[Eight; B],
+    ) -> [[f32; LANES]; B] {
+        let rounder = _mm256_set1_ps(ROUNDER);
+        let mut sums = [_mm256_setzero_ps(); B];
+        for (index, &weight) in weights.iter().enumerate() {
+            let importance = importance.map_or(1.0, |importance| importance[index]);
+            let (weight, importance) = (_mm256_set1_ps(weight), _mm256_set1_ps(importance));
+            for (sum, grid) in sums.iter_mut().zip(grids) {
+                let level = _mm256_mul_ps(weight, grid.inverse);
+                let level = _mm256_min_ps(_mm256_max_ps(level, grid.low), grid.high);
+                let level = _mm256_sub_ps(_mm256_add_ps(level, rounder), rounder);
+                let error = _mm256_sub_ps(weight, _mm256_mul_ps(level, grid.scale));
+                let square = _mm256_mul_ps(_mm256_mul_ps(error, importance), error);
+                *sum = _mm256_add_ps(*sum, square);
+            }
+        }
+        let mut errors = [[0.0; LANES]; B];
+        for (errors, sum) in errors.iter_mut().zip(sums) {
+            // SAFETY: there is room for eight values.
+            unsafe { _mm256_storeu_ps(errors.as_mut_ptr(), sum) };
+        }
+        errors
+    }
+
+    #[target_feature(enable = "avx512f")]
+    pub(super) fn errors_avx512<const B: usize>(
+        weights: &[f32],
+        importance: Option<&[f32]>,
+        blocks: &[Candidates; B],
+    ) -> [[f64; LANES]; B] {
+        total(weights, importance, |weights, importance| {
+            let mut errors = [[0.0; LANES]; B];
+            let pairs = blocks.chunks(2).zip(errors.chunks_mut(2));
+            if B > 2 {
+                // Two pairs at once hide each other's latency.
+                let (first, last) = (Sixteen::of(&blocks[..2]), Sixteen::of(&blocks[2..]));
+                let sums = errors_of_sixteens(weights, importance, &[first, last]);
+                for (sums, (_, errors)) in sums.iter().zip(pairs) {
+                    let len = errors.len();
+                    errors.copy_from_slice(&sums.as_chunks::<LANES>().0[..len]);
+                }
+            } else {
+                let sums = errors_of_sixteens(weights, importance, &[Sixteen::of(blocks)]);
+                for (sums, (_, errors)) in sums.iter().zip(pairs) {
+                    let len = errors.len();
+                    errors.copy_from_slice(&sums.as_chunks::<LANES>().0[..len]);
+                }
+            }
+            errors
+        })
+    }
+
+    /// One or two `Candidates` in registers; one fills both halves.
+    #[derive(Clone, Copy)]
+    struct Sixteen {
+        inverse: __m512,
+        scale: __m512,
+        low: __m512,
+        high: __m512,
+    }
+
+    impl Sixteen {
+        #[inline]
+        #[target_feature(enable = "avx512f")]
+        fn of(blocks: &[Candidates]) -> Self {
+            let (one, other) = (&blocks[0], &blocks[blocks.len() - 1]);
+            Self {
+                inverse: sixteen(&one.inverse, &other.inverse),
+                scale: sixteen(&one.scale, &other.scale),
+                low: sixteen(&one.low, &other.low),
+                high: sixteen(&one.high, &other.high),
+            }
+        }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn sixteen(one: &[f32; LANES], other: &[f32; LANES]) -> __m512 {
+        let mut values = [0.0; PAIR];
+        values[..LANES].copy_from_slice(one);
+        values[LANES..].copy_from_slice(other);
+        // SAFETY: sixteen values are there to be read.
+        unsafe { _mm512_loadu_ps(values.as_ptr()) }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn errors_of_sixteens<const V: usize>(
+        weights: &[f32],
+        importance: Option<&[f32]>,
+        grids: &[Sixteen; V],
+    ) -> [[f32; PAIR]; V] {
+        let rounder = _mm512_set1_ps(ROUNDER);
+        let mut sums = [_mm512_setzero_ps(); V];
+        for (index, &weight) in weights.iter().enumerate() {
+            let importance = importance.map_or(1.0, |importance| importance[index]);
+            let (weight, importance) = (_mm512_set1_ps(weight), _mm512_set1_ps(importance));
+            for (sum, grid) in sums.iter_mut().zip(grids) {
+                let level = _mm512_mul_ps(weight, grid.inverse);
+                let level = _mm512_min_ps(_mm512_max_ps(level, grid.low), grid.high);
+                let level = _mm512_sub_ps(_mm512_add_ps(level, rounder), rounder);
+                let error = _mm512_sub_ps(weight, _mm512_mul_ps(level, grid.scale));
+                let square = _mm512_mul_ps(_mm512_mul_ps(error, importance), error);
+                *sum = _mm512_add_ps(*sum, square);
+            }
+        }
+        let mut errors = [[0.0; PAIR]; V];
+        for (errors, sum) in errors.iter_mut().zip(sums) {
+            // SAFETY: there is room for sixteen values.
+            unsafe { _mm512_storeu_ps(errors.as_mut_ptr(), sum) };
+        }
+        errors
+    }
 }
 
 #[cfg(target_arch = "x86_64")]

@@ -10,7 +10,7 @@ use rayon::prelude::*;
 
 /// Rows of a panel: the product with that many rows runs at full speed, and the part done on one thread stays small.
 const PANEL: usize = 128;
-/// Columns that one task updates.
+/// Columns that one task solves.
 const PIECE: usize = 256;
 /// A pivot below this many roundings of the diagonal it came from is noise.
 const NOISE: f64 = 64.0;
@@ -64,73 +64,19 @@ pub fn flipped_cholesky<T: Element>(
     Ok(())
 }
 
-/// A piece of each row of a panel: columns `first..first + width`, copied out so that tasks own what they change.
-struct Piece<T> {
-    first: usize,
-    width: usize,
-    values: Vec<T>,
-}
-
-/// Runs `work` on pieces of the panel's columns `0..end`, in parallel, and writes them back.
-fn for_pieces<T: Element>(
-    panel: &mut [T],
-    order: usize,
-    end: usize,
-    work: impl Fn(&mut Piece<T>) + Sync,
-) {
-    let source = &*panel;
-    let pieces: Vec<Piece<T>> = (0..end)
-        .into_par_iter()
-        .step_by(PIECE)
-        .map(|first| {
-            let width = PIECE.min(end - first);
-            let rows = source.chunks_exact(order);
-            let values = rows
-                .flat_map(|row| &row[first..first + width])
-                .copied()
-                .collect();
-            let mut piece = Piece {
-                first,
-                width,
-                values,
-            };
-            work(&mut piece);
-            piece
-        })
-        .collect();
-    panel
-        .par_chunks_exact_mut(order)
-        .enumerate()
-        .for_each(|(row, target)| {
-            for piece in &pieces {
-                let line = &piece.values[row * piece.width..(row + 1) * piece.width];
-                target[piece.first..piece.first + piece.width].copy_from_slice(line);
-            }
-        });
-}
-
 /// Takes the finished rows' share from the panel: `panel[.., ..end] -= done[.., start..end]ᵀ done[.., ..end]`.
 fn update_panel<T: Element>(panel: &mut [T], done: &[T], order: usize, start: usize, end: usize) {
     let depth = done.len() / order;
     if depth == 0 {
         return;
     }
-    for_pieces(panel, order, end, |piece| {
-        let operands = (
-            Operand::transposed(&done[start..], order),
-            Operand::new(&done[piece.first..], order),
-        );
-        let shape = [end - start, piece.width, depth];
-        let scales = (-T::ONE, T::ONE);
-        gemm(
-            &mut piece.values,
-            piece.width,
-            shape,
-            operands,
-            scales,
-            Threads::One,
-        );
-    });
+    let operands = (
+        Operand::transposed(&done[start..], order),
+        Operand::new(done, order),
+    );
+    let shape = [end - start, end, depth];
+    let scales = (-T::ONE, T::ONE);
+    gemm(panel, order, shape, operands, scales, Threads::Pool);
 }
 
 /// Factors the panel's diagonal block in place and returns `R` of it, row-major. `Err` is the pivot that failed.
@@ -174,13 +120,28 @@ fn factor_block<T: Element>(
 
 /// Finishes the panel: its columns left of the diagonal block by a triangular solve, the block itself by copying.
 fn solve_panel<T: Element>(panel: &mut [T], block: &[T], order: usize, start: usize) {
-    for_pieces(panel, order, start, |piece| {
-        substitute_backward(&mut piece.values, piece.width, piece.width, block);
-    });
+    // Pieces are solved in copies: in the panel itself, lines a large power of two apart would share their cache sets.
+    let source = &*panel;
+    let pieces: Vec<Vec<T>> = (0..start)
+        .into_par_iter()
+        .step_by(PIECE)
+        .map(|first| {
+            let width = PIECE.min(start - first);
+            let mut piece = Vec::with_capacity(source.len() / order * width);
+            for row in source.chunks_exact(order) {
+                piece.extend_from_slice(&row[first..first + width]);
+            }
+            substitute_backward(&mut piece, width, width, block);
+            piece
+        })
+        .collect();
     let size = panel.len() / order;
-    for row in 0..size {
+    for (row, target) in panel.chunks_exact_mut(order).enumerate() {
+        for (piece, target) in pieces.iter().zip(target[..start].chunks_mut(PIECE)) {
+            target.copy_from_slice(&piece[row * target.len()..][..target.len()]);
+        }
         for column in 0..size {
-            panel[row * order + start + column] = if column <= row {
+            target[start + column] = if column <= row {
                 block[column * size + row]
             } else {
                 T::ZERO

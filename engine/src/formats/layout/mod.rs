@@ -28,7 +28,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 /// Most bytes of tensor data in one file, as the transformers library cuts them.
-const SHARD_BYTES: u64 = 5_000_000_000;
+pub(super) const SHARD_BYTES: u64 = 5_000_000_000;
 
 /// Side files that speak of an earlier quantization.
 const QUANTIZATION_FILES: [&str; 2] = ["quantize_config.json", "quant_config.json"];
@@ -232,7 +232,7 @@ fn placement(format: Format, settings: &LayerSettings) -> Placement {
 }
 
 /// `plan` with every layer's place decided and a shard size of choice.
-pub(crate) fn plan_placed(
+pub(super) fn plan_placed(
     format: Format,
     source: &PlanSource<'_>,
     layers: &[LayerInfo],
@@ -270,13 +270,12 @@ fn planned_layer(
     layer: &LayerInfo,
     placement: Placement,
 ) -> Result<PlannedLayer, LayoutError> {
-    let info = source
-        .weights
-        .info(&layer.tensor)
-        .ok_or_else(|| LayoutError::NoTensor {
+    if source.weights.info(&layer.tensor).is_none() {
+        return Err(LayoutError::NoTensor {
             layer: layer.name.clone(),
             tensor: layer.tensor.clone(),
-        })?;
+        });
+    }
     let parts = parts_of(layer, placement).ok_or_else(|| LayoutError::TooLarge {
         layer: layer.name.clone(),
     })?;
@@ -284,8 +283,8 @@ fn planned_layer(
         name: layer.name.clone(),
         tensor: OriginalTensor {
             name: layer.tensor.clone(),
-            shape: info.shape,
-            dtype: info.dtype,
+            shape: layer.shape.clone(),
+            dtype: layer.dtype,
             transposed: layer.transposed,
         },
         rows: layer.rows,

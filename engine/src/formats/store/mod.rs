@@ -90,10 +90,16 @@ pub enum StoreError {
     /// The source could not be read while it was copied.
     #[error(transparent)]
     Source(#[from] SourceError),
-    /// A layer of the plan was not stored, or its file is damaged.
+    /// The folder is no run, or a run whose solved layers were dropped.
     #[error(
-        "the run holds no solved layer {layer}; compress again, without --no-keep if you want to export; {path}"
+        "the folder keeps no solved layers: it was written with --no-keep, or is no run of pare; compress again without --no-keep; {path}"
     )]
+    NoLayers {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A layer of the plan was not stored, or its file is damaged.
+    #[error("the run's file of solved layer {layer} is missing or damaged; compress again; {path}")]
     NoLayer {
         /// The layer.
         layer: String,
@@ -313,20 +319,20 @@ fn write_text(path: &Path, text: &str) -> Result<(), StoreError> {
     })
 }
 
-fn partial_name(out: &Path) -> PathBuf {
+pub(super) fn partial_name(out: &Path) -> PathBuf {
     let mut name = out.file_name().unwrap_or_default().to_owned();
     name.push(".partial");
     out.with_file_name(name)
 }
 
-fn parent_of(path: &Path) -> &Path {
+pub(super) fn parent_of(path: &Path) -> &Path {
     path.parent()
         .filter(|parent| !parent.as_os_str().is_empty())
         .unwrap_or(Path::new("."))
 }
 
 /// Refuses outputs that are taken or lie inside the input.
-pub(super) fn check_output(out: &Path, input: &Path) -> Result<(), StoreError> {
+pub(in crate::formats) fn check_output(out: &Path, input: &Path) -> Result<(), StoreError> {
     let taken = match fs::read_dir(out) {
         Ok(mut entries) => entries.next().is_some(),
         Err(error) => error.kind() != io::ErrorKind::NotFound,

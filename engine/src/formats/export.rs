@@ -1,0 +1,254 @@
+//! Another container for a finished run, from its solved layers, without solving again.
+//!
+//! What was not solved comes from the run's own model. A layer that the new container cannot hold is written dense with
+//! its solved values, and the report says so.
+
+use super::Format;
+use super::assemble::{assemble, verify};
+use super::layout::{LayoutError, Placement, PlanSource, SHARD_BYTES, plan_placed, preflight};
+use super::store::{
+    OWN_FOLDER, StoreError, StoredLayer, atomic, check_output, layer_of_run, parent_of,
+    partial_name,
+};
+use crate::checkpoint::Checkpoint;
+use crate::model::{LayerInfo, ModelConfig, list_layers};
+use crate::packed::{CodeKind, LayerManifest};
+use crate::recipe::Recipe;
+use crate::report::{ExportReport, Fallback, LayerFallback, Observer};
+use crate::settings::LayerSettings;
+use crate::solved::Method;
+use std::collections::HashSet;
+use std::fs;
+use std::path::Path;
+
+/// Writes the model of the finished run `run` to the new folder `out` in `format`.
+pub fn export(
+    run: &Path,
+    format: Format,
+    out: &Path,
+    observer: &dyn Observer,
+) -> Result<ExportReport, StoreError> {
+    check_output(out, run)?;
+    let own = run.join(OWN_FOLDER);
+    if !own.join("layers").is_dir() {
+        return Err(StoreError::NoLayers {
+            path: run.to_owned(),
+        });
+    }
+    let source = Checkpoint::open(run)?;
+    let config = source
+        .config_json()
+        .and_then(|json| ModelConfig::parse(json).ok());
+    let mut layers = list_layers(&source, config.as_ref());
+    layers.retain(|layer| layer.compressible);
+    let stored = stored_layers(run, &mut layers, observer)?;
+    let strict = fs::read_to_string(own.join("recipe.toml"))
+        .ok()
+        .and_then(|text| Recipe::parse(&text).ok())
+        .is_some_and(|recipe| recipe.strict);
+    let (placements, fallbacks) = place(format, &layers, &stored, strict)?;
+    let plan_source = PlanSource {
+        weights: &source,
+        config: source.config_json(),
+        root: run,
+        side_files: source.side_files(),
+    };
+    let plan = plan_placed(format, &plan_source, &layers, &placements, SHARD_BYTES)?;
+    let partial = partial_name(out);
+    if partial.exists() {
+        return Err(StoreError::Unfinished { path: partial });
+    }
+    let written = assemble(&partial, run, &plan, &source, observer)
+        .and_then(|()| verify(&partial, run, &plan, observer))
+        .and_then(|verified| give_name(&partial, out).map(|()| verified));
+    if written.is_err() {
+        // Best effort: the error that is returned says what to do.
+        let _ = fs::remove_dir_all(&partial);
+    }
+    Ok(ExportReport {
+        out: out.display().to_string(),
+        format: format.word().to_owned(),
+        bytes: plan.bytes,
+        verified: written?,
+        fallbacks,
+    })
+}
+
+/// What is known of each layer's stored form; `None` for a layer that the run left as it was.
+type Stored = Option<(LayerManifest, LayerSettings)>;
+
+fn stored_layers(
+    run: &Path,
+    layers: &mut [LayerInfo],
+    observer: &dyn Observer,
+) -> Result<Vec<Stored>, StoreError> {
+    let solved = solved_by_report(run);
+    let mut all = Vec::with_capacity(layers.len());
+    for layer in layers {
+        observer.check()?;
+        let stored = layer_of_run(run, &layer.name)?;
+        if stored.is_none() && solved.contains(&layer.name) {
+            return Err(StoreError::NoLayer {
+                layer: layer.name.clone(),
+                path: run.to_owned(),
+            });
+        }
+        all.push(stored.map(
+            |StoredLayer {
+                 manifest, report, ..
+             }| {
+                // The run's container may not tell the dtype that the layer had.
+                layer.dtype = manifest.tensor.dtype;
+                layer.shape = manifest.tensor.shape.clone();
+                layer.transposed = manifest.tensor.transposed;
+                let settings = settings_of(&manifest, report.settings);
+                (manifest, settings)
+            },
+        ));
+    }
+    Ok(all)
+}
+
+/// Names of the layers that the run's report calls solved; empty where there is no readable report.
+fn solved_by_report(run: &Path) -> HashSet<String> {
+    let report = fs::read_to_string(run.join(OWN_FOLDER).join("report.json"))
+        .ok()
+        .and_then(|text| serde_json::from_str::<serde_json::Value>(&text).ok());
+    let layers = report
+        .as_ref()
+        .and_then(|report| report["layers"].as_array());
+    layers
+        .into_iter()
+        .flatten()
+        .filter(|layer| layer["method"] != Method::None.word())
+        .filter_map(|layer| layer["name"].as_str().map(str::to_owned))
+        .collect()
+}
+
+/// The settings that describe what was stored, whatever was asked.
+fn settings_of(manifest: &LayerManifest, asked: LayerSettings) -> LayerSettings {
+    match manifest.code {
+        CodeKind::Affine {
+            bits,
+            group,
+            symmetric,
+            scale_dtype,
+            fractional_zeros,
+        } => LayerSettings {
+            method: match (fractional_zeros, manifest.method()) {
+                (true, _) => Method::Hqq,
+                // Solved without data after all: its zeros are whole.
+                (false, Method::Hqq) => Method::Rtn,
+                (false, method) => method,
+            },
+            bits,
+            group,
+            symmetric,
+            scale_dtype,
+            ..asked
+        },
+        CodeKind::Nf4 {
+            block,
+            double_quant,
+        } => LayerSettings {
+            method: Method::Nf4,
+            bits: 4,
+            group: block,
+            double_quant,
+            ..asked
+        },
+    }
+}
+
+fn place(
+    format: Format,
+    layers: &[LayerInfo],
+    stored: &[Stored],
+    strict: bool,
+) -> Result<(Vec<Placement>, Vec<LayerFallback>), LayoutError> {
+    let mut asked: Vec<(LayerInfo, LayerSettings)> = layers
+        .iter()
+        .zip(stored)
+        .map(|(layer, stored)| {
+            (
+                layer.clone(),
+                stored.as_ref().map_or_else(unsolved, |s| s.1),
+            )
+        })
+        .collect();
+    let first = preflight(format, &asked, strict)?;
+    // Layers whose values would change are written dense, and then so are their peers.
+    for ((layer, settings), held) in asked.iter_mut().zip(&first) {
+        if !holds_stored(layer, settings, &held.settings) {
+            settings.method = Method::None;
+        }
+    }
+    let second = preflight(format, &asked, strict)?;
+    let mut placements = Vec::with_capacity(layers.len());
+    let mut fallbacks = Vec::new();
+    for (index, stored) in stored.iter().enumerate() {
+        let Some((manifest, settings)) = stored else {
+            placements.push(Placement::Source);
+            continue;
+        };
+        let held = &second[index];
+        let placement = match format {
+            Format::Dense => Placement::Dense,
+            Format::Pare => Placement::Pare(manifest.code),
+            Format::Gptq if held.settings.method == Method::None => Placement::Dense,
+            Format::Gptq => Placement::Gptq(held.settings.grid()),
+        };
+        let told = held
+            .fallback
+            .clone()
+            .or_else(|| first[index].fallback.clone());
+        placements.push(placement);
+        fallbacks.extend(told.map(|fallback| LayerFallback {
+            name: layers[index].name.clone(),
+            fallback: match placement {
+                Placement::Dense => written_dense(settings, fallback),
+                _ => fallback,
+            },
+        }));
+    }
+    Ok((placements, fallbacks))
+}
+
+/// Settings of a layer that the run left as it was.
+fn unsolved() -> LayerSettings {
+    LayerSettings {
+        method: Method::None,
+        ..Recipe::default().default
+    }
+}
+
+/// Whether the stored values fit the settings that the container holds: the same grid, or the same with groups cut
+/// evenly. Other scales would be other values.
+fn holds_stored(layer: &LayerInfo, stored: &LayerSettings, held: &LayerSettings) -> bool {
+    stored.method == Method::None
+        || (held.method != Method::None
+            && held.scale_dtype == stored.scale_dtype
+            && (held.group == stored.group
+                || stored
+                    .grid()
+                    .groups(layer.columns)
+                    .size()
+                    .is_multiple_of(held.group.max(1))))
+}
+
+fn written_dense(stored: &LayerSettings, fallback: Fallback) -> Fallback {
+    Fallback {
+        from: stored.method.word().to_owned(),
+        to: Format::Dense.word().to_owned(),
+        reason: fallback.reason,
+    }
+}
+
+fn give_name(partial: &Path, out: &Path) -> Result<(), StoreError> {
+    if out.exists() {
+        // Only an empty folder is allowed to stand there (checked before).
+        fs::remove_dir(out).map_err(StoreError::io("is in the way", out))?;
+    }
+    fs::rename(partial, out).map_err(StoreError::io("could not be renamed into place", out))?;
+    atomic::sync_folder(parent_of(out))
+}
