@@ -116,7 +116,7 @@ impl Mixer {
             Some(limit) => ops::softcap(&scores, limit)?,
             None => scores,
         };
-        let shares = ops::softmax(&scores, context.mask(self.sliding))?;
+        let shares = ops::softmax(&scores, context.visible(self.sliding))?;
         Ok(shares
             .matmul(&values)?
             .reshape((batch, self.kv_heads, group, tokens, self.channels))?

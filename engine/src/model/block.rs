@@ -12,6 +12,7 @@ use super::fold::Fold;
 use super::layers::{LayerInfo, LayerKind, Role};
 use super::linear::{Linear, columns};
 use super::norm::Norm;
+use super::ops;
 use super::plan::Plan;
 use super::provider::Provider;
 use crate::tensor::Matrix;
@@ -303,9 +304,10 @@ impl Block {
         } else if self.linear_of(Role::Gate).is_some() {
             (self.apply(Role::Gate, input)?, self.apply(Role::Up, input)?)
         } else {
-            return Ok(self.activation.forward(&self.apply(Role::Up, input)?)?);
+            let up = self.apply(Role::Up, input)?;
+            return Ok(ops::activate(&up, self.activation)?);
         };
-        Ok((self.activation.forward(&gate)? * up)?)
+        Ok(ops::gated(&gate, &up, self.activation)?)
     }
 
     fn apply(&self, role: Role, input: &Tensor) -> Result<Tensor, ModelError> {

@@ -1,9 +1,10 @@
-//! What a forward pass needs besides weights: positions, rotary tables and masks.
+//! What a forward pass needs besides weights: positions, rotary tables and what each token sees.
 //!
 //! Made once for a number of tokens and shared by all blocks and sequences. Knows no weights.
 
 use super::config::{ModelConfig, Window};
 use super::error::ModelError;
+use super::fused::Visible;
 use candle_core::{Device, Tensor};
 
 /// Positions `offset..offset + tokens` of a sequence.
@@ -13,8 +14,9 @@ pub struct Context {
     tokens: usize,
     /// Cosines and sines of each rope, `[tokens, rotary width / 2]`.
     rotations: Vec<(Tensor, Tensor)>,
-    full_mask: Option<Tensor>,
-    sliding_mask: Option<Tensor>,
+    /// What full and what sliding blocks see; `None` = everything.
+    full: Option<Visible>,
+    sliding: Option<Visible>,
 }
 
 impl Context {
@@ -36,17 +38,15 @@ impl Context {
                 Tensor::from_vec(sines, shape, &Device::Cpu)?,
             ))
         };
-        let (full_mask, sliding_mask) = if config.family.is_encoder() {
-            (None, None)
-        } else {
-            let window = match config.window {
-                Window::Never => None,
-                Window::Always(window) | Window::Listed(window, _) => Some(window),
-            };
-            (
-                mask(offset, tokens, None)?,
-                window.map_or(Ok(None), |window| mask(offset, tokens, Some(window)))?,
-            )
+        let seen = |window: usize| Visible {
+            offset,
+            tokens,
+            window,
+        };
+        let causal = !config.family.is_encoder();
+        let window = match config.window {
+            Window::Never => usize::MAX,
+            Window::Always(window) | Window::Listed(window, _) => window,
         };
         Ok(Self {
             offset,
@@ -56,8 +56,8 @@ impl Context {
                 .iter()
                 .map(rotation)
                 .collect::<Result<_, _>>()?,
-            full_mask,
-            sliding_mask,
+            full: causal.then(|| seen(usize::MAX)),
+            sliding: causal.then(|| seen(window)),
         })
     }
 
@@ -75,38 +75,8 @@ impl Context {
         &self.rotations[rope]
     }
 
-    /// `[tokens, offset + tokens]`, 0 where a token may look and -infinity elsewhere; `None` = everywhere.
-    pub(super) fn mask(&self, sliding: bool) -> Option<&Tensor> {
-        if sliding {
-            self.sliding_mask.as_ref()
-        } else {
-            self.full_mask.as_ref()
-        }
+    /// What each token sees; `None` = everything.
+    pub(super) fn visible(&self, sliding: bool) -> Option<Visible> {
+        if sliding { self.sliding } else { self.full }
     }
-}
-
-/// Token `offset + row` sees keys up to itself, and with a window only the last `window` of them.
-fn mask(offset: usize, tokens: usize, window: Option<usize>) -> Result<Option<Tensor>, ModelError> {
-    let keys = offset + tokens;
-    let sees_all = tokens == 1 && window.is_none_or(|window| keys <= window);
-    if sees_all {
-        return Ok(None);
-    }
-    let window = window.unwrap_or(keys);
-    let values: Vec<f32> = (offset..keys)
-        .flat_map(|query| {
-            (0..keys).map(move |key| {
-                if key <= query && query - key < window {
-                    0.0
-                } else {
-                    f32::NEG_INFINITY
-                }
-            })
-        })
-        .collect();
-    Ok(Some(Tensor::from_vec(
-        values,
-        (tokens, keys),
-        &Device::Cpu,
-    )?))
 }

@@ -13,6 +13,7 @@ mod ends;
 mod error;
 mod family;
 mod fold;
+mod fused;
 mod keys;
 mod layers;
 mod linear;
@@ -21,6 +22,7 @@ mod ops;
 mod plan;
 mod provider;
 mod rope;
+mod scalar;
 
 #[cfg(test)]
 pub(crate) mod testing;
@@ -94,7 +96,7 @@ impl Model {
         &self.source
     }
 
-    /// Positions, rotary tables and masks for a full forward pass of `tokens` positions.
+    /// Positions, and rotary tables for a full forward pass of `tokens` positions.
     pub fn context(&self, tokens: usize) -> Result<Context, ModelError> {
         self.context_after(0, tokens)
     }

@@ -2,6 +2,9 @@
 #![allow(clippy::unwrap_used)]
 
 mod golden;
+mod gradients;
+mod laws;
 mod memory;
+mod opening;
 mod shapes;
 mod twin;
