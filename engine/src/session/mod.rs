@@ -16,7 +16,9 @@ pub use error::SessionError;
 pub use requests::*;
 
 use crate::checkpoint::Checkpoint;
+use crate::formats::{self, Format};
 use crate::model::{LayerInfo, Model, list_layers};
+use crate::report::{ExportReport, Observer};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -85,6 +87,17 @@ impl Session {
             .memory_bytes
             .unwrap_or_else(machine::default_memory_bytes)
     }
+}
+
+/// Writes a finished run in another container, without solving again.
+pub fn export(
+    run: &Path,
+    format: Format,
+    out: &Path,
+    options: &SessionOptions,
+    observer: &dyn Observer,
+) -> Result<ExportReport, SessionError> {
+    thread_pool(options)?.install(|| Ok(formats::export(run, format, out, observer)?))
 }
 
 /// The network of a checkpoint, or why it cannot be run.
