@@ -1,44 +1,10 @@
-//! Evaluations of small random networks against plain computations.
-#![allow(clippy::unwrap_used)]
+//! Perplexity and KL against the definition in f64; independence of threads and memory.
 
-use super::*;
+use super::Watch;
+use crate::evaluate::{EvaluateError, evaluate_decoder};
 use crate::model::Model;
 use crate::model::testing::{random_model, tiny_llama};
-use crate::monitor::Monitor;
-use crate::report::{DecoderEvaluation, Notice, Observer};
-use std::sync::atomic::{AtomicU64, Ordering};
-
-/// Stops after a number of steps; keeps the largest step and the total.
-struct Watch {
-    stop_after: u64,
-    done: AtomicU64,
-    total: AtomicU64,
-}
-
-impl Watch {
-    fn new(stop_after: u64) -> Self {
-        Self {
-            stop_after,
-            done: AtomicU64::new(0),
-            total: AtomicU64::new(0),
-        }
-    }
-}
-
-impl Monitor for Watch {
-    fn step(&self, done: u64, total: u64) {
-        self.done.fetch_max(done, Ordering::Relaxed);
-        self.total.store(total, Ordering::Relaxed);
-    }
-
-    fn should_stop(&self) -> bool {
-        self.done.load(Ordering::Relaxed) >= self.stop_after
-    }
-}
-
-impl Observer for Watch {
-    fn notice(&self, _notice: Notice<'_>) {}
-}
+use crate::report::DecoderEvaluation;
 
 fn windows(count: usize, length: usize) -> Vec<Vec<u32>> {
     let id = |window: usize, position: usize| {
@@ -64,11 +30,7 @@ fn evaluate(
     let watch = Watch::new(u64::MAX);
     let evaluation =
         pool.install(|| evaluate_decoder(model, reference, &slices, memory_bytes, &watch));
-    assert_eq!(
-        watch.done.into_inner(),
-        watch.total.into_inner(),
-        "steps done and announced"
-    );
+    assert_eq!(watch.done(), watch.total(), "steps done and announced");
     DecoderEvaluation {
         seconds: 0.0,
         ..evaluation.unwrap()
@@ -167,7 +129,7 @@ fn stopping_is_answered() {
         let watch = Watch::new(5);
         let error = evaluate_decoder(&model, None, &slices, memory_bytes, &watch).unwrap_err();
         assert!(matches!(error, EvaluateError::Stopped(_)), "{error}");
-        let done = watch.done.into_inner();
+        let done = watch.done();
         assert!(
             done < 5 + 2 * rayon::current_num_threads() as u64,
             "went on to step {done}"
