@@ -42,11 +42,12 @@ pub fn candidate_errors(
     let mut done = 0;
     while done < blocks.len() {
         let (blocks, errors) = (&blocks[done..], &mut errors[done..]);
-        done += match blocks {
-            [a, b, c, ..] => dispatch_errors(weights, importance, &[*a, *b, *c], errors),
-            [a, b] => dispatch_errors(weights, importance, &[*a, *b], errors),
-            [a] => dispatch_errors(weights, importance, &[*a], errors),
-            [] => 0,
+        done += if let Some(blocks) = blocks.first_chunk::<3>() {
+            dispatch_errors(weights, importance, blocks, errors)
+        } else if let Some(blocks) = blocks.first_chunk::<2>() {
+            dispatch_errors(weights, importance, blocks, errors)
+        } else {
+            dispatch_errors(weights, importance, &[blocks[0]], errors)
         };
     }
 }

@@ -2,13 +2,17 @@
 //!
 //! Left-looking from the last panel of rows to the first. With `S = Rᵀ`, `H = Sᵀ S`, and for the panel of rows `J`:
 //! `S[J, ..J.end] = S_JJ⁻ᵀ (H[J, ..J.end] - S[J.end.., J]ᵀ S[J.end.., ..J.end])`: one product, one small factorization, one
-//! triangular solve. All work lies along rows; columns are split over threads in pieces that depend on the order alone.
+//! triangular solve. The product over rows far below is taken for several panels at once. All work lies along rows;
+//! columns are split over threads in pieces that depend on the order alone.
 
-use crate::kernels::{Element, Operand, Threads, gemm, substitute_backward};
+use crate::kernels::{Element, Operand, Threads, gemm, substitute_backward, transpose};
 use crate::monitor::{Monitor, Stopped};
 use rayon::prelude::*;
+use std::ops::Range;
 
-/// Rows of a panel: the product with that many rows runs at full speed, and the part done on one thread stays small.
+/// Rows whose far past is summed in one product: enough that packing its operands costs little.
+const WIDE: usize = 512;
+/// Rows factored at once: few, because that part runs on one thread.
 const PANEL: usize = 128;
 /// Columns that one task solves.
 const PIECE: usize = 256;
@@ -48,35 +52,72 @@ pub fn flipped_cholesky<T: Element>(
     monitor: &dyn Monitor,
 ) -> Result<(), FactorError> {
     assert_eq!(matrix.len(), order * order, "a matrix of order {order}");
-    let mut end = order;
-    while end > 0 {
+    let diagonal: Vec<T> = (0..order).map(|row| matrix[row * order + row]).collect();
+    for wide_start in (0..order).step_by(WIDE).rev() {
         monitor.check()?;
-        let start = (end - 1) / PANEL * PANEL;
-        let diagonal: Vec<T> = (start..end).map(|row| matrix[row * order + row]).collect();
-        let (head, done) = matrix.split_at_mut(end * order);
-        let panel = &mut head[start * order..];
-        update_panel(panel, done, order, start, end);
-        let block = factor_block(panel, order, start, &diagonal)
-            .map_err(|index| FactorError::NotPositive { index })?;
-        solve_panel(panel, &block, order, start);
-        end = start;
+        let wide = wide_start..(wide_start + WIDE).min(order);
+        let (head, below) = matrix.split_at_mut(wide.end * order);
+        let rows = &mut head[wide.start * order..];
+        let far = turned(below, order, wide.clone());
+        subtract_product(rows, &far, below, order, 0..wide.start);
+        for start in wide.clone().step_by(PANEL).rev() {
+            monitor.check()?;
+            let lines = start..(start + PANEL).min(wide.end);
+            let (head, beside) = rows.split_at_mut((lines.end - wide.start) * order);
+            let panel = &mut head[(start - wide.start) * order..];
+            let far = &far[(start - wide.start) * (order - wide.end)..];
+            subtract_product(panel, far, below, order, wide.start..lines.end);
+            let near = turned(beside, order, lines.clone());
+            subtract_product(panel, &near, beside, order, 0..lines.end);
+            let block = factor_block(panel, order, start, &diagonal[lines])
+                .map_err(|index| FactorError::NotPositive { index })?;
+            solve_panel(panel, &block, order, start);
+        }
     }
     Ok(())
 }
 
-/// Takes the finished rows' share from the panel: `panel[.., ..end] -= done[.., start..end]ᵀ done[.., ..end]`.
-fn update_panel<T: Element>(panel: &mut [T], done: &[T], order: usize, start: usize, end: usize) {
+/// Columns `lines` of `rows` as rows: contiguous along the summed dimension, which spares the product its slowest packing.
+fn turned<T: Element>(rows: &[T], order: usize, lines: Range<usize>) -> Vec<T> {
+    const STRIP: usize = 32;
+    let depth = rows.len() / order;
+    let mut turned = vec![T::ZERO; depth * lines.len()];
+    if depth > 0 {
+        let strips = turned.par_chunks_mut(STRIP * depth).enumerate();
+        strips.for_each(|(strip, target)| {
+            let width = target.len() / depth;
+            let source = &rows[lines.start + strip * STRIP..];
+            transpose(target, depth, source, order, depth, width);
+        });
+    }
+    turned
+}
+
+/// Takes the finished rows' share from some rows: `rows[.., columns] -= turned * done[.., columns]`.
+fn subtract_product<T: Element>(
+    rows: &mut [T],
+    turned: &[T],
+    done: &[T],
+    order: usize,
+    columns: Range<usize>,
+) {
     let depth = done.len() / order;
-    if depth == 0 {
+    if depth == 0 || columns.is_empty() {
         return;
     }
     let operands = (
-        Operand::transposed(&done[start..], order),
-        Operand::new(done, order),
+        Operand::new(turned, depth),
+        Operand::new(&done[columns.start..], order),
     );
-    let shape = [end - start, end, depth];
-    let scales = (-T::ONE, T::ONE);
-    gemm(panel, order, shape, operands, scales, Threads::Pool);
+    let count = rows.len() / order;
+    gemm(
+        &mut rows[columns.start..],
+        order,
+        [count, columns.len(), depth],
+        operands,
+        (-T::ONE, T::ONE),
+        Threads::Pool,
+    );
 }
 
 /// Factors the panel's diagonal block in place and returns `R` of it, row-major. `Err` is the pivot that failed.
@@ -202,7 +243,7 @@ pub(super) mod tests {
 
     #[test]
     fn gives_back_the_matrix_around_panel_edges() {
-        for order in [1, 2, 127, 128, 129, 300] {
+        for order in [1, 2, 127, 128, 129, 300, 641] {
             check::<f32>(order, order as u64, 1e-5);
             check::<f64>(order, order as u64, 1e-13);
         }
