@@ -41,7 +41,16 @@ fn products(criterion: &mut Criterion) {
     let plain = Operand::new(&inputs, WIDTH);
     criterion.bench_function("gram 1024 x 1024, full product", |bencher| {
         let shape = [WIDTH; 3];
-        bencher.iter(|| gemm(&mut gram, WIDTH, shape, (turned, plain), (1.0, 0.0), Threads::Pool));
+        bencher.iter(|| {
+            gemm(
+                &mut gram,
+                WIDTH,
+                shape,
+                (turned, plain),
+                (1.0, 0.0),
+                Threads::Pool,
+            )
+        });
     });
     criterion.bench_function("gram 1024 x 1024, upper triangle", |bencher| {
         bencher.iter(|| syrk_f32(&mut gram, &inputs, WIDTH, WIDTH));
@@ -81,7 +90,14 @@ fn solvers(criterion: &mut Criterion) {
         clip_search: 20,
     };
     criterion.bench_function("rtn 1024 x 1024, 4 bits group 128", |bencher| {
-        bencher.iter(|| black_box(rtn(&weights, Some(&moments.mean_square), &config, &Unwatched)));
+        bencher.iter(|| {
+            black_box(rtn(
+                &weights,
+                Some(&moments.mean_square),
+                &config,
+                &Unwatched,
+            ))
+        });
     });
 }
 

@@ -139,7 +139,7 @@ fn factor_block<T: Element>(
         let value = upper[pivot * size + pivot];
         let noise = T::from_f64(NOISE) * T::EPSILON * diagonal[pivot];
         // Written so that NaN fails too.
-        let clearly_positive = value > noise && value > T::ZERO && value - value == T::ZERO;
+        let clearly_positive = value > noise && value > T::ZERO && value.to_f64().is_finite();
         if !clearly_positive {
             return Err(start + pivot);
         }

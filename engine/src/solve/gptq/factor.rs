@@ -46,7 +46,9 @@ impl Factor {
         let diagonal = Diagonal::of(gram);
         let mut failures = 0;
         for share in dampings(damping, diagonal.largest / diagonal.mean) {
-            if let Some((unit, price)) = factor_at(gram, columns, &diagonal, share, monitor)? {
+            if let Some(Triangle { unit, price }) =
+                factor_at(gram, columns, &diagonal, share, monitor)?
+            {
                 return Ok(Self {
                     unit,
                     price,
@@ -102,6 +104,12 @@ fn dampings(first: f64, peak: f64) -> impl Iterator<Item = f64> {
     ladder.chain(floors)
 }
 
+/// `Factor::unit` and `Factor::price`.
+struct Triangle {
+    unit: Vec<f32>,
+    price: Vec<f64>,
+}
+
 /// The factor at one damping: in f32, then in f64; `None` where neither works.
 fn factor_at(
     gram: &Symmetric,
@@ -109,7 +117,7 @@ fn factor_at(
     diagonal: &Diagonal,
     share: f64,
     monitor: &dyn Monitor,
-) -> Result<Option<(Vec<f32>, Vec<f64>)>, SolveError> {
+) -> Result<Option<Triangle>, SolveError> {
     let order = columns.len();
     let ridge = share * diagonal.mean;
     let mut single = lower_in_order(gram, columns);
@@ -117,7 +125,10 @@ fn factor_at(
     match flipped_cholesky(&mut single, order, monitor) {
         Ok(()) => {
             let price = normalize(&mut single, order);
-            return Ok(Some((single, price)));
+            return Ok(Some(Triangle {
+                unit: single,
+                price,
+            }));
         }
         Err(FactorError::Stopped) => return Err(SolveError::Stopped),
         Err(FactorError::NotPositive { .. }) => {}
@@ -132,7 +143,7 @@ fn factor_at(
         Ok(()) => {
             let price = normalize(&mut double, order);
             let unit = double.iter().map(|&value| value as f32).collect();
-            Ok(Some((unit, price)))
+            Ok(Some(Triangle { unit, price }))
         }
         Err(FactorError::Stopped) => Err(SolveError::Stopped),
         Err(FactorError::NotPositive { .. }) => Ok(None),
