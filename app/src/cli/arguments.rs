@@ -258,6 +258,18 @@ pub(crate) struct Bench {
     /// What to measure.
     #[arg(value_name = "WHAT", default_value = "solvers", value_parser = ["solvers"])]
     pub(crate) what: String,
+    /// Outputs of the layer; default 4096.
+    #[arg(long, value_name = "N", value_parser = words::count)]
+    pub(crate) rows: Option<usize>,
+    /// Inputs of the layer; default 4096.
+    #[arg(long, value_name = "N", value_parser = words::count)]
+    pub(crate) columns: Option<usize>,
+    /// Tokens of the Gram matrix; default 2048.
+    #[arg(long, value_name = "N", value_parser = words::count)]
+    pub(crate) tokens: Option<usize>,
+    /// Times each job runs, the best counts; default 3.
+    #[arg(long, value_name = "N", value_parser = words::count)]
+    pub(crate) rounds: Option<usize>,
 }
 
 #[cfg(test)]

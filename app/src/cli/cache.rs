@@ -16,8 +16,16 @@ pub(super) fn folder(asked: Option<&Path>) -> Result<PathBuf, Failure> {
             "--cache needs the path of a folder.".to_owned(),
         )),
         Some(path) => Ok(path.to_owned()),
-        None => Ok(user_cache(|name| env::var_os(name).map(PathBuf::from)).join("pare")),
+        None => Ok(user_cache(environment).join("pare")),
     }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the user's folders are told by the environment, and nothing that is computed depends on them"
+)]
+fn environment(name: &str) -> Option<PathBuf> {
+    env::var_os(name).map(PathBuf::from)
 }
 
 /// `variable` answers as the environment does; relative values are ignored, as the XDG rules ask.

@@ -9,7 +9,7 @@ use crate::cli::interrupt::StopFlag;
 use crate::cli::printer::Printer;
 use crate::cli::progress::Progress;
 use crate::cli::sample;
-use crate::cli::session::{Session, SessionOptions};
+use pare_engine::session::{Session, SessionOptions};
 use std::path::Path;
 
 /// What every verb is given.

@@ -2,7 +2,7 @@
 //!
 //! Knows no engine error by name except through `Display`: engine errors are written for people already.
 
-use crate::cli::session::SessionError;
+use pare_engine::session::SessionError;
 use std::fmt;
 
 /// Why a verb gave no answer.

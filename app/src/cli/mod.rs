@@ -14,7 +14,6 @@ mod printer;
 mod progress;
 mod refusal;
 mod sample;
-mod session;
 mod table;
 mod verbs;
 mod words;

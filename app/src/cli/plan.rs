@@ -9,7 +9,7 @@ use crate::cli::failure::Failure;
 use crate::cli::sample::{self, Text};
 use pare_engine::recipe::{CalibrationSettings, Overrides, Recipe};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// A recipe as it was given, and what must be known about how it was given.
 #[derive(Debug)]
@@ -21,7 +21,7 @@ pub(super) struct Given {
 }
 
 /// Reads the recipe at `path`; without one, the documented defaults.
-pub(super) fn recipe(path: Option<&Path>, cache: &Path) -> Result<Given, Failure> {
+pub(super) fn recipe(path: Option<&Path>) -> Result<Given, Failure> {
     let Some(path) = path else {
         return Ok(Given {
             recipe: Recipe::default(),
@@ -34,15 +34,9 @@ pub(super) fn recipe(path: Option<&Path>, cache: &Path) -> Result<Given, Failure
             path.display()
         ))
     })?;
-    let mut recipe = crate::cli::session::parse_recipe(&text)
-        .map_err(|error| Failure::Failed(format!("{error} {}", path.display())))?;
-    let folder = path.parent().unwrap_or(Path::new(""));
-    recipe.calibration.corpus = recipe
-        .calibration
-        .corpus
-        .map(|corpus| sample::text(Path::new(&corpus), folder, Text::Calibration, cache))
-        .transpose()?
-        .map(|corpus| corpus.to_string_lossy().into_owned());
+    let recipe = Recipe::parse(&text)
+        .map_err(|error| Failure::Failed(format!("{error}: {}", path.display())))?;
+    let recipe = recipe.relative_to(path.parent().unwrap_or(Path::new("")));
     Ok(Given {
         recipe,
         length_is_meant: names_length(&text),
@@ -52,14 +46,10 @@ pub(super) fn recipe(path: Option<&Path>, cache: &Path) -> Result<Given, Failure
 impl Given {
     /// The recipe with `flags` put over every setting they name.
     pub(super) fn under(mut self, flags: &SolverFlags, strict: bool) -> Self {
-        let over = overrides(flags);
+        self.recipe = self.recipe.with_command_line(&overrides(flags));
         self.recipe.strict |= strict;
-        self.recipe.default = over.apply(self.recipe.default);
         if let Some(prefix) = flags.prefix {
             self.recipe.default.prefix = prefix;
-        }
-        for rule in &mut self.recipe.layers {
-            rule.overrides = win(over, rule.overrides);
         }
         self
     }
@@ -74,11 +64,15 @@ impl Given {
         cache: &Path,
     ) -> Result<CalibrationSettings, Failure> {
         let asked = &self.recipe.calibration;
-        let named = match (&flags.corpus, &asked.corpus) {
-            (Some(path), _) => Some(sample::text(path, Path::new(""), Text::Calibration, cache)?),
-            (None, Some(path)) => Some(path.into()),
-            (None, None) if is_sample => Some(sample::calibration(cache)?),
-            (None, None) => None,
+        let asked_corpus = asked.corpus.as_ref().map(PathBuf::from);
+        let named = match flags.corpus.clone().or(asked_corpus) {
+            Some(path) => Some(sample::text(&path, Text::Calibration, cache)?),
+            None if is_sample => Some(sample::text(
+                Path::new(sample::WORD),
+                Text::Calibration,
+                cache,
+            )?),
+            None => None,
         };
         let longest = context.unwrap_or(usize::MAX);
         Ok(CalibrationSettings {
@@ -119,27 +113,6 @@ fn overrides(flags: &SolverFlags) -> Overrides {
     }
 }
 
-/// `rule`, with flags in place of what it sets; what it leaves alone it goes on leaving alone, so that a rule on a layer
-/// hits the same layers as before.
-fn win(flags: Overrides, rule: Overrides) -> Overrides {
-    /// The flag where both speak.
-    fn first<T>(flag: Option<T>, rule: Option<T>) -> Option<T> {
-        rule.map(|rule| flag.unwrap_or(rule))
-    }
-    Overrides {
-        method: first(flags.method, rule.method),
-        bits: first(flags.bits, rule.bits),
-        group: first(flags.group, rule.group),
-        symmetric: first(flags.symmetric, rule.symmetric),
-        scale_dtype: first(flags.scale_dtype, rule.scale_dtype),
-        clip_search: first(flags.clip_search, rule.clip_search),
-        order: first(flags.order, rule.order),
-        damping: first(flags.damping, rule.damping),
-        refine: first(flags.refine, rule.refine),
-        double_quant: first(flags.double_quant, rule.double_quant),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -176,12 +149,6 @@ mod tests {
         assert_eq!((rule.bits, rule.group), (Some(3), None));
         assert_eq!(rule.method, Some(Method::Rtn), "no flag named a method");
         assert!(recipe.strict);
-    }
-
-    #[test]
-    fn without_flags_the_recipe_stands() {
-        let recipe = given(false).under(&SolverFlags::default(), false).recipe;
-        assert_eq!(recipe, given(false).recipe);
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 use crate::cli::failure::Failure;
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 /// Name and content of one file of `assets/sample`.
@@ -23,7 +23,7 @@ macro_rules! asset {
 }
 
 /// The word on the command line.
-const WORD: &str = "sample";
+pub(super) const WORD: &str = "sample";
 /// Name and content of each file of the sample.
 const FILES: [(&str, &[u8]); 7] = [
     asset!("config.json"),
@@ -34,8 +34,6 @@ const FILES: [(&str, &[u8]); 7] = [
     asset!("calibration.txt"),
     asset!("evaluation.txt"),
 ];
-const CALIBRATION: &str = "calibration.txt";
-const EVALUATION: &str = "evaluation.txt";
 
 /// What a text is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,27 +58,16 @@ pub(super) fn model(model: &Path, cache: &Path) -> Result<PathBuf, Failure> {
     }
 }
 
-/// Where the text `path` lies: the sample's for the word, else `path` as seen from `base`.
-pub(super) fn text(path: &Path, base: &Path, what: Text, cache: &Path) -> Result<PathBuf, Failure> {
-    if is_word(path) {
-        let name = match what {
-            Text::Calibration => CALIBRATION,
-            Text::Evaluation => EVALUATION,
-        };
-        Ok(folder(cache)?.join(name))
-    } else {
-        Ok(base.join(path))
+/// Where the text `path` lies: the sample's for the word, else `path`.
+pub(super) fn text(path: &Path, what: Text, cache: &Path) -> Result<PathBuf, Failure> {
+    if !is_word(path) {
+        return Ok(path.to_owned());
     }
-}
-
-/// The sample's calibration text.
-pub(super) fn calibration(cache: &Path) -> Result<PathBuf, Failure> {
-    Ok(folder(cache)?.join(CALIBRATION))
-}
-
-/// The sample's evaluation text.
-pub(super) fn evaluation(cache: &Path) -> Result<PathBuf, Failure> {
-    Ok(folder(cache)?.join(EVALUATION))
+    let name = match what {
+        Text::Calibration => "calibration.txt",
+        Text::Evaluation => "evaluation.txt",
+    };
+    Ok(folder(cache)?.join(name))
 }
 
 /// The sample's folder inside `cache`; written first where it is missing or was changed.
@@ -121,7 +108,17 @@ fn fill(draft: &Path, files: &[(&str, &[u8])]) -> io::Result<()> {
     fs::create_dir_all(draft)?;
     files
         .iter()
-        .try_for_each(|(name, content)| fs::write(draft.join(name), content))
+        .try_for_each(|(name, content)| write_file(&draft.join(name), content))
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the folder has a draft's name until all of its files are whole"
+)]
+fn write_file(path: &Path, content: &[u8]) -> io::Result<()> {
+    let mut file = fs::File::create(path)?;
+    file.write_all(content)?;
+    file.sync_all()
 }
 
 /// Renames `draft` to `place`, in place of whatever damaged thing lies there; another process may have been faster.
@@ -149,6 +146,7 @@ fn hash(files: &[(&str, &[u8])]) -> u64 {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    #![allow(clippy::disallowed_methods)] // Damages files on purpose.
     use super::*;
 
     const SOME: [(&str, &[u8]); 2] = [("a.txt", b"one"), ("b.txt", b"two")];

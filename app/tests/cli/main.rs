@@ -2,8 +2,9 @@
 //!
 //! Runs the built binary in folders of its own and leaves nothing behind. Needs no network; rows that need the folder
 //! `shared` beside the repository say that they are skipped where it is absent.
-// Tests may unwrap, and say on stdout what they skip.
-#![allow(clippy::unwrap_used, clippy::print_stdout)]
+#![allow(clippy::unwrap_used)] // Helpers of tests are tests to us, but not to clippy.
+#![allow(clippy::print_stdout)] // What is skipped is said.
+#![allow(clippy::disallowed_methods)] // Inputs are written and damaged plainly; a signal is timed by waiting.
 
 mod bad_input;
 mod bench;

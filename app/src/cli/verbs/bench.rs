@@ -1,12 +1,75 @@
 //! `pare bench`: this machine's solvers beside their bounds.
+//!
+//! The layer that goals are stated for is the default; flags choose another.
 
 use crate::cli::answer::Answer;
 use crate::cli::arguments::Bench;
 use crate::cli::context::Context;
 use crate::cli::failure::Failure;
+use crate::cli::table::{Edge, Table};
+use pare_engine::measure::{BenchReport, BenchRow, SolverBench, bench_solvers};
+use pare_engine::report::{Notice, Observer};
+use pare_engine::solve::SolveError;
 
-pub(super) fn run(_arguments: &Bench, _context: &Context) -> Result<Answer, Failure> {
-    Err(Failure::Failed(
-        "This machine cannot be measured yet.".to_owned(),
-    ))
+pub(super) fn run(arguments: &Bench, context: &Context) -> Result<Answer, Failure> {
+    let bench = layer(arguments);
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(context.options.threads.unwrap_or(0))
+        .build()
+        .map_err(|error| Failure::Failed(format!("The threads cannot be started: {error}.")))?;
+    context.progress.notice(Notice::Stage {
+        name: "bench solvers",
+        steps: 0,
+    });
+    let report = pool
+        .install(|| bench_solvers(bench, &context.progress))
+        .map_err(|error| match error {
+            SolveError::Stopped => Failure::Stopped("Stopped by Ctrl-C.".to_owned()),
+            other => Failure::failed(other),
+        })?;
+    Answer::new(&report, page(&report))
+}
+
+/// The layer asked for; what is not named is as in the layer of the goals.
+fn layer(arguments: &Bench) -> SolverBench {
+    let goal = SolverBench::SQUARE;
+    SolverBench {
+        rows: arguments.rows.unwrap_or(goal.rows),
+        columns: arguments.columns.unwrap_or(goal.columns),
+        tokens: arguments.tokens.unwrap_or(goal.tokens),
+        rounds: arguments.rounds.map_or(goal.rounds, |rounds| {
+            u32::try_from(rounds).unwrap_or(u32::MAX)
+        }),
+    }
+}
+
+fn page(report: &BenchReport) -> String {
+    let mut table = Table::new(&[
+        ("job", Edge::Left),
+        ("shape", Edge::Right),
+        ("seconds", Edge::Right),
+        ("speed", Edge::Right),
+        ("of the bound", Edge::Right),
+    ]);
+    for row in &report.rows {
+        table.row(cells(row));
+    }
+    format!(
+        "{}\n{}: {:.0} GFLOP/s multiply-add, {:.1} GB/s read\n",
+        table.text(),
+        report.machine,
+        report.rulers.fma_gflops,
+        report.rulers.stream_read_gbps
+    )
+}
+
+fn cells(row: &BenchRow) -> [String; 5] {
+    [
+        row.name.clone(),
+        row.shape.clone(),
+        format!("{:.3}", row.seconds),
+        format!("{:.2} G{}/s", row.gops, row.unit),
+        row.of_bound
+            .map_or_else(String::new, |share| format!("{:.0} %", 100.0 * share)),
+    ]
 }

@@ -7,11 +7,11 @@ use crate::cli::arguments::Calibrate;
 use crate::cli::context::Context;
 use crate::cli::failure::Failure;
 use crate::cli::plan;
-use crate::cli::session::{CalibrationReport, CalibrationRequest};
+use pare_engine::session::{CalibrationReport, CalibrationRequest};
 use pare_engine::units::Bytes;
 
 pub(super) fn run(arguments: &Calibrate, context: &Context) -> Result<Answer, Failure> {
-    let given = plan::recipe(arguments.recipe.as_deref(), context.cache())?;
+    let given = plan::recipe(arguments.recipe.as_deref())?;
     let opened = context.open(&arguments.model)?;
     let settings = given.calibration(
         &arguments.calibration,

@@ -8,11 +8,11 @@ use crate::cli::context::{Context, Opened};
 use crate::cli::failure::Failure;
 use crate::cli::plan;
 use crate::cli::sample::{self, Text};
-use crate::cli::session::{CompressReport, CompressRequest, DryLayer, DryRun, SessionError};
 use crate::cli::table::{Edge, Table};
 use crate::cli::verbs::quality;
 use pare_engine::formats::Format;
 use pare_engine::report::{Fallback, LayerReport};
+use pare_engine::session::{CompressReport, CompressRequest, DryLayer, DryRun, SessionError};
 use pare_engine::solved::Method;
 use pare_engine::units::{BitsPerWeight, Bytes};
 use std::path::{Path, PathBuf};
@@ -22,7 +22,9 @@ pub(super) fn run(arguments: &Compress, context: &Context) -> Result<Answer, Fai
     let request = request(arguments, context, &opened)?;
     let dry = opened.session.dry_run(&request)?;
     if arguments.dry_run {
-        warn(&dry.warnings, context);
+        for warning in &dry.warnings {
+            context.printer.warning(warning);
+        }
         return Answer::new(&dry, dry_page(&dry));
     }
     check_corpus(&request, &dry)?;
@@ -30,7 +32,6 @@ pub(super) fn run(arguments: &Compress, context: &Context) -> Result<Answer, Fai
         .session
         .compress(&request, &context.progress)
         .map_err(|error| failure(error, &request))?;
-    warn(&report.warnings, context);
     Answer::new(&report, page(&report))
 }
 
@@ -40,8 +41,8 @@ fn request(
     opened: &Opened,
 ) -> Result<CompressRequest, Failure> {
     let cache = context.cache();
-    let given = plan::recipe(arguments.recipe.as_deref(), cache)?
-        .under(&arguments.solver, arguments.strict);
+    let given =
+        plan::recipe(arguments.recipe.as_deref())?.under(&arguments.solver, arguments.strict);
     let calibration = given.calibration(
         &arguments.calibration,
         context.seed,
@@ -68,8 +69,8 @@ fn evaluation_text(
     cache: &Path,
 ) -> Result<Option<PathBuf>, Failure> {
     match &arguments.evaluate {
-        Some(path) => sample::text(path, Path::new(""), Text::Evaluation, cache).map(Some),
-        None if is_sample => sample::evaluation(cache).map(Some),
+        Some(path) => sample::text(path, Text::Evaluation, cache).map(Some),
+        None if is_sample => sample::text(&arguments.model, Text::Evaluation, cache).map(Some),
         None => Ok(None),
     }
 }
@@ -98,12 +99,6 @@ fn failure(error: SessionError, request: &CompressRequest) -> Failure {
         ))
     } else {
         error.into()
-    }
-}
-
-fn warn(warnings: &[String], context: &Context) {
-    for warning in warnings {
-        context.printer.warning(warning);
     }
 }
 

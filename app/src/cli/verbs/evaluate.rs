@@ -7,9 +7,8 @@ use crate::cli::arguments::Evaluate;
 use crate::cli::context::Context;
 use crate::cli::failure::Failure;
 use crate::cli::sample::{self, Text};
-use crate::cli::session::EvaluateRequest;
 use crate::cli::verbs::quality;
-use std::path::Path;
+use pare_engine::session::EvaluateRequest;
 
 pub(super) fn run(arguments: &Evaluate, context: &Context) -> Result<Answer, Failure> {
     let request = request(arguments, context)?;
@@ -21,8 +20,10 @@ pub(super) fn run(arguments: &Evaluate, context: &Context) -> Result<Answer, Fai
 fn request(arguments: &Evaluate, context: &Context) -> Result<EvaluateRequest, Failure> {
     let cache = context.cache();
     let corpus = match &arguments.corpus {
-        Some(path) => Some(sample::text(path, Path::new(""), Text::Evaluation, cache)?),
-        None if sample::is_word(&arguments.model) => Some(sample::evaluation(cache)?),
+        Some(path) => Some(sample::text(path, Text::Evaluation, cache)?),
+        None if sample::is_word(&arguments.model) => {
+            Some(sample::text(&arguments.model, Text::Evaluation, cache)?)
+        }
         None => None,
     };
     if corpus.is_none() && arguments.sts.is_none() {

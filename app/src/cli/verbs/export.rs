@@ -6,8 +6,8 @@ use crate::cli::answer::Answer;
 use crate::cli::arguments::Export;
 use crate::cli::context::Context;
 use crate::cli::failure::Failure;
-use crate::cli::session;
 use pare_engine::report::ExportReport;
+use pare_engine::session;
 use pare_engine::units::Bytes;
 
 pub(super) fn run(arguments: &Export, context: &Context) -> Result<Answer, Failure> {

@@ -6,7 +6,7 @@ use crate::cli::answer::Answer;
 use crate::cli::arguments::Generate;
 use crate::cli::context::Context;
 use crate::cli::failure::Failure;
-use crate::cli::session::{GenerateReport, GenerateRequest};
+use pare_engine::session::{GenerateReport, GenerateRequest};
 
 pub(super) fn run(arguments: &Generate, context: &Context) -> Result<Answer, Failure> {
     let opened = context.open(&arguments.model)?;
@@ -16,11 +16,11 @@ pub(super) fn run(arguments: &Generate, context: &Context) -> Result<Answer, Fai
         temperature: arguments.temperature,
         seed: context.seed.unwrap_or(0),
     };
-    let report = opened.session.generate(
-        &request,
-        &|text| context.printer.piece(text),
-        &context.progress,
-    )?;
+    let report = opened
+        .session
+        .generate(&request, &context.progress, &mut |text| {
+            context.printer.piece(text);
+        })?;
     context.printer.remark(&speeds(&report));
     Answer::new(&report, "\n".to_owned())
 }

@@ -6,8 +6,8 @@ use crate::cli::answer::Answer;
 use crate::cli::arguments::Inspect;
 use crate::cli::context::Context;
 use crate::cli::failure::Failure;
-use crate::cli::session::{InspectedLayer, Inspection};
 use crate::cli::table::{Edge, Table};
+use pare_engine::session::{InspectedLayer, Inspection};
 use pare_engine::units::Bytes;
 
 pub(super) fn run(arguments: &Inspect, context: &Context) -> Result<Answer, Failure> {
@@ -74,7 +74,7 @@ fn summary(inspection: &Inspection) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::session::DtypeShare;
+    use pare_engine::session::DtypeShare;
 
     #[test]
     fn the_page_names_family_size_and_layers() {
