@@ -126,8 +126,7 @@ impl Header {
         let text = std::str::from_utf8(json).map_err(|_| HeaderError::NotUtf8)?;
         let mut raw = RawHeader::parse(text)?;
         refuse_duplicates(&raw.tensors)?;
-        raw.tensors
-            .sort_by(|(_, left), (_, right)| left.data_offsets.cmp(&right.data_offsets));
+        raw.tensors.sort_by_key(|(_, info)| info.data_offsets);
         let data_start = (PREFIX_BYTES + json.len()) as u64;
         let tensors = place(raw.tensors, data_start, file_bytes - data_start)?;
         Ok(Self {

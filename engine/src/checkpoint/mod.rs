@@ -80,7 +80,7 @@ enum Entry {
     /// An index into the shards.
     Plain(usize),
     /// Made of several stored tensors.
-    Packed(PackedTensor),
+    Packed(Box<PackedTensor>),
 }
 
 impl Checkpoint {
@@ -319,7 +319,11 @@ fn entries(shards: &Shards, packed: Vec<PackedTensor>) -> Vec<Entry> {
     let mut entries = Vec::with_capacity(shards.tensors.len());
     for stored in 0..shards.tensors.len() {
         let begins_here = by_first_part.remove(&stored).unwrap_or_default();
-        entries.extend(begins_here.into_iter().map(Entry::Packed));
+        entries.extend(
+            begins_here
+                .into_iter()
+                .map(|tensor| Entry::Packed(Box::new(tensor))),
+        );
         if !all_parts.contains(&stored) {
             entries.push(Entry::Plain(stored));
         }

@@ -59,6 +59,10 @@ pub(super) fn f32_file(tensors: &[(&str, &[f32])]) -> Vec<u8> {
 }
 
 /// Writes `bytes` to `folder/name`.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a half-written file in a temporary folder harms nobody"
+)]
 pub(super) fn put(folder: &Path, name: &str, bytes: impl AsRef<[u8]>) {
     std::fs::write(folder.join(name), bytes).expect("a temporary folder can be written");
 }

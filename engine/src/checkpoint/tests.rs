@@ -12,6 +12,11 @@ fn folder() -> tempfile::TempDir {
     tempfile::tempdir().unwrap()
 }
 
+/// An existing file, open for changes.
+fn writable(path: &Path) -> std::fs::File {
+    std::fs::OpenOptions::new().write(true).open(path).unwrap()
+}
+
 fn error_of(path: &Path) -> CheckpointError {
     Checkpoint::open(path).unwrap_err()
 }
@@ -382,7 +387,8 @@ fn a_config_beyond_the_limit() {
         "model.safetensors",
         f32_file(&[("a", &[1.0])]),
     );
-    let config = std::fs::File::create(folder.path().join("config.json")).unwrap();
+    put(folder.path(), "config.json", "{}");
+    let config = writable(&folder.path().join("config.json"));
     config.set_len(MAX_CONFIG_BYTES + 1).unwrap();
     let error = error_of(folder.path());
     assert!(matches!(error, CheckpointError::TooLarge { .. }), "{error}");
@@ -412,12 +418,7 @@ fn a_file_that_shrinks_under_us_is_an_error() {
         f32_file(&[("a", &[1.0, 2.0])]),
     );
     let checkpoint = Checkpoint::open(&path).unwrap();
-    std::fs::OpenOptions::new()
-        .write(true)
-        .open(&path)
-        .unwrap()
-        .set_len(20)
-        .unwrap();
+    writable(&path).set_len(20).unwrap();
     let error = checkpoint.read_f32("a").unwrap_err();
     assert!(matches!(error, SourceError::Io { .. }), "{error}");
 }
@@ -433,8 +434,8 @@ fn a_huge_checkpoint_opens_from_its_header_alone() {
         r#"{{"w":{{"dtype":"BF16","shape":[{}],"data_offsets":[0,{bytes}]}}}}"#,
         bytes / 2
     );
-    std::fs::write(&path, file_of(&header, &[])).unwrap();
-    let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+    put(folder.path(), "x.safetensors", file_of(&header, &[]));
+    let file = writable(&path);
     if file.set_len(8 + header.len() as u64 + bytes).is_err() {
         println!("skipped: this file system has no sparse files");
         return;
