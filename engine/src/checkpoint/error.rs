@@ -85,6 +85,15 @@ pub enum CheckpointError {
         path: PathBuf,
     },
     #[error(
+        "the model cannot be rewritten: tensor {tensor} and {others} others are stored as {dtype}, which cannot be read, and would be lost; convert the model to bf16 first: {path}"
+    )]
+    Unreadable {
+        tensor: String,
+        others: usize,
+        dtype: String,
+        path: PathBuf,
+    },
+    #[error(
         "the packed layers have a manifest of version {found}, newer than {known}; update the program: {path}"
     )]
     NewerManifest {

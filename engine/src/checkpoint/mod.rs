@@ -194,9 +194,22 @@ impl Checkpoint {
         &self.side_files
     }
 
-    /// Tensors whose element type cannot be read. A job that rewrites the model must refuse to lose them.
+    /// Tensors whose element type cannot be read.
     pub fn unreadable(&self) -> &[Unreadable] {
         &self.shards.unreadable
+    }
+
+    /// An error where a tensor cannot be read: a job that rewrites the model would lose it.
+    pub fn check_readable(&self) -> Result<(), CheckpointError> {
+        match self.unreadable() {
+            [] => Ok(()),
+            [first, others @ ..] => Err(CheckpointError::Unreadable {
+                tensor: first.name.clone(),
+                others: others.len(),
+                dtype: first.dtype.clone(),
+                path: self.root.clone(),
+            }),
+        }
     }
 
     /// Whether a tensor is stored packed; then its `info` tells of f32 values and of the bytes of its parts.

@@ -121,6 +121,8 @@ fn eight_bit_floats_are_listed_but_not_read() {
     assert_eq!(checkpoint.unreadable()[0].dtype, "F8_E4M3");
     let error = checkpoint.read_f32("w").unwrap_err();
     assert!(error.to_string().contains("F8_E4M3"), "{error}");
+    let error = checkpoint.check_readable().unwrap_err();
+    assert!(error.to_string().contains("would be lost"), "{error}");
 }
 
 #[test]

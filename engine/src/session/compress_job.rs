@@ -134,6 +134,7 @@ impl Session {
     }
 
     fn prepare(&self, request: &CompressRequest) -> Result<Prepared, SessionError> {
+        self.checkpoint.check_readable()?;
         let chosen: Vec<usize> = (0..self.layers.len())
             .filter(|&layer| self.layers[layer].compressible)
             .collect();
