@@ -66,8 +66,10 @@ pub(super) fn side_files(folder: &Path) -> Result<Vec<PathBuf>, CheckpointError>
 
 fn is_side_file(name: &str) -> bool {
     let licence = name.starts_with("LICENSE") || name.starts_with("NOTICE");
-    let settings = has_extension(name, &["json", "txt", "model", "jinja", "tiktoken"]);
-    !name.starts_with('.') && !name.ends_with(".index.json") && (licence || settings)
+    // Of plain texts only vocabularies belong to a model: any other may be a corpus.
+    let vocabulary = ["vocab.txt", "merges.txt"].contains(&name);
+    let settings = has_extension(name, &["json", "model", "jinja", "tiktoken"]);
+    !name.starts_with('.') && !name.ends_with(".index.json") && (licence || vocabulary || settings)
 }
 
 fn has_extension(name: &str, extensions: &[&str]) -> bool {

@@ -141,6 +141,7 @@ fn a_folder_opens_with_its_config_and_side_files() {
     put(folder.path(), "config.json", r#"{"model_type":"llama"}"#);
     put(folder.path(), "tokenizer.json", "{}");
     put(folder.path(), "weights.bin", "no");
+    put(folder.path(), "corpus.txt", "no");
     std::fs::create_dir(folder.path().join("1_Pooling")).unwrap();
     put(folder.path(), "1_Pooling/config.json", "{}");
     let checkpoint = Checkpoint::open(folder.path()).unwrap();
