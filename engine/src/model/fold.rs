@@ -11,6 +11,9 @@ use super::layers::Role;
 use super::linear::values_of;
 use crate::tensor::Matrix;
 
+/// Name, stored shape and values in stored order.
+pub type ChangedTensor = (String, Vec<usize>, Vec<f32>);
+
 /// One producer of channels and the layers that read them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fold {
@@ -119,30 +122,15 @@ impl Block {
             Source::AttentionNorm => self.attention_norm.divide(scales)?,
             Source::MlpNorm => self.mlp_norm.divide(scales)?,
             Source::Rows { role, rows } => {
-                for placed in self
-                    .linears
-                    .iter_mut()
-                    .filter(|placed| placed.role == *role)
-                {
+                let producers = self.linears.iter_mut();
+                for placed in producers.filter(|placed| placed.role == *role) {
                     divide_rows(placed, rows, scales)?;
-                    self.changed.insert(format!("{}.weight", placed.name));
-                    if placed.linear.bias().is_some() {
-                        self.changed.insert(format!("{}.bias", placed.name));
-                    }
                 }
             }
         }
-        if !matches!(chosen.source, Source::Rows { .. }) {
-            let names = [&self.attention_norm, &self.mlp_norm].map(|norm| norm.name().to_owned());
-            let [attention, mlp] = names;
-            let name = if chosen.source == Source::AttentionNorm {
-                attention
-            } else {
-                mlp
-            };
-            self.changed.insert(format!("{name}.weight"));
-            self.changed.insert(format!("{name}.bias"));
-        }
+        // Of the names that do not exist (a bias that is not there) nothing is ever asked.
+        self.changed.insert(format!("{}.weight", chosen.producer));
+        self.changed.insert(format!("{}.bias", chosen.producer));
         for placed in &mut self.linears {
             if chosen.consumers.contains(&placed.layer) {
                 multiply_columns(placed, scales)?;
@@ -152,8 +140,8 @@ impl Block {
         Ok(())
     }
 
-    /// Every tensor that folds have changed: name, stored shape and values as they are now, in stored order.
-    pub fn changed_tensors(&self) -> Result<Vec<(String, Vec<usize>, Vec<f32>)>, ModelError> {
+    /// Every tensor that folds have changed, with its values as they are now.
+    pub fn changed_tensors(&self) -> Result<Vec<ChangedTensor>, ModelError> {
         let mut tensors = Vec::new();
         for norm in [&self.attention_norm, &self.mlp_norm] {
             for (name, values) in norm.tensors()? {

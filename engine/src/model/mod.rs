@@ -36,7 +36,7 @@ pub use context::Context;
 pub use ends::Ends;
 pub use error::ModelError;
 pub use family::Family;
-pub use fold::Fold;
+pub use fold::{ChangedTensor, Fold};
 pub use layers::{LayerInfo, LayerKind, Role, list_layers};
 pub use linear::Linear;
 pub use plan::PlannedTensor;

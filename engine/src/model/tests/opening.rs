@@ -282,7 +282,7 @@ fn integer_weights_are_refused_and_foreign_buffers_are_listed() {
 #[test]
 fn layers_stand_in_forward_order_with_roles_and_peers() {
     let model = open(weights(&llama()), &llama()).unwrap();
-    let rows: Vec<(&str, &str, Option<usize>, Option<usize>, bool)> = model.layers()[..11]
+    let rows: Vec<_> = model.layers()[..11]
         .iter()
         .map(|l| {
             (

@@ -223,8 +223,15 @@ pub(super) fn relative_error(found: &[f32], expected: &[f32]) -> f32 {
         .iter()
         .zip(expected)
         .map(|(one, other)| (one - other).abs());
-    // `max` would drop a NaN.
-    differences.fold(0f32, |most, next| if next <= most { most } else { next }) / largest
+    // `max` would drop a NaN; infinity is far from everything.
+    let worse = |most: f32, next: f32| {
+        if next.is_nan() {
+            f32::INFINITY
+        } else {
+            most.max(next)
+        }
+    };
+    differences.fold(0f32, worse) / largest
 }
 
 /// All values of a tensor.
