@@ -8,11 +8,11 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-/// Name and content of one file of `assets/sample`.
+/// Where one file of `assets/sample` goes, and its content.
 macro_rules! asset {
-    ($name:literal) => {
+    ($folder:literal, $name:literal) => {
         (
-            $name,
+            concat!($folder, $name),
             include_bytes!(concat!(
                 env!("CARGO_MANIFEST_DIR"),
                 "/../assets/sample/",
@@ -24,15 +24,16 @@ macro_rules! asset {
 
 /// The word on the command line.
 pub(super) const WORD: &str = "sample";
-/// Name and content of each file of the sample.
+/// Each file of the sample. The texts lie beside the model's folder: what lies in it belongs to the model and is copied
+/// along with it.
 const FILES: [(&str, &[u8]); 7] = [
-    asset!("config.json"),
-    asset!("generation_config.json"),
-    asset!("tokenizer.json"),
-    asset!("tokenizer_config.json"),
-    asset!("model.safetensors"),
-    asset!("calibration.txt"),
-    asset!("evaluation.txt"),
+    asset!("model/", "config.json"),
+    asset!("model/", "generation_config.json"),
+    asset!("model/", "tokenizer.json"),
+    asset!("model/", "tokenizer_config.json"),
+    asset!("model/", "model.safetensors"),
+    asset!("", "calibration.txt"),
+    asset!("", "evaluation.txt"),
 ];
 
 /// What a text is for.
@@ -52,7 +53,7 @@ pub(super) fn is_word(model: &Path) -> bool {
 /// Where `model` lies: the sample's folder for the word, else `model`.
 pub(super) fn model(model: &Path, cache: &Path) -> Result<PathBuf, Failure> {
     if is_word(model) {
-        folder(cache)
+        Ok(folder(cache)?.join("model"))
     } else {
         Ok(model.to_owned())
     }
@@ -105,7 +106,7 @@ fn write(place: &Path, files: &[(&str, &[u8])]) -> io::Result<()> {
 }
 
 fn fill(draft: &Path, files: &[(&str, &[u8])]) -> io::Result<()> {
-    fs::create_dir_all(draft)?;
+    fs::create_dir_all(draft.join("model"))?;
     files
         .iter()
         .try_for_each(|(name, content)| write_file(&draft.join(name), content))
@@ -149,7 +150,7 @@ mod tests {
     #![allow(clippy::disallowed_methods)] // Damages files on purpose.
     use super::*;
 
-    const SOME: [(&str, &[u8]); 2] = [("a.txt", b"one"), ("b.txt", b"two")];
+    const SOME: [(&str, &[u8]); 2] = [("a.txt", b"one"), ("model/b.txt", b"two")];
 
     #[test]
     fn files_are_written_once_and_mended() {

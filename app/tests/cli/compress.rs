@@ -1,6 +1,6 @@
 //! `pare compress`: what is answered, and what is written.
 
-use crate::place::{Place, QUICK, files, has_keys, names, same_bytes, shared};
+use crate::place::{Place, QUICK, files, has_keys, names, same_bytes, same_layers, shared};
 use std::fs;
 
 fn written_bytes(place: &Place, out: &str) -> u64 {
@@ -121,10 +121,7 @@ fn the_number_of_threads_changes_no_byte() {
     place.compress("one", &["--threads", "1"]);
     place.compress("two", &["--threads", "2"]);
     same_bytes(&place.path("one"), &place.path("two"));
-    same_bytes(
-        &place.path("one/.pare/layers"),
-        &place.path("two/.pare/layers"),
-    );
+    same_layers(&place.path("one"), &place.path("two"));
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! A folder of its own for each test, and the binary run inside it.
 
+use safetensors::SafeTensors;
+use safetensors::tensor::TensorView;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -176,6 +178,32 @@ pub(crate) fn same_bytes(left: &Path, right: &Path) {
     for (name, content) in &left {
         assert!(*content == right[name], "{} differs", name.display());
     }
+}
+
+/// Checks that the layers kept by two runs hold the same tensors. (Their reports tell seconds, which differ.)
+pub(crate) fn same_layers(left: &Path, right: &Path) {
+    let left = files(&left.join(".pare/layers"));
+    let right = files(&right.join(".pare/layers"));
+    assert_eq!(left.len(), right.len());
+    for (name, content) in &left {
+        assert!(
+            tensors(content) == tensors(&right[name]),
+            "{} differs",
+            name.display()
+        );
+    }
+}
+
+/// Names, shapes and bytes of the tensors of a file.
+fn tensors(file: &[u8]) -> BTreeMap<String, (Vec<usize>, Vec<u8>)> {
+    let tensors = SafeTensors::deserialize(file).unwrap();
+    let entry = |(name, view): (&str, TensorView<'_>)| {
+        (
+            name.to_owned(),
+            (view.shape().to_vec(), view.data().to_vec()),
+        )
+    };
+    tensors.iter().map(entry).collect()
 }
 
 /// Names in `folder`, or none where it does not exist.

@@ -84,7 +84,7 @@ fn check_corpus(request: &CompressRequest, dry: &DryRun) -> Result<(), Failure> 
     match dry.layers.iter().find(asks) {
         None => Ok(()),
         Some(layer) => Err(Failure::WrongUse(format!(
-            "{} needs a calibration text. Name one with --corpus FILE, or choose a method that needs none: rtn, hqq, nf4.",
+            "Method {} needs a calibration text. Name one with --corpus FILE, or choose a method that needs none: rtn, hqq, nf4.",
             layer.settings.method.word()
         ))),
     }
@@ -132,7 +132,7 @@ fn page(report: &CompressReport) -> String {
         text.push_str(&quality::page(evaluation));
     }
     text.push_str(&format!(
-        "written     as {}, {} tensors reopened, largest difference {:.1e}: {}\n",
+        "written     as {}, {} tensors reopened, largest difference {}: {}\n",
         report.format, report.verified.tensors, report.verified.max_abs_difference, report.out
     ));
     text

@@ -31,7 +31,7 @@ fn page(report: &ExportReport) -> String {
         ));
     }
     text.push_str(&format!(
-        "Wrote {} as {}; {} tensors reopened, largest difference {:.3e}: {}\n",
+        "Wrote {} as {}; {} tensors reopened, largest difference {}: {}\n",
         Bytes(report.bytes),
         report.format,
         report.verified.tensors,
