@@ -220,6 +220,7 @@ fn round_lanes<const L: usize>(tile: &mut RoundTile<'_>, first: usize, count: us
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernels::dispatch::same_on_every_instruction_set;
     use crate::kernels::reference;
 
     fn triangle<T: Element>(count: usize) -> Vec<T> {
@@ -262,6 +263,42 @@ mod tests {
                 assert_eq!(found, expected, "backward, {lanes} lanes, {count} lines");
             }
         }
+    }
+
+    #[test]
+    fn every_instruction_set_gives_the_same_bits() {
+        let (lanes, count) = (77, 12);
+        let noise =
+            |len: usize| -> Vec<f32> { (0..len).map(|index| (index as f32 * 0.7).sin()).collect() };
+        let pending = noise(count * lanes);
+        let mut factor = noise(count * count);
+        for line in 0..count {
+            factor[line * count + line] = 1.5;
+        }
+        same_on_every_instruction_set(|| {
+            let mut errors = noise(count * lanes);
+            let mut codes = vec![0; count * lanes];
+            let mut loss = vec![0.0; lanes];
+            round_columns(RoundTile {
+                stride: lanes,
+                lanes,
+                factor: &factor,
+                pending: &pending,
+                errors: &mut errors,
+                codes: &mut codes,
+                scales: &vec![0.13; lanes],
+                zeros: &vec![7.0; lanes],
+                group_of: &[0; 12],
+                max_code: 15.0,
+                price: &[1.0; 12],
+                loss: &mut loss,
+            });
+            let mut forward = noise(count * lanes);
+            substitute_forward(&mut forward, lanes, lanes, &factor);
+            let mut backward = noise(count * lanes);
+            substitute_backward(&mut backward, lanes, lanes, &factor);
+            (errors, codes, loss, forward, backward)
+        });
     }
 
     #[test]

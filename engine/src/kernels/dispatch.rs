@@ -5,8 +5,8 @@
 
 use std::sync::OnceLock;
 
-/// What this machine's vector units can do, as far as kernels care.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What this machine's vector units can do, as far as kernels care; the best first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum InstructionSet {
     /// 512-bit vectors: AVX-512 F, BW, DQ and VL.
     Avx512,
@@ -30,7 +30,28 @@ impl InstructionSet {
 /// The instruction set of this machine, found once.
 pub fn instruction_set() -> InstructionSet {
     static FOUND: OnceLock<InstructionSet> = OnceLock::new();
-    *FOUND.get_or_init(detect)
+    let found = *FOUND.get_or_init(detect);
+    #[cfg(test)]
+    let found = found.max(LEAST.get());
+    found
+}
+
+#[cfg(test)]
+thread_local! {
+    /// Tests of this thread see no better instruction set than this one.
+    static LEAST: std::cell::Cell<InstructionSet> = const { std::cell::Cell::new(InstructionSet::Avx512) };
+}
+
+/// Runs `work` on every instruction set that this machine has and asserts that all results are equal.
+#[cfg(test)]
+pub(crate) fn same_on_every_instruction_set<R: PartialEq>(work: impl Fn() -> R) {
+    LEAST.set(InstructionSet::Portable);
+    let expected = work();
+    for set in [InstructionSet::Avx2, InstructionSet::Avx512] {
+        LEAST.set(set);
+        assert!(work() == expected, "{set:?} differs from the portable body");
+    }
+    LEAST.set(InstructionSet::Avx512);
 }
 
 #[cfg(target_arch = "x86_64")]

@@ -5,6 +5,9 @@
 //! last bit whichever variant runs. Multiply and add stay separate for the same reason.
 //! Knows no grid type: scales and code bounds come as plain numbers.
 
+#[cfg(target_arch = "x86_64")]
+mod x86;
+
 use super::dispatch::{InstructionSet, instruction_set};
 
 /// Candidates of one block.
@@ -55,8 +58,8 @@ pub fn candidate_errors(
 /// Codes of `weights` on one grid: `clamp(round(weight / scale + zero), 0, max_code)`, ties to even, NaN to 0.
 pub fn encode(weights: &[f32], scale: f32, zero: f32, max_code: f32, codes: &mut [u8]) {
     #[cfg(target_arch = "x86_64")]
-    if std::is_x86_feature_detected!("avx2") {
-        // SAFETY: the processor has AVX2.
+    if instruction_set() != InstructionSet::Portable {
+        // SAFETY: `instruction_set` found AVX2 on this machine.
         return unsafe { encode_avx2(weights, scale, zero, max_code, codes) };
     }
     encode_body(weights, scale, zero, max_code, codes);
@@ -159,177 +162,6 @@ fn total<const B: usize>(
     totals
 }
 
-/// The same operations in the same order, by name: left to itself the compiler cuts the lanes of a candidate into
-/// quarters.
-#[cfg(target_arch = "x86_64")]
-mod x86 {
-    use super::{Candidates, LANES, ROUNDER, total};
-    use std::arch::x86_64::*;
-
-    /// Two blocks of candidates side by side.
-    const PAIR: usize = 2 * LANES;
-
-    #[target_feature(enable = "avx2")]
-    pub(super) fn errors_avx2<const B: usize>(
-        weights: &[f32],
-        importance: Option<&[f32]>,
-        blocks: &[Candidates; B],
-    ) -> [[f64; LANES]; B] {
-        total(weights, importance, |weights, importance| {
-            let grids = std::array::from_fn(|block| Eight::of(&blocks[block]));
-            errors_of_eights(weights, importance, &grids)
-        })
-    }
-
-    /// `Candidates` in registers.
-    #[derive(Clone, Copy)]
-    struct Eight {
-        inverse: __m256,
-        scale: __m256,
-        low: __m256,
-        high: __m256,
-    }
-
-    impl Eight {
-        #[inline]
-        #[target_feature(enable = "avx2")]
-        fn of(candidates: &Candidates) -> Self {
-            Self {
-                inverse: eight(&candidates.inverse),
-                scale: eight(&candidates.scale),
-                low: eight(&candidates.low),
-                high: eight(&candidates.high),
-            }
-        }
-    }
-
-    #[inline]
-    #[target_feature(enable = "avx2")]
-    fn eight(values: &[f32; LANES]) -> __m256 {
-        // SAFETY: eight values are there to be read.
-        unsafe { _mm256_loadu_ps(values.as_ptr()) }
-    }
-
-    #[inline]
-    #[target_feature(enable = "avx2")]
-    fn errors_of_eights<const B: usize>(
-        weights: &[f32],
-        importance: Option<&[f32]>,
-        grids: &[Eight; B],
-    ) -> [[f32; LANES]; B] {
-        let rounder = _mm256_set1_ps(ROUNDER);
-        let mut sums = [_mm256_setzero_ps(); B];
-        for (index, &weight) in weights.iter().enumerate() {
-            let importance = importance.map_or(1.0, |importance| importance[index]);
-            let (weight, importance) = (_mm256_set1_ps(weight), _mm256_set1_ps(importance));
-            for (sum, grid) in sums.iter_mut().zip(grids) {
-                let level = _mm256_mul_ps(weight, grid.inverse);
-                let level = _mm256_min_ps(_mm256_max_ps(level, grid.low), grid.high);
-                let level = _mm256_sub_ps(_mm256_add_ps(level, rounder), rounder);
-                let error = _mm256_sub_ps(weight, _mm256_mul_ps(level, grid.scale));
-                let square = _mm256_mul_ps(_mm256_mul_ps(error, importance), error);
-                *sum = _mm256_add_ps(*sum, square);
-            }
-        }
-        let mut errors = [[0.0; LANES]; B];
-        for (errors, sum) in errors.iter_mut().zip(sums) {
-            // SAFETY: there is room for eight values.
-            unsafe { _mm256_storeu_ps(errors.as_mut_ptr(), sum) };
-        }
-        errors
-    }
-
-    #[target_feature(enable = "avx512f")]
-    pub(super) fn errors_avx512<const B: usize>(
-        weights: &[f32],
-        importance: Option<&[f32]>,
-        blocks: &[Candidates; B],
-    ) -> [[f64; LANES]; B] {
-        total(weights, importance, |weights, importance| {
-            let mut errors = [[0.0; LANES]; B];
-            let pairs = blocks.chunks(2).zip(errors.chunks_mut(2));
-            if B > 2 {
-                // Two pairs at once hide each other's latency.
-                let (first, last) = (Sixteen::of(&blocks[..2]), Sixteen::of(&blocks[2..]));
-                let sums = errors_of_sixteens(weights, importance, &[first, last]);
-                for (sums, (_, errors)) in sums.iter().zip(pairs) {
-                    let len = errors.len();
-                    errors.copy_from_slice(&sums.as_chunks::<LANES>().0[..len]);
-                }
-            } else {
-                let sums = errors_of_sixteens(weights, importance, &[Sixteen::of(blocks)]);
-                for (sums, (_, errors)) in sums.iter().zip(pairs) {
-                    let len = errors.len();
-                    errors.copy_from_slice(&sums.as_chunks::<LANES>().0[..len]);
-                }
-            }
-            errors
-        })
-    }
-
-    /// One or two `Candidates` in registers; one fills both halves.
-    #[derive(Clone, Copy)]
-    struct Sixteen {
-        inverse: __m512,
-        scale: __m512,
-        low: __m512,
-        high: __m512,
-    }
-
-    impl Sixteen {
-        #[inline]
-        #[target_feature(enable = "avx512f")]
-        fn of(blocks: &[Candidates]) -> Self {
-            let (one, other) = (&blocks[0], &blocks[blocks.len() - 1]);
-            Self {
-                inverse: sixteen(&one.inverse, &other.inverse),
-                scale: sixteen(&one.scale, &other.scale),
-                low: sixteen(&one.low, &other.low),
-                high: sixteen(&one.high, &other.high),
-            }
-        }
-    }
-
-    #[inline]
-    #[target_feature(enable = "avx512f")]
-    fn sixteen(one: &[f32; LANES], other: &[f32; LANES]) -> __m512 {
-        let mut values = [0.0; PAIR];
-        values[..LANES].copy_from_slice(one);
-        values[LANES..].copy_from_slice(other);
-        // SAFETY: sixteen values are there to be read.
-        unsafe { _mm512_loadu_ps(values.as_ptr()) }
-    }
-
-    #[inline]
-    #[target_feature(enable = "avx512f")]
-    fn errors_of_sixteens<const V: usize>(
-        weights: &[f32],
-        importance: Option<&[f32]>,
-        grids: &[Sixteen; V],
-    ) -> [[f32; PAIR]; V] {
-        let rounder = _mm512_set1_ps(ROUNDER);
-        let mut sums = [_mm512_setzero_ps(); V];
-        for (index, &weight) in weights.iter().enumerate() {
-            let importance = importance.map_or(1.0, |importance| importance[index]);
-            let (weight, importance) = (_mm512_set1_ps(weight), _mm512_set1_ps(importance));
-            for (sum, grid) in sums.iter_mut().zip(grids) {
-                let level = _mm512_mul_ps(weight, grid.inverse);
-                let level = _mm512_min_ps(_mm512_max_ps(level, grid.low), grid.high);
-                let level = _mm512_sub_ps(_mm512_add_ps(level, rounder), rounder);
-                let error = _mm512_sub_ps(weight, _mm512_mul_ps(level, grid.scale));
-                let square = _mm512_mul_ps(_mm512_mul_ps(error, importance), error);
-                *sum = _mm512_add_ps(*sum, square);
-            }
-        }
-        let mut errors = [[0.0; PAIR]; V];
-        for (errors, sum) in errors.iter_mut().zip(sums) {
-            // SAFETY: there is room for sixteen values.
-            unsafe { _mm512_storeu_ps(errors.as_mut_ptr(), sum) };
-        }
-        errors
-    }
-}
-
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
 fn encode_avx2(weights: &[f32], scale: f32, zero: f32, max_code: f32, codes: &mut [u8]) {
@@ -360,6 +192,7 @@ fn smaller(value: f32, bound: f32) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernels::dispatch::same_on_every_instruction_set;
     use crate::rng::Rng;
 
     fn normals(count: usize, stream: u64) -> Vec<f32> {
@@ -426,22 +259,23 @@ mod tests {
     }
 
     #[test]
-    fn every_variant_gives_the_same_bits() {
+    fn every_instruction_set_gives_the_same_bits() {
         let (weights, importance) = (normals(300, 3), normals(300, 4));
-        let blocks = [
-            some_candidates(0.0),
-            some_candidates(0.5),
-            some_candidates(2.0),
-        ];
-        let mut errors = [[0.0; LANES]; 3];
-        candidate_errors(&weights, Some(&importance), &blocks, &mut errors);
-        assert_eq!(errors, errors_body(&weights, Some(&importance), &blocks));
-        candidate_errors(&weights, None, &blocks, &mut errors);
-        assert_eq!(errors, errors_body(&weights, Some(&[1.0; 300]), &blocks));
-        let (mut fast, mut plain) = ([0; 300], [0; 300]);
-        encode(&weights, 0.3, 7.0, 15.0, &mut fast);
-        encode_body(&weights, 0.3, 7.0, 15.0, &mut plain);
-        assert_eq!(fast, plain);
+        let blocks: Vec<_> = (0..4).map(|seed| some_candidates(seed as f32)).collect();
+        for count in 1..=4 {
+            for importance in [None, Some(&importance[..])] {
+                same_on_every_instruction_set(|| {
+                    let mut errors = vec![[0.0; LANES]; count];
+                    candidate_errors(&weights, importance, &blocks[..count], &mut errors);
+                    errors
+                });
+            }
+        }
+        same_on_every_instruction_set(|| {
+            let mut codes = [0; 300];
+            encode(&weights, 0.3, 7.0, 15.0, &mut codes);
+            codes
+        });
     }
 
     #[test]
