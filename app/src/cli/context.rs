@@ -21,6 +21,8 @@ pub(super) struct Context {
     pub(super) seed: Option<u64>,
     /// Where streamed answers go.
     pub(super) printer: Printer,
+    /// Whether the person asked to stop.
+    pub(super) stop: StopFlag,
     /// Who watches jobs.
     pub(super) progress: Progress,
 }
@@ -35,8 +37,12 @@ pub(super) struct Opened {
 }
 
 impl Context {
-    /// The context that these flags ask for; from here on Ctrl-C is watched.
-    pub(super) fn new(everywhere: &Everywhere, printer: &Printer) -> Result<Self, Failure> {
+    /// The context that these flags ask for.
+    pub(super) fn new(
+        everywhere: &Everywhere,
+        printer: Printer,
+        stop: StopFlag,
+    ) -> Result<Self, Failure> {
         let options = SessionOptions {
             threads: everywhere.threads,
             memory_bytes: everywhere.memory,
@@ -46,8 +52,9 @@ impl Context {
         Ok(Self {
             options,
             seed: everywhere.seed,
-            printer: printer.clone(),
-            progress: Progress::new(StopFlag::on_interrupt()?, printer.clone()),
+            progress: Progress::new(stop.clone(), printer.clone()),
+            printer,
+            stop,
         })
     }
 

@@ -12,8 +12,8 @@ pub(crate) enum Failure {
     WrongUse(String),
     /// The job failed; exit code 1.
     Failed(String),
-    /// Ctrl-C; exit code 130. The sentence says what was kept.
-    Stopped(String),
+    /// Ctrl-C; exit code 130.
+    Stopped,
 }
 
 impl Failure {
@@ -26,19 +26,9 @@ impl Failure {
 impl From<SessionError> for Failure {
     fn from(error: SessionError) -> Self {
         if error.is_stopped() {
-            Self::Stopped("Stopped by Ctrl-C; nothing was written.".to_owned())
+            Self::Stopped
         } else {
             Self::failed(error)
-        }
-    }
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::WrongUse(text) | Self::Failed(text) | Self::Stopped(text) => {
-                formatter.write_str(text)
-            }
         }
     }
 }

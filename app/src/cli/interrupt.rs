@@ -1,38 +1,89 @@
-//! Ctrl-C: the first asks the work to stop, the second ends the program at once.
+//! Ctrl-C: the first asks the work to stop and gives it a moment, the second ends the program at once.
 //!
-//! Knows no work; jobs poll the flag through their observer and leave what they finished.
+//! Knows no work; jobs poll the flag through their observer and leave what they finished. Where a step cannot look at the
+//! flag in time, the program ends under it: files get their names only once they are complete, so nothing is lost.
 
 use crate::cli::STOPPED;
 use crate::cli::failure::Failure;
-use std::sync::Arc;
+use crate::cli::printer;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long work may take to end by itself; a person waits no longer than a second.
+const GRACE: Duration = Duration::from_millis(900);
 
 /// Whether the person asked to stop. Clones share one flag.
 #[derive(Debug, Clone, Default)]
-pub(super) struct StopFlag(Arc<AtomicBool>);
+pub(super) struct StopFlag(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    raised: AtomicBool,
+    patient: AtomicBool,
+    farewell: Mutex<Option<String>>,
+}
 
 impl StopFlag {
-    /// A flag that Ctrl-C raises from now on.
-    pub(super) fn on_interrupt() -> Result<Self, Failure> {
-        let flag = Self::default();
-        let raised = flag.clone();
-        ctrlc::set_handler(move || raised.raise_or_exit())
-            .map_err(|error| Failure::Failed(format!("Ctrl-C cannot be watched: {error}.")))?;
-        Ok(flag)
+    /// From now on Ctrl-C raises the flag.
+    pub(super) fn watch(&self) -> Result<(), Failure> {
+        let flag = self.clone();
+        ctrlc::set_handler(move || flag.raise_or_exit())
+            .map_err(|error| Failure::Failed(format!("Ctrl-C cannot be watched: {error}.")))
     }
 
     /// Whether to stop.
     pub(super) fn is_raised(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.0.raised.load(Ordering::Relaxed)
     }
 
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "who presses twice wants out now; files get their names only once they are complete"
-    )]
-    fn raise_or_exit(&self) {
-        if self.0.swap(true, Ordering::Relaxed) {
-            std::process::exit(i32::from(STOPPED));
+    /// From now on the work is never ended under itself: it has things to clear away.
+    pub(super) fn be_patient(&self) {
+        self.0.patient.store(true, Ordering::Relaxed);
+    }
+
+    /// What to say when the job is stopped: what it leaves, and how to go on.
+    pub(super) fn set_farewell(&self, text: String) {
+        if let Ok(mut farewell) = self.0.farewell.lock() {
+            *farewell = Some(text);
         }
     }
+
+    /// The stop in words.
+    pub(super) fn farewell(&self) -> String {
+        let told = self.0.farewell.lock().ok().and_then(|text| text.clone());
+        told.unwrap_or_else(|| "Stopped by Ctrl-C; nothing was written.".to_owned())
+    }
+
+    fn raise_or_exit(&self) {
+        if self.0.raised.swap(true, Ordering::Relaxed) {
+            exit();
+        }
+        if self.0.patient.load(Ordering::Relaxed) {
+            return;
+        }
+        let flag = self.clone();
+        // Without a thread to spare, the second Ctrl-C is still there.
+        let _ = thread::Builder::new()
+            .name("pare-grace".to_owned())
+            .spawn(move || flag.end_after_grace());
+    }
+
+    fn end_after_grace(&self) {
+        let asked = Instant::now();
+        while let Some(left) = GRACE.checked_sub(asked.elapsed()) {
+            thread::park_timeout(left);
+        }
+        printer::error(&self.farewell());
+        exit();
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "whoever presses twice, or waits a second, wants out; unfinished files have temporary names"
+)]
+fn exit() -> ! {
+    std::process::exit(i32::from(STOPPED))
 }

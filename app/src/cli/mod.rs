@@ -20,7 +20,9 @@ mod words;
 
 use arguments::Arguments;
 use clap::Parser;
+use context::Context;
 use failure::Failure;
+use interrupt::StopFlag;
 use printer::Printer;
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -38,14 +40,22 @@ pub fn run(words: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => return refuse(&error),
     };
-    let printer = Printer::new(&arguments.everywhere);
-    match verbs::run(&arguments, &printer) {
-        Ok(answer) => {
-            printer.answer(&answer);
-            ExitCode::SUCCESS
-        }
-        Err(failure) => report(&printer, &failure),
+    let stop = StopFlag::default();
+    match answer(&arguments, &stop) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => report(&failure, &stop),
     }
+}
+
+/// Does the job and prints its answer.
+fn answer(arguments: &Arguments, stop: &StopFlag) -> Result<(), Failure> {
+    stop.watch()?;
+    let printer = Printer::new(&arguments.everywhere);
+    let context = Context::new(&arguments.everywhere, printer, stop.clone())?;
+    let answer = verbs::run(&arguments.verb, &context);
+    context.progress.finish();
+    context.printer.answer(&answer?);
+    Ok(())
 }
 
 /// Help and version are answers; everything else that clap returns is a wrong command line.
@@ -59,11 +69,12 @@ fn refuse(error: &clap::Error) -> ExitCode {
     }
 }
 
-fn report(printer: &Printer, failure: &Failure) -> ExitCode {
-    printer.failure(failure);
-    ExitCode::from(match failure {
-        Failure::WrongUse(_) => WRONG_USE,
-        Failure::Failed(_) => FAILED,
-        Failure::Stopped(_) => STOPPED,
-    })
+fn report(failure: &Failure, stop: &StopFlag) -> ExitCode {
+    let (text, code) = match failure {
+        Failure::WrongUse(text) => (text.clone(), WRONG_USE),
+        Failure::Failed(text) => (text.clone(), FAILED),
+        Failure::Stopped => (stop.farewell(), STOPPED),
+    };
+    printer::error(&text);
+    ExitCode::from(code)
 }

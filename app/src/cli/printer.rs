@@ -5,7 +5,6 @@
 
 use crate::cli::answer::Answer;
 use crate::cli::arguments::Everywhere;
-use crate::cli::failure::Failure;
 use std::io::{self, Write};
 
 /// Says answers and failures the way the flags ask.
@@ -57,11 +56,6 @@ impl Printer {
         if !self.quiet {
             line(text);
         }
-    }
-
-    /// Why there is no answer, on stderr.
-    pub(super) fn failure(&self, failure: &Failure) {
-        error(&failure.to_string());
     }
 }
 

@@ -4,9 +4,10 @@
 
 use crate::cli::interrupt::StopFlag;
 use crate::cli::printer::{self, Printer};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use pare_engine::monitor::Monitor;
 use pare_engine::report::{LayerReport, Notice, Observer};
+use std::fmt;
 use std::io::{self, IsTerminal};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -14,7 +15,7 @@ use std::time::{Duration, Instant};
 /// Shortest time between two plain lines.
 const LINE_INTERVAL: Duration = Duration::from_secs(1);
 /// Stage, bar, layer i of N, rate, time left, latest layer.
-const BAR_TEMPLATE: &str = "{prefix} [{bar:28}] {pos}/{len}  {per_sec}  {eta} left  {wide_msg}";
+const BAR_TEMPLATE: &str = "{prefix} [{bar:28}] {pos}/{len}  {rate}  {eta} left  {wide_msg}";
 
 /// Watches a job on behalf of a person.
 #[derive(Debug)]
@@ -121,6 +122,13 @@ impl Observer for Progress {
 fn bar() -> ProgressBar {
     let style = ProgressStyle::with_template(BAR_TEMPLATE)
         .expect("the template is a constant")
+        .with_key(
+            "rate",
+            |state: &ProgressState, text: &mut dyn fmt::Write| {
+                // A bar whose text cannot be written is not worth a failure.
+                let _ = write!(text, "{:.1}/s", state.per_sec());
+            },
+        )
         .progress_chars("=> ");
     ProgressBar::new(0).with_style(style)
 }

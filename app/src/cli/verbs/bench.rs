@@ -24,7 +24,7 @@ pub(super) fn run(arguments: &Bench, context: &Context) -> Result<Answer, Failur
     let report = pool
         .install(|| bench_solvers(bench, &context.progress))
         .map_err(|error| match error {
-            SolveError::Stopped => Failure::Stopped("Stopped by Ctrl-C.".to_owned()),
+            SolveError::Stopped => Failure::Stopped,
             other => Failure::failed(other),
         })?;
     Answer::new(&report, page(&report))

@@ -9,10 +9,10 @@ use crate::cli::failure::Failure;
 use crate::cli::plan;
 use crate::cli::sample::{self, Text};
 use crate::cli::table::{Edge, Table};
-use crate::cli::verbs::quality;
+use crate::cli::verbs::{quality, reasons};
 use pare_engine::formats::Format;
 use pare_engine::report::{Fallback, LayerReport};
-use pare_engine::session::{CompressReport, CompressRequest, DryLayer, DryRun, SessionError};
+use pare_engine::session::{CompressReport, CompressRequest, DryLayer, DryRun};
 use pare_engine::solved::Method;
 use pare_engine::units::{BitsPerWeight, Bytes};
 use std::path::{Path, PathBuf};
@@ -28,11 +28,11 @@ pub(super) fn run(arguments: &Compress, context: &Context) -> Result<Answer, Fai
         return Answer::new(&dry, dry_page(&dry));
     }
     check_corpus(&request, &dry)?;
-    let report = opened
-        .session
-        .compress(&request, &context.progress)
-        .map_err(|error| failure(error, &request))?;
-    Answer::new(&report, page(&report))
+    context.stop.set_farewell(farewell(&request));
+    let report = opened.session.compress(&request, &context.progress)?;
+    let mut answer = Answer::new(&report, page(&report))?;
+    reasons::explain_run(&mut answer.document);
+    Ok(answer)
 }
 
 fn request(
@@ -90,16 +90,12 @@ fn check_corpus(request: &CompressRequest, dry: &DryRun) -> Result<(), Failure> 
     }
 }
 
-/// A stopped run says how to go on with it.
-fn failure(error: SessionError, request: &CompressRequest) -> Failure {
-    if error.is_stopped() {
-        Failure::Stopped(format!(
-            "Stopped by Ctrl-C. Finished layers are kept; the same command with --resume goes on from them: {}.partial",
-            request.out.display()
-        ))
-    } else {
-        error.into()
-    }
+/// What a stopped run leaves, and how to go on with it.
+fn farewell(request: &CompressRequest) -> String {
+    format!(
+        "Stopped by Ctrl-C. Finished layers are kept; the same command with --resume goes on from them: {}.partial",
+        request.out.display()
+    )
 }
 
 fn page(report: &CompressReport) -> String {

@@ -7,14 +7,16 @@ use crate::cli::arguments::Evaluate;
 use crate::cli::context::Context;
 use crate::cli::failure::Failure;
 use crate::cli::sample::{self, Text};
-use crate::cli::verbs::quality;
+use crate::cli::verbs::{quality, reasons};
 use pare_engine::session::EvaluateRequest;
 
 pub(super) fn run(arguments: &Evaluate, context: &Context) -> Result<Answer, Failure> {
     let request = request(arguments, context)?;
     let opened = context.open(&arguments.model)?;
     let evaluation = opened.session.evaluate(&request, &context.progress)?;
-    Answer::new(&evaluation, quality::page(&evaluation))
+    let mut answer = Answer::new(&evaluation, quality::page(&evaluation))?;
+    reasons::explain_evaluation(&mut answer.document);
+    Ok(answer)
 }
 
 fn request(arguments: &Evaluate, context: &Context) -> Result<EvaluateRequest, Failure> {

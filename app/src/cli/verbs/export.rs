@@ -11,6 +11,8 @@ use pare_engine::session;
 use pare_engine::units::Bytes;
 
 pub(super) fn run(arguments: &Export, context: &Context) -> Result<Answer, Failure> {
+    // An export that is stopped takes its unfinished folder away, however long that takes.
+    context.stop.be_patient();
     let report = session::export(
         &arguments.run,
         arguments.format,

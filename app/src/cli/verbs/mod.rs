@@ -11,26 +11,23 @@ mod generate;
 mod inspect;
 mod logits;
 mod quality;
+mod reasons;
 
 use crate::cli::answer::Answer;
-use crate::cli::arguments::{Arguments, Verb};
+use crate::cli::arguments::Verb;
 use crate::cli::context::Context;
 use crate::cli::failure::Failure;
-use crate::cli::printer::Printer;
 
-/// Does what `arguments` ask.
-pub(super) fn run(arguments: &Arguments, printer: &Printer) -> Result<Answer, Failure> {
-    let context = Context::new(&arguments.everywhere, printer)?;
-    let answer = match &arguments.verb {
-        Verb::Inspect(inspect) => inspect::run(inspect, &context),
-        Verb::Logits(logits) => logits::run(logits, &context),
-        Verb::Calibrate(calibrate) => calibrate::run(calibrate, &context),
-        Verb::Compress(compress) => compress::run(compress, &context),
-        Verb::Evaluate(evaluate) => evaluate::run(evaluate, &context),
-        Verb::Generate(generate) => generate::run(generate, &context),
-        Verb::Export(export) => export::run(export, &context),
-        Verb::Bench(bench) => bench::run(bench, &context),
-    };
-    context.progress.finish();
-    answer
+/// Does what `verb` asks.
+pub(super) fn run(verb: &Verb, context: &Context) -> Result<Answer, Failure> {
+    match verb {
+        Verb::Inspect(inspect) => inspect::run(inspect, context),
+        Verb::Logits(logits) => logits::run(logits, context),
+        Verb::Calibrate(calibrate) => calibrate::run(calibrate, context),
+        Verb::Compress(compress) => compress::run(compress, context),
+        Verb::Evaluate(evaluate) => evaluate::run(evaluate, context),
+        Verb::Generate(generate) => generate::run(generate, context),
+        Verb::Export(export) => export::run(export, context),
+        Verb::Bench(bench) => bench::run(bench, context),
+    }
 }
