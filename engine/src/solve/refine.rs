@@ -6,7 +6,8 @@
 //! 2. *Polish* (`polish`): scales and codes move by turns, each move lowering `tr((T - Q)(H + ridge)(T - Q)ᵀ)`.
 //! 3. *Judge*. The error against the original outputs over held-out rows decides; plain GPTQ stays unless it is beaten.
 //!
-//! Formulas: methods 5.4 and 5.5. Knows no model and no file.
+//! The target is the least-squares answer to inputs that differ from the original ones, as in Qronos (arXiv 2505.11695);
+//! the polish is block coordinate descent on the layer's quadratic loss. Knows no model and no file.
 
 use super::SolveError;
 use super::gptq::{self, GptqConfig, Prepared};
@@ -27,7 +28,7 @@ pub struct RefineConfig {
     pub rounds: u32,
 }
 
-/// Rounds that bring nearly all of the gain (methods 5.5).
+/// Rounds after which the held-out error hardly falls any more.
 pub const DEFAULT_ROUNDS: u32 = 3;
 
 /// A blend below this is not worth another target.
