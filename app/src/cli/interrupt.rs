@@ -6,6 +6,7 @@
 use crate::cli::STOPPED;
 use crate::cli::failure::Failure;
 use crate::cli::printer;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -22,7 +23,7 @@ pub(super) struct StopFlag(Arc<Shared>);
 struct Shared {
     raised: AtomicBool,
     patient: AtomicBool,
-    farewell: Mutex<Option<String>>,
+    kept: Mutex<Option<PathBuf>>,
 }
 
 impl StopFlag {
@@ -43,17 +44,23 @@ impl StopFlag {
         self.0.patient.store(true, Ordering::Relaxed);
     }
 
-    /// What to say when the job is stopped: what it leaves, and how to go on.
-    pub(super) fn set_farewell(&self, text: String) {
-        if let Ok(mut farewell) = self.0.farewell.lock() {
-            *farewell = Some(text);
+    /// Where the job keeps what is finished when it is stopped.
+    pub(super) fn keep_in(&self, folder: PathBuf) {
+        if let Ok(mut kept) = self.0.kept.lock() {
+            *kept = Some(folder);
         }
     }
 
-    /// The stop in words.
+    /// The stop in words: what it leaves, and how to go on.
     pub(super) fn farewell(&self) -> String {
-        let told = self.0.farewell.lock().ok().and_then(|text| text.clone());
-        told.unwrap_or_else(|| "Stopped by Ctrl-C; nothing was written.".to_owned())
+        let kept = self.0.kept.lock().ok().and_then(|kept| kept.clone());
+        match kept.filter(|folder| folder.exists()) {
+            Some(folder) => format!(
+                "Stopped by Ctrl-C. Finished layers are kept; the same command with --resume goes on from them: {}",
+                folder.display()
+            ),
+            None => "Stopped by Ctrl-C; nothing was written.".to_owned(),
+        }
     }
 
     fn raise_or_exit(&self) {

@@ -1,6 +1,7 @@
 //! Bad input through the binary: a plain sentence, the right exit code, nothing lost and nothing half-written.
 
-use crate::place::{Place, names, shared};
+use crate::place::{Place, files, names, shared};
+use safetensors::SafeTensors;
 use std::fs;
 use std::path::Path;
 
@@ -72,6 +73,43 @@ fn models_that_are_not_there_or_no_models() {
 
 fn compress_model(place: &Place, model: &str) -> crate::place::Outcome {
     place.run(&["compress", model, "--method", "rtn", "--out", "out"])
+}
+
+/// A copy of the sample's folder, its weights changed by `damage`.
+fn damaged(place: &Place, damage: impl Fn(&mut Vec<u8>)) {
+    let model = place.json(&["inspect", "sample"])["model"].clone();
+    fs::create_dir(place.path("model")).unwrap();
+    for (name, mut content) in files(Path::new(model.as_str().unwrap())) {
+        if name == Path::new("model.safetensors") {
+            damage(&mut content);
+        }
+        fs::write(place.path("model").join(name), content).unwrap();
+    }
+}
+
+#[test]
+fn a_file_cut_short_is_no_model() {
+    let place = Place::new();
+    damaged(&place, |file| file.truncate(file.len() / 2));
+    place
+        .run(&["inspect", "model"])
+        .refused(1, &["model.safetensors"]);
+    compress_model(&place, "model").refused(1, &["model.safetensors"]);
+    assert_eq!(left(&place), ["model"]);
+}
+
+#[test]
+fn weights_that_are_no_numbers_are_named() {
+    let place = Place::new();
+    let name = "model.layers.1.mlp.up_proj";
+    damaged(&place, |file| {
+        let tensors = SafeTensors::deserialize(file).unwrap();
+        let data = tensors.tensor(&format!("{name}.weight")).unwrap().data();
+        let offset = data.as_ptr().addr() - file.as_ptr().addr();
+        file[offset..offset + 2].copy_from_slice(&0x7e00_u16.to_le_bytes());
+    });
+    compress_model(&place, "model").refused(1, &[name]);
+    assert!(!place.path("out").exists());
 }
 
 #[test]

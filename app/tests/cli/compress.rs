@@ -116,12 +116,14 @@ fn every_method_gives_a_model_that_opens_again() {
 }
 
 #[test]
-fn the_number_of_threads_changes_no_byte() {
+fn threads_and_memory_change_no_byte() {
     let place = Place::new();
     place.compress("one", &["--threads", "1"]);
     place.compress("two", &["--threads", "2"]);
     same_bytes(&place.path("one"), &place.path("two"));
     same_layers(&place.path("one"), &place.path("two"));
+    place.compress("little", &["--memory", "1MB"]);
+    same_bytes(&place.path("one"), &place.path("little"));
 }
 
 #[test]

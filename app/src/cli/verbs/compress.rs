@@ -28,7 +28,7 @@ pub(super) fn run(arguments: &Compress, context: &Context) -> Result<Answer, Fai
         return Answer::new(&dry, dry_page(&dry));
     }
     check_corpus(&request, &dry)?;
-    context.stop.set_farewell(farewell(&request));
+    context.stop.keep_in(unfinished(&request.out));
     let report = opened.session.compress(&request, &context.progress)?;
     let mut answer = Answer::new(&report, page(&report))?;
     reasons::explain_run(&mut answer.document);
@@ -90,12 +90,11 @@ fn check_corpus(request: &CompressRequest, dry: &DryRun) -> Result<(), Failure> 
     }
 }
 
-/// What a stopped run leaves, and how to go on with it.
-fn farewell(request: &CompressRequest) -> String {
-    format!(
-        "Stopped by Ctrl-C. Finished layers are kept; the same command with --resume goes on from them: {}.partial",
-        request.out.display()
-    )
+/// Where the engine keeps a run until it is whole.
+fn unfinished(out: &Path) -> PathBuf {
+    let mut name = out.file_name().unwrap_or_default().to_owned();
+    name.push(".partial");
+    out.with_file_name(name)
 }
 
 fn page(report: &CompressReport) -> String {
