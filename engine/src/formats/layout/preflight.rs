@@ -199,7 +199,17 @@ fn refuse_fallbacks(
     } else {
         Err(LayoutError::Strict {
             format: format.word(),
-            layers: unfit.join(", "),
+            layers: first_few(&unfit),
         })
     }
+}
+
+/// The first entries of a list, and how many more there are: an error is a sentence, not a table.
+fn first_few(entries: &[String]) -> String {
+    const FEW: usize = 3;
+    let mut text = entries[..entries.len().min(FEW)].join(", ");
+    if entries.len() > FEW {
+        text.push_str(&format!(" and {} more", entries.len() - FEW));
+    }
+    text
 }
