@@ -54,8 +54,7 @@ fn answer(arguments: &Arguments, stop: &StopFlag) -> Result<(), Failure> {
     let context = Context::new(&arguments.everywhere, printer, stop.clone())?;
     let answer = verbs::run(&arguments.verb, &context);
     context.progress.finish();
-    context.printer.answer(&answer?);
-    Ok(())
+    context.printer.answer(&answer?)
 }
 
 /// Help and version are answers; everything else that clap returns is a wrong command line.
@@ -64,8 +63,10 @@ fn refuse(error: &clap::Error) -> ExitCode {
         printer::error(&refusal::sentence(error));
         ExitCode::from(WRONG_USE)
     } else {
-        printer::page(&error.render().to_string());
-        ExitCode::SUCCESS
+        match printer::page(&error.render().to_string()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(_) => ExitCode::from(FAILED),
+        }
     }
 }
 

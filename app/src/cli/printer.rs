@@ -5,6 +5,7 @@
 
 use crate::cli::answer::Answer;
 use crate::cli::arguments::Everywhere;
+use crate::cli::failure::Failure;
 use std::io::{self, Write};
 
 /// Says answers and failures the way the flags ask.
@@ -29,18 +30,24 @@ impl Printer {
     }
 
     /// The result, on stdout.
-    pub(super) fn answer(&self, answer: &Answer) {
-        if self.json {
-            page(&format!("{:#}\n", answer.document));
+    pub(super) fn answer(&self, answer: &Answer) -> Result<(), Failure> {
+        let written = if self.json {
+            page(&format!("{}\n", answer.document))
         } else {
-            page(&answer.page);
-        }
+            page(&answer.page)
+        };
+        written.map_err(|error| {
+            Failure::Failed(format!(
+                "The work is done, but the answer cannot be written to stdout: {error}."
+            ))
+        })
     }
 
     /// A piece of an answer that appears while the work goes on; programs get it whole at the end instead.
     pub(super) fn piece(&self, text: &str) {
         if !self.json {
-            page(text);
+            // The end of the answer goes the same way, and its failure is told.
+            let _ = page(text);
         }
     }
 
@@ -59,13 +66,16 @@ impl Printer {
     }
 }
 
-/// Text on stdout, as it is.
-pub(super) fn page(text: &str) {
+/// Text on stdout, as it is. A closed pipe has nobody left to tell, and is no error.
+pub(super) fn page(text: &str) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
-    // A closed pipe has nobody left to tell.
-    let _ = stdout
+    match stdout
         .write_all(text.as_bytes())
-        .and_then(|()| stdout.flush());
+        .and_then(|()| stdout.flush())
+    {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written,
+    }
 }
 
 /// A line on stderr.

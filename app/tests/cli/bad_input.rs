@@ -224,3 +224,19 @@ fn a_reader_that_leaves_early_is_no_error() {
         String::from_utf8_lossy(&output.stderr)
     );
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn an_answer_that_cannot_be_written_is_a_failure() {
+    let place = Place::new();
+    let full = fs::OpenOptions::new()
+        .write(true)
+        .open("/dev/full")
+        .unwrap();
+    let output = place
+        .command(&["inspect", "sample", "--json"])
+        .stdout(full)
+        .output()
+        .unwrap();
+    crate::place::Outcome::of(output).refused(1, &["stdout"]);
+}
