@@ -26,6 +26,18 @@ pub trait Monitor: Sync {
 #[error("stopped")]
 pub struct Stopped;
 
+/// Passes on "stop?" and keeps the steps of a part to itself, where another counts the whole.
+#[allow(missing_debug_implementations)]
+pub struct Silent<'a>(pub &'a dyn Monitor);
+
+impl Monitor for Silent<'_> {
+    fn step(&self, _done: u64, _total: u64) {}
+
+    fn should_stop(&self) -> bool {
+        self.0.should_stop()
+    }
+}
+
 /// A monitor that never stops and tells nobody.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Unwatched;

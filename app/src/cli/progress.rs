@@ -49,6 +49,15 @@ impl Progress {
         }
     }
 
+    /// A watcher that shows no steps, for work whose answer appears while it goes on.
+    pub(super) fn without_steps(stop: StopFlag, printer: Printer) -> Self {
+        Self {
+            stop,
+            printer,
+            show: Show::Nothing,
+        }
+    }
+
     /// Takes the bar off the screen; the answer comes next.
     pub(super) fn finish(&self) {
         if let Show::Bar(bar) = &self.show {
@@ -162,7 +171,10 @@ impl Lines {
         self.stage = name.to_owned();
         self.started = now;
         self.furthest = 0;
-        self.due(now).then(|| format!("{name}: 0/{steps}"))
+        self.due(now).then(|| match steps {
+            0 => name.to_owned(),
+            _ => format!("{name}: 0/{steps}"),
+        })
     }
 
     fn step(&mut self, done: u64, total: u64, now: Instant) -> Option<String> {

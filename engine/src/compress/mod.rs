@@ -14,7 +14,7 @@ use crate::calibrate::{CalibrateError, SpillPolicy};
 use crate::formats::{RunFolder, StoreError};
 use crate::model::{LayerInfo, Model, ModelError};
 use crate::moments::{Moments, Prefix, StageKey};
-use crate::monitor::{Monitor, Stopped};
+use crate::monitor::{Silent, Stopped};
 use crate::report::{Fallback, LayerReport, Notice, Observer};
 use crate::settings::LayerSettings;
 use crate::solve::SolveError;
@@ -187,16 +187,5 @@ impl<'a> Ledger<'a> {
             self.observer.step(self.done, self.total);
         }
         self.reports[choice] = Some(report);
-    }
-}
-
-/// Passes on "stop?" and keeps the steps of a part to itself.
-struct Silent<'a>(&'a dyn Observer);
-
-impl Monitor for Silent<'_> {
-    fn step(&self, _done: u64, _total: u64) {}
-
-    fn should_stop(&self) -> bool {
-        self.0.should_stop()
     }
 }

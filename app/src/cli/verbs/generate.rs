@@ -6,6 +6,7 @@ use crate::cli::answer::Answer;
 use crate::cli::arguments::Generate;
 use crate::cli::context::Context;
 use crate::cli::failure::Failure;
+use crate::cli::progress::Progress;
 use pare_engine::session::{GenerateReport, GenerateRequest};
 
 pub(super) fn run(arguments: &Generate, context: &Context) -> Result<Answer, Failure> {
@@ -16,11 +17,9 @@ pub(super) fn run(arguments: &Generate, context: &Context) -> Result<Answer, Fai
         temperature: arguments.temperature,
         seed: context.seed.unwrap_or(0),
     };
-    let report = opened
-        .session
-        .generate(&request, &context.progress, &mut |text| {
-            context.printer.piece(text);
-        })?;
+    let watcher = Progress::without_steps(context.stop.clone(), context.printer.clone());
+    let mut on_text = |text: &str| context.printer.piece(text);
+    let report = opened.session.generate(&request, &watcher, &mut on_text)?;
     context.printer.remark(&speeds(&report));
     Answer::new(&report, "\n".to_owned())
 }
