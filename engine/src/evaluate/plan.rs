@@ -14,6 +14,9 @@ const INTERMEDIATE_COPIES: u64 = 4;
 /// Score matrices at once: scores, masked, exponentials, shares.
 const SCORE_COPIES: u64 = 4;
 
+/// Hidden states of a group exist before and after the block at work.
+const STATE_COPIES: u64 = 2;
+
 /// Batches that a group holds for each thread where all weights are resident: more would only hold memory.
 const RESIDENT_GROUP: usize = 32;
 
@@ -52,7 +55,7 @@ impl Plan {
             .unwrap_or(0);
         let hidden: u64 = models
             .iter()
-            .map(|model| hidden_bytes(model.config(), batch))
+            .map(|model| STATE_COPIES * hidden_bytes(model.config(), batch))
             .sum();
         let resident = weights.saturating_add(working + hidden) <= memory_bytes;
         let held = if resident {
