@@ -80,6 +80,10 @@ fn record_text(line: &str) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    #![expect(
+        clippy::disallowed_methods,
+        reason = "files of a test that a crash may leave half written"
+    )]
     use super::*;
 
     fn file(name: &str, bytes: &[u8]) -> (tempfile::TempDir, std::path::PathBuf) {

@@ -8,7 +8,7 @@ use super::plan::{BatchShape, Plan};
 use super::progress::Progress;
 use crate::model::{Block, Context, Ends, Model};
 use candle_core::Tensor;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 /// Tokens that a batch may hold beyond its first sequence: enough rows for matrix products to run at full speed, few
@@ -99,12 +99,11 @@ impl<'a> Network<'a> {
         batches: &Batches<'_>,
         plan: Plan,
     ) -> Result<Self, EvaluateError> {
-        let mut contexts = BTreeMap::new();
-        for tokens in batches.lengths() {
-            if !contexts.contains_key(&tokens) {
-                contexts.insert(tokens, model.context(tokens)?);
-            }
-        }
+        let lengths: BTreeSet<usize> = batches.lengths().collect();
+        let contexts = lengths
+            .into_iter()
+            .map(|tokens| Ok((tokens, model.context(tokens)?)))
+            .collect::<Result<_, EvaluateError>>()?;
         let resident = if plan.resident {
             let blocks = (0..model.config().blocks).map(|index| model.load_block(index));
             Some((model.load_ends()?, blocks.collect::<Result<_, _>>()?))
