@@ -10,5 +10,6 @@ pub mod ladder;
 pub mod memory;
 pub mod rtn;
 pub mod sample;
+pub mod sessions;
 pub mod tokenizer;
 pub mod train;

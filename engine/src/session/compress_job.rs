@@ -172,13 +172,18 @@ impl Session {
         prepared: &Prepared,
     ) -> Result<Option<Vec<Vec<u32>>>, SessionError> {
         let needed = prepared
-            .chosen
+            .held
             .iter()
-            .zip(&prepared.held)
-            .any(|(&layer, held)| {
-                needs_inputs(held.settings.method) && self.layers[layer].block.is_some()
-            });
-        if request.recipe.calibration.corpus.is_none() || (self.model.is_err() && !needed) {
+            .any(|held| needs_inputs(held.settings.method));
+        if self.model.is_err() {
+            // Whoever asks for a calibrated method must hear why there are no inputs, not get another method.
+            return if needed {
+                self.model().map(|_| None)
+            } else {
+                Ok(None)
+            };
+        }
+        if request.recipe.calibration.corpus.is_none() {
             return Ok(None);
         }
         self.draw_sequences(&request.recipe.calibration).map(Some)

@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-const TRAINING_BYTES: usize = 5_000_000;
+const TRAINING_BYTES: usize = 8_000_000;
 const CALIBRATION_BYTES: usize = 150_000;
 const EVALUATION_BYTES: usize = 60_000;
 
@@ -52,9 +52,9 @@ fn trained(
     let config = TrainConfig {
         seed: options.seed,
         steps: options.steps,
-        batch: 4,
+        batch: 8,
         length: sample::CONTEXT,
-        peak_rate: 4e-3,
+        peak_rate: 6e-3,
         warm_up: 50,
         weight_decay: 0.05,
         clip: 1.0,
@@ -71,7 +71,7 @@ fn trained(
             } else {
                 0.95 * recent + 0.05 * loss
             };
-            if (step + 1) % 25 == 0 {
+            if (step + 1) % 100 == 0 {
                 let seconds = began.elapsed().as_secs_f64();
                 println!(
                     "step {} of {}: loss {recent:.4}, {seconds:.0} s",
@@ -92,9 +92,9 @@ fn report(weights: &MemorySource, judged: &[u32]) -> Result<(), Box<dyn Error + 
     let dense = perplexity(weights.clone())?;
     println!("f16: perplexity {dense:.4}");
     for bits in [8, 4, 3, 2] {
-        let rounded = perplexity(rtn::round_linears(weights, bits, 64))?;
+        let rounded = perplexity(rtn::round_linears(weights, bits, 128))?;
         println!(
-            "{bits} bits, group 64: perplexity {rounded:.4}, x{:.4}",
+            "{bits} bits, group 128: perplexity {rounded:.4}, x{:.4}",
             rounded / dense
         );
     }

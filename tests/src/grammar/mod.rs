@@ -11,6 +11,9 @@ use pare_engine::rng::Rng;
 use rules::{LEXICON_SYLLABLES, NUMBERS, RULES};
 use std::collections::BTreeMap;
 
+/// Stream of what belongs to a name or a rare word.
+const NATURE_STREAM: u64 = u64::MAX - 1;
+
 /// Stories of one seed; streams are independent texts.
 #[derive(Debug)]
 pub struct Storyteller {
@@ -82,7 +85,7 @@ impl Storyteller {
             memory.insert(slot, word);
         }
         memory.insert("stranger", self.name());
-        memory.insert("word", self.rare_word());
+        self.remember_word(&mut memory);
         let had = 3 + self.rng.below(9) as usize;
         let gave = 1 + self.rng.below(had as u64 - 1) as usize;
         let fruit = memory["fruit"].clone();
@@ -93,25 +96,46 @@ impl Storyteller {
         memory
     }
 
+    /// Whoever has a name is always the same: kind and pronouns belong to the name, in all stories.
     fn remember_someone(
         &mut self,
         memory: &mut BTreeMap<&'static str, String>,
         slots: [&'static str; 5],
     ) {
-        let pronouns = if self.rng.below(2) == 0 {
-            ["he", "him", "his"]
-        } else {
-            ["she", "her", "her"]
-        };
-        let name = loop {
-            let name = self.name();
+        let (index, name) = loop {
+            let index = self.zipf(self.names.len());
+            let name = capitalized(&self.names[index]);
             if memory.values().all(|other| *other != name) {
-                break name;
+                break (index, name);
             }
         };
-        let kind = self.draw("kind");
+        let (kind, pronouns) = self.by_nature(index, |nature| {
+            let pronouns = match nature.rng.below(2) {
+                0 => ["he", "him", "his"],
+                _ => ["she", "her", "her"],
+            };
+            (nature.draw("kind"), pronouns)
+        });
         let words = [name, kind].into_iter().chain(pronouns.map(str::to_owned));
         memory.extend(slots.into_iter().zip(words));
+    }
+
+    /// A rare word and what it always means.
+    fn remember_word(&mut self, memory: &mut BTreeMap<&'static str, String>) {
+        let index = self.zipf(self.rare_words.len());
+        let meaning = self.by_nature(index, |nature| {
+            format!("{} {}", nature.draw("plain"), nature.draw("animal"))
+        });
+        memory.insert("word", self.rare_words[index].clone());
+        memory.insert("meaning", meaning);
+    }
+
+    /// Draws from the stream that belongs to `index`, not to the story.
+    fn by_nature<T>(&mut self, index: usize, draw: impl FnOnce(&mut Self) -> T) -> T {
+        let story = std::mem::replace(&mut self.rng, Rng::new(index as u64, NATURE_STREAM));
+        let drawn = draw(self);
+        self.rng = story;
+        drawn
     }
 
     fn name(&mut self) -> String {

@@ -107,7 +107,7 @@ pub(super) const RULES: &[(&str, &[&str])] = &[
         &[
             "\"What is {colour} and made of {material}?\" asked {hero}. \"Your {thing},\" said {friend}, and {fhe} was right.",
             "{Friend} asked, \"Who lives {home} and likes to {verb}?\" {Hero} thought for {a:daytime}. \"Is it {stranger}?\" {he} asked. It was {stranger}.",
-            "\"What does the word {word} mean?\" asked {friend}. \"A {word} is {a:adjective} {animal},\" said {hero}, who knew {adverb} many words.",
+            "\"What does the word {word} mean?\" asked {friend}. \"A {word} is {a:meaning},\" said {hero}, who knew {adverb} many words.",
         ],
     ),
     (
@@ -424,6 +424,13 @@ pub(super) const RULES: &[(&str, &[&str])] = &[
             "slippery",
             "magnificent",
             "{rare}",
+        ],
+    ),
+    (
+        "plain",
+        &[
+            "big", "small", "white", "slow", "fast", "lazy", "wild", "tame", "striped", "hungry",
+            "old", "blind",
         ],
     ),
     (
