@@ -297,6 +297,10 @@ fn size_of_folder(folder: &Path) -> u64 {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    #![expect(
+        clippy::disallowed_methods,
+        reason = "damage is made as a crash makes it"
+    )]
     use super::*;
 
     const KEY: StageKey = StageKey { block: 3, stage: 1 };

@@ -1,4 +1,5 @@
-//! Containers that Pare writes.
+//! Containers that Pare writes: planned to the byte (`layout`), made into bytes (`emit`), written and opened again
+//! (`assemble_run`, `verify_run`), kept as runs (`store`), turned into each other (`export`). Knows no solver and no network.
 
 mod assemble;
 pub mod cache;

@@ -469,7 +469,11 @@ fn another_value_on_disk_is_found() {
     let mut bytes = fs::read(&weights).unwrap();
     let header = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
     bytes[8 + header] ^= 1;
-    store::atomic::write_file(&weights, |output| Ok(output.write_all(&bytes).unwrap())).unwrap();
+    store::atomic::write_file(&weights, |output| {
+        output.write_all(&bytes).unwrap();
+        Ok(())
+    })
+    .unwrap();
     let error = verify_run(run.partial(), &plan, &Patience::endless()).unwrap_err();
     assert!(matches!(error, StoreError::Differs { .. }), "{error}");
 }

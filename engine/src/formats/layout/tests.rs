@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
+use crate::formats::store::atomic::write_file;
 use crate::formats::store::stream::header_bytes;
 use crate::grid::ScaleDtype;
 use crate::model::Role;
@@ -118,7 +119,11 @@ fn plan_of(format: Format, asked: &[LayerSettings], config: Option<&Value>) -> P
     let folder = tempfile::tempdir().unwrap();
     let mut side_files = Vec::new();
     if let Some(config) = config {
-        std::fs::write(folder.path().join("config.json"), config.to_string()).unwrap();
+        write_file(&folder.path().join("config.json"), |output| {
+            output.write_all(config.to_string().as_bytes()).unwrap();
+            Ok(())
+        })
+        .unwrap();
         side_files.push(PathBuf::from("config.json"));
     }
     let source = PlanSource {

@@ -68,7 +68,11 @@ mod tests {
     fn a_failed_write_leaves_the_old_file_and_nothing_else() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("file");
-        write_file(&path, |writer| Ok(writer.write_all(b"old").unwrap())).unwrap();
+        write_file(&path, |writer| {
+            writer.write_all(b"old").unwrap();
+            Ok(())
+        })
+        .unwrap();
         let full = |writer: &mut dyn Write| {
             writer.write_all(&[0; 100]).unwrap();
             let error = std::io::Error::from(std::io::ErrorKind::StorageFull);

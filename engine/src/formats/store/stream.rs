@@ -152,7 +152,8 @@ mod tests {
         let metadata = vec![("format".to_owned(), "pt".to_owned())];
         let bytes: [&[u8]; 3] = [&[0, 0, 128, 63, 0, 0, 0, 64], &[7, 8, 9], &[]];
         write_tensors(&path, &specs(), &metadata, |index, writer| {
-            Ok(writer.write_all(bytes[index]).unwrap())
+            writer.write_all(bytes[index]).unwrap();
+            Ok(())
         })
         .unwrap();
         let file = std::fs::read(&path).unwrap();
@@ -174,7 +175,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("x.safetensors");
         let written = write_tensors(&path, &specs(), &[], |_, writer| {
-            Ok(writer.write_all(&[1]).unwrap())
+            writer.write_all(&[1]).unwrap();
+            Ok(())
         });
         assert!(matches!(
             written,
