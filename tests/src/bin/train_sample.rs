@@ -1,6 +1,6 @@
 //! Makes the sample model of `assets/sample`: text, tokenizer, training, and a check that bits matter.
 //!
-//! `cargo run -p pare-tests --bin train_sample -- [--out assets/sample] [--steps 1200] [--seed 0]`
+//! `cargo run -p pare-tests --bin train_sample -- [--out assets/sample] [--steps 1000] [--seed 0]`
 
 #![allow(clippy::print_stdout)] // A tool for the command line.
 
@@ -111,7 +111,7 @@ impl Options {
     fn from_arguments() -> Result<Self, Box<dyn Error + Send + Sync>> {
         let mut options = Self {
             out: PathBuf::from("assets/sample"),
-            steps: 1200,
+            steps: 1000,
             seed: 0,
         };
         let mut arguments = std::env::args().skip(1);
