@@ -2,7 +2,8 @@
 //!
 //! `cargo run -p pare-tests --bin train_sample -- [--out assets/sample] [--steps 1000] [--seed 0]`
 
-#![allow(clippy::print_stdout)] // A tool for the command line.
+// A tool for the command line: it prints, and a broken run is simply run again.
+#![allow(clippy::print_stdout, clippy::disallowed_methods)]
 
 use pare_engine::model::Model;
 use pare_tests::grammar::Storyteller;
