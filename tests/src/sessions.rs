@@ -179,8 +179,7 @@ impl Observer for Stopper {
     fn notice(&self, _notice: Notice<'_>) {}
 }
 
-/// Every file under `folder` by its relative path, without what measures time: the run's report is left out, and the
-/// seconds in the reports of stored layers are cut out.
+/// Every file under `folder` by its relative path, but for the run's report, which tells times and memory.
 ///
 /// # Panics
 /// If a file cannot be read.
@@ -195,28 +194,11 @@ pub fn files_of(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
             } else if !path.ends_with(".pare/report.json") {
                 let relative = path.strip_prefix(folder).unwrap_or(&path).to_path_buf();
                 let bytes = std::fs::read(&path).expect("the file can be read");
-                let is_layer = relative.starts_with(".pare/layers");
-                files.insert(relative, if is_layer { timeless(&bytes) } else { bytes });
+                files.insert(relative, bytes);
             }
         }
     }
     files
-}
-
-/// A safetensors file without the numbers after `"seconds":` in its header, and without the header's length and padding.
-fn timeless(file: &[u8]) -> Vec<u8> {
-    const KEY: &str = "\\\"seconds\\\":";
-    let length = file
-        .first_chunk()
-        .map_or(0, |length| u64::from_le_bytes(*length));
-    let (header, data) = file[8..].split_at(length as usize);
-    let header = String::from_utf8_lossy(header);
-    let mut pieces = header.trim_end().split(KEY);
-    let mut kept = pieces.next().unwrap_or_default().to_owned();
-    for piece in pieces {
-        kept.push_str(piece.trim_start_matches(|digit: char| "0123456789.eE+-".contains(digit)));
-    }
-    [kept.as_bytes(), data].concat()
 }
 
 /// Names of files that differ between two sets, or stand in one only.

@@ -1,7 +1,7 @@
 //! The run folder: `OUT.partial/` while a run works, `OUT/` once it is whole.
 //!
 //! In `.pare/`: `recipe.toml`, `fingerprint`, `layers/` (one solved layer a file), `changed/` (dense tensors that a fold
-//! changed), and at the end `report.json`. Every file is written under another name, synced and renamed; a crash loses at
+//! changed), `seconds/` (only while the run works), and at the end `report.json`. Every file is written under another name, synced and renamed; a crash loses at
 //! most the layer in progress. Knows no solver and no network.
 
 pub mod atomic;
@@ -171,7 +171,7 @@ impl RunFolder {
         if run.partial.exists() {
             return Err(StoreError::Unfinished { path: run.partial });
         }
-        for folder in [run.own("layers"), run.own("changed")] {
+        for folder in [run.own("layers"), run.own("changed"), run.own("seconds")] {
             fs::create_dir_all(&folder).map_err(StoreError::io("could not be created", &folder))?;
         }
         let lines: String = fingerprint
@@ -195,17 +195,31 @@ impl RunFolder {
 
     /// A solved layer of an earlier try; `None` if it must be solved (again).
     pub fn finished_layer(&self, layer: &str) -> Result<Option<StoredLayer>, StoreError> {
-        layer_file::read_layer(&self.layer_path(layer), layer)
+        let mut stored = layer_file::read_layer(&self.layer_path(layer), layer)?;
+        if let Some(stored) = &mut stored {
+            let text = fs::read_to_string(self.seconds_path(layer)).unwrap_or_default();
+            stored.report.seconds = text.trim().parse().unwrap_or(0.0);
+        }
+        Ok(stored)
     }
 
-    /// Stores a solved layer that stands for `tensor`.
+    /// Stores a solved layer that stands for `tensor`. Its seconds lie apart until the run's report takes them over, so
+    /// that the same choices give the same layer files.
     pub fn store_layer(
         &self,
         tensor: OriginalTensor,
         solved: &Solved,
         report: &LayerReport,
     ) -> Result<(), StoreError> {
-        layer_file::write_layer(&self.layer_path(&report.name), tensor, solved, report)
+        write_text(
+            &self.seconds_path(&report.name),
+            &report.seconds.to_string(),
+        )?;
+        let report = LayerReport {
+            seconds: 0.0,
+            ..report.clone()
+        };
+        layer_file::write_layer(&self.layer_path(&report.name), tensor, solved, &report)
     }
 
     /// Stores a dense tensor that a fold has changed.
@@ -235,6 +249,8 @@ impl RunFolder {
     /// Writes the report, drops the solved layers unless they are kept, and gives the folder its name.
     pub fn finish(self, report_json: &str, keep_layers: bool) -> Result<PathBuf, StoreError> {
         write_text(&self.own("report.json"), report_json)?;
+        let seconds = self.own("seconds");
+        fs::remove_dir_all(&seconds).map_err(StoreError::io("could not be removed", &seconds))?;
         if !keep_layers {
             let layers = self.own("layers");
             fs::remove_dir_all(&layers).map_err(StoreError::io("could not be removed", &layers))?;
@@ -254,6 +270,12 @@ impl RunFolder {
 
     fn own(&self, name: &str) -> PathBuf {
         self.partial.join(OWN_FOLDER).join(name)
+    }
+
+    fn seconds_path(&self, layer: &str) -> PathBuf {
+        self.own("seconds")
+            .join(layer_file::file_name(layer))
+            .with_extension("txt")
     }
 
     fn layer_path(&self, layer: &str) -> PathBuf {
