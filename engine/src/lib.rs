@@ -1,6 +1,7 @@
 //! The engine of Pare: opens models, calibrates, solves, packs, measures and writes them.
 //!
-//! A module uses only lower floors; modules on one floor never see each other. The test `ladder` of `pare-tests` reads this drawing and checks every `use crate::…`.
+//! A module uses only lower floors; modules on one floor never see each other. The test `ladder` of `pare-tests` reads
+//! this drawing and checks every `use crate::…`.
 //!
 //! ```text
 //! 10 session

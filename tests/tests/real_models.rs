@@ -121,7 +121,6 @@ fn perplexity_of_gutenberg_5m() {
 }
 
 #[test]
-#[ignore = "takes a minute or more; the first 200 windows run always"]
 fn perplexity_of_gutenberg_5m_over_all_windows() {
     let Some((_, found)) = evaluate("gutenberg-5M", "gutenberg_valid_1MB.txt", 256, usize::MAX)
     else {

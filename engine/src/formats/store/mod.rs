@@ -1,8 +1,8 @@
 //! The run folder: `OUT.partial/` while a run works, `OUT/` once it is whole.
 //!
 //! In `.pare/`: `recipe.toml`, `fingerprint`, `layers/` (one solved layer a file), `changed/` (dense tensors that a fold
-//! changed), `seconds/` (only while the run works), and at the end `report.json`. Every file is written under another name, synced and renamed; a crash loses at
-//! most the layer in progress. Knows no solver and no network.
+//! changed), `seconds/` (only while the run works), and at the end `report.json`. Every file is written under another
+//! name, synced and renamed; a crash loses at most the layer in progress. Knows no solver and no network.
 
 pub mod atomic;
 mod layer_file;
