@@ -9,8 +9,8 @@
 //!  8 calibrate evaluate generate transform measure
 //!  7 formats
 //!  6 checkpoint corpus recipe report
-//!  5 solve model score
-//!  4 distortion packed settings
+//!  5 solve model score packed
+//!  4 distortion settings
 //!  3 moments solved
 //!  2 linalg grid codebook mask
 //!  1 kernels
@@ -41,11 +41,11 @@ pub mod solved;
 
 // 4 exchange
 pub mod distortion;
-pub mod packed;
 pub mod settings;
 
 // 5 mathematics
 pub mod model;
+pub mod packed;
 pub mod score;
 pub mod solve;
 
