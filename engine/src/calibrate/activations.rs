@@ -2,6 +2,8 @@
 //!
 //! Every sequence has the same number of values. Knows no model: it stores and returns rows of f32.
 
+use crate::grid::ScaleDtype;
+use crate::packed::floats;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -76,10 +78,7 @@ impl Activations {
         match &self.backing {
             Backing::Memory(slots) => *lock(&slots[sequence]) = values,
             Backing::Disk { file, .. } => {
-                let bytes: Vec<u8> = values
-                    .iter()
-                    .flat_map(|value| value.to_le_bytes())
-                    .collect();
+                let bytes = floats::to_bytes(&values, ScaleDtype::F32);
                 let mut file = lock(file);
                 file.seek(SeekFrom::Start(self.offset(sequence)))?;
                 file.write_all(&bytes)?;
@@ -99,10 +98,7 @@ impl Activations {
                     file.seek(SeekFrom::Start(self.offset(sequence)))?;
                     file.read_exact(&mut bytes)?;
                 }
-                Ok(bytes
-                    .chunks_exact(4)
-                    .map(|four| f32::from_le_bytes([four[0], four[1], four[2], four[3]]))
-                    .collect())
+                Ok(floats::from_bytes(&bytes, ScaleDtype::F32))
             }
         }
     }

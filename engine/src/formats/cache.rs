@@ -4,7 +4,9 @@
 //! entry is either whole or absent. Sizes are known before anything is written; the oldest entries make room.
 //! Knows no model or corpus: what a key stands for is the caller's business. A damaged file is a miss, never a panic.
 
+use crate::grid::ScaleDtype;
 use crate::moments::{Moments, StageKey};
+use crate::packed::floats;
 use crate::tensor::Symmetric;
 use safetensors::tensor::{SafeTensors, TensorView, serialize_to_file};
 use std::fs;
@@ -225,12 +227,7 @@ fn write_moments(path: &Path, moments: &Moments) -> io::Result<()> {
     ];
     let bytes: Vec<Vec<u8>> = values
         .iter()
-        .map(|values| {
-            values
-                .iter()
-                .flat_map(|value| value.to_le_bytes())
-                .collect()
-        })
+        .map(|values| floats::to_bytes(values, ScaleDtype::F32))
         .collect();
     let names = ["gram_upper"].into_iter().chain(VECTORS);
     let mut views = names
@@ -261,11 +258,7 @@ fn read_moments(bytes: &[u8], width: usize) -> Result<Moments, String> {
                 view.shape()
             ));
         }
-        Ok(view
-            .data()
-            .chunks_exact(4)
-            .map(|four| f32::from_le_bytes([four[0], four[1], four[2], four[3]]))
-            .collect())
+        Ok(floats::from_bytes(view.data(), ScaleDtype::F32))
     };
     let count = tensor("count")?;
     let count: [u8; 8] = count

@@ -1,4 +1,4 @@
-//! Scales and fractional zeros as little-endian bytes of their stored dtype, and back.
+//! Scales, fractional zeros and plain f32 values as little-endian bytes of their stored dtype, and back.
 //!
 //! Knows no layer. Values are expected to be snapped already, so that writing loses nothing; `pack` checks it.
 

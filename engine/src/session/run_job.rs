@@ -5,7 +5,9 @@ use super::{Session, SessionError};
 use crate::formats::StoreError;
 use crate::formats::store::stream::{TensorSpec, write_tensors};
 use crate::generate::{GenerateConfig, end_tokens, generate};
+use crate::grid::ScaleDtype;
 use crate::model::Model;
+use crate::packed::floats;
 use crate::report::{Notice, Observer};
 use crate::tensor::Dtype;
 use safetensors::SafeTensors;
@@ -53,7 +55,7 @@ impl Session {
             .install(|| self.run_batch(model, &batch, observer))?;
         write_tensors(out, &[spec], &[], |_, writer| {
             outputs.iter().try_for_each(|row| {
-                let bytes: Vec<u8> = row.iter().flat_map(|value| value.to_le_bytes()).collect();
+                let bytes = floats::to_bytes(row, ScaleDtype::F32);
                 writer
                     .write_all(&bytes)
                     .map_err(StoreError::io("could not be written", out))

@@ -12,8 +12,9 @@ pub use layer_file::StoredLayer;
 
 use super::layout::LayoutError;
 use crate::checkpoint::CheckpointError;
+use crate::grid::ScaleDtype;
 use crate::monitor::Stopped;
-use crate::packed::{OriginalTensor, PackError};
+use crate::packed::{OriginalTensor, PackError, floats};
 use crate::report::LayerReport;
 use crate::solved::Solved;
 use crate::tensor::{Dtype, SourceError};
@@ -236,10 +237,7 @@ impl RunFolder {
             shape: shape.to_vec(),
         };
         write_tensors(&path, &[spec], &[], |_, writer| {
-            let bytes: Vec<u8> = values
-                .iter()
-                .flat_map(|value| value.to_le_bytes())
-                .collect();
+            let bytes = floats::to_bytes(values, ScaleDtype::F32);
             writer
                 .write_all(&bytes)
                 .map_err(StoreError::io("could not be written", &path))
@@ -325,12 +323,7 @@ pub fn changed_tensor_of_run(run: &Path, name: &str) -> Result<Option<Vec<f32>>,
     let damaged = || StoreError::io("is damaged", &path)(io::ErrorKind::InvalidData.into());
     let file = safetensors::SafeTensors::deserialize(&bytes).map_err(|_| damaged())?;
     let view = file.tensor(name).map_err(|_| damaged())?;
-    let values = view.data().chunks_exact(4);
-    Ok(Some(
-        values
-            .map(|four| f32::from_le_bytes([four[0], four[1], four[2], four[3]]))
-            .collect(),
-    ))
+    Ok(Some(floats::from_bytes(view.data(), ScaleDtype::F32)))
 }
 
 fn write_text(path: &Path, text: &str) -> Result<(), StoreError> {
