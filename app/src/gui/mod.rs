@@ -2,4 +2,5 @@
 //!
 //! Knows nothing of how numbers come about: what it shows is handed to it.
 
+pub mod headless;
 pub mod painter;

@@ -1,0 +1,7 @@
+//! The window as a person sees and touches it, through egui_kittest: no display, graphics card or driver is needed.
+//!
+//! Pictures are painted by the application's own painter and so are the same on every machine.
+#![allow(clippy::unwrap_used)] // Helpers of tests are tests to us, but not to clippy.
+
+mod painting;
+mod renderer;
