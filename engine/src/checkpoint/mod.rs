@@ -10,6 +10,7 @@ mod folder;
 mod gptq_config;
 pub mod header;
 mod packed_source;
+mod rows;
 mod shards;
 #[cfg(test)]
 mod testing;

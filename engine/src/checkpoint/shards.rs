@@ -12,7 +12,7 @@ use super::error::CheckpointError;
 use super::files::TensorFile;
 use super::header::{Header, HeaderTensor};
 use super::values::{dtype_of, raise_to_f32};
-use crate::tensor::{SourceError, TensorInfo};
+use crate::tensor::{Dtype, SourceError, TensorInfo};
 
 /// Elements that are read and raised to f32 at a time.
 pub(super) const CHUNK_ELEMENTS: usize = 128 * 1024;
@@ -180,16 +180,10 @@ impl Shards {
 
     /// All values of a float tensor.
     pub(super) fn read_floats(&self, index: usize) -> Result<Vec<f32>, SourceError> {
-        let StoredTensor { name, info, .. } = &self.tensors[index];
-        let dtype = info.dtype;
-        if !dtype.is_float() {
-            return Err(SourceError::Unfit {
-                name: name.clone(),
-                problem: format!("holds {dtype} values where floats are needed"),
-            });
-        }
+        let dtype = self.float_dtype(index)?;
+        let size_bytes = self.tensors[index].info.size_bytes as usize;
         // The header was checked: the elements lie inside the file, so this is at most twice its bytes.
-        let mut values = vec![0.0; info.size_bytes as usize / dtype.size_bytes()];
+        let mut values = vec![0.0; size_bytes / dtype.size_bytes()];
         values
             .par_chunks_mut(CHUNK_ELEMENTS)
             .enumerate()
@@ -201,6 +195,18 @@ impl Shards {
                 Ok(())
             })?;
         Ok(values)
+    }
+
+    /// The element type of a tensor; an error where it is not floating point.
+    pub(super) fn float_dtype(&self, index: usize) -> Result<Dtype, SourceError> {
+        let StoredTensor { name, info, .. } = &self.tensors[index];
+        if info.dtype.is_float() {
+            return Ok(info.dtype);
+        }
+        Err(SourceError::Unfit {
+            name: name.clone(),
+            problem: format!("holds {} values where floats are needed", info.dtype),
+        })
     }
 
     fn file_name(&self, file: usize) -> String {

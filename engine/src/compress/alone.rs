@@ -2,12 +2,10 @@
 
 use super::describe::{Facts, describe, describe_untouched, original_tensor};
 use super::{CompressError, Job, Ledger, Silent, needs_inputs};
-use crate::model::LayerInfo;
 use crate::report::Fallback;
 use crate::settings::LayerSettings;
 use crate::solve::solve_layer;
 use crate::solved::Method;
-use crate::tensor::{Matrix, WeightSource};
 use std::time::Instant;
 
 /// Solves choice `index` from the source's weights alone and stores it.
@@ -28,7 +26,7 @@ pub(super) fn solve_alone(
         return Ok(());
     }
     let (settings, fallback) = without_inputs(choice.settings, choice.fallback.clone());
-    let weights = read_weights(job.source, layer)?;
+    let weights = layer.read(job.source)?;
     let started = Instant::now();
     let solved = solve_layer(&weights, None, &settings, &Silent(ledger.observer))
         .map_err(|error| CompressError::of_solver(layer, error))?;
@@ -46,19 +44,6 @@ pub(super) fn solve_alone(
         .store_layer(original_tensor(job.source, layer), &solved, &report)?;
     ledger.enter(index, report);
     Ok(())
-}
-
-/// A layer's weights `[out, in]`, turned where the source stores them `[in, out]`.
-pub(super) fn read_weights(
-    source: &dyn WeightSource,
-    layer: &LayerInfo,
-) -> Result<Matrix, CompressError> {
-    let values = source.read_f32(&layer.tensor)?;
-    Ok(if layer.transposed {
-        Matrix::new(layer.columns, layer.rows, values).transposed()
-    } else {
-        Matrix::new(layer.rows, layer.columns, values)
-    })
 }
 
 /// Outside blocks no inputs are gathered (an embedding has none): methods that need them round to nearest instead.

@@ -1,11 +1,11 @@
 //! The list of a checkpoint's tensors, in an order and in words that people read.
 //!
-//! Works from headers alone, and for unknown architectures too: then every two-dimensional float weight is a layer
-//! that can be compressed.
+//! The list is made from headers alone, and for unknown architectures too: then every two-dimensional float weight is a
+//! layer that can be compressed.
 
 use super::config::ModelConfig;
 use super::plan::{Plan, PlannedTensor, find_prefix};
-use crate::tensor::{Dtype, TensorInfo, WeightSource};
+use crate::tensor::{Dtype, Matrix, SourceError, TensorInfo, WeightSource};
 use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::fmt;
@@ -115,6 +115,18 @@ pub struct LayerInfo {
     pub compressible: bool,
     /// Layers with the same number are one weight in runtimes that fuse q/k/v or gate/up, and must agree there.
     pub fused_peers: Option<usize>,
+}
+
+impl LayerInfo {
+    /// The weights `[out, in]`, turned where `source` stores them `[in, out]`.
+    pub fn read(&self, source: &dyn WeightSource) -> Result<Matrix, SourceError> {
+        let values = source.read_f32(&self.tensor)?;
+        Ok(if self.transposed {
+            Matrix::new(self.columns, self.rows, values).transposed()
+        } else {
+            Matrix::new(self.rows, self.columns, values)
+        })
+    }
 }
 
 /// Every tensor of `source`: of a known network in forward order with all others after it, else in the container's

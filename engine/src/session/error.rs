@@ -12,6 +12,7 @@ use crate::generate::GenerateError;
 use crate::model::ModelError;
 use crate::monitor::Stopped;
 use crate::recipe::RecipeError;
+use crate::tensor::SourceError;
 use std::path::PathBuf;
 
 /// Why a session's job failed.
@@ -26,6 +27,8 @@ pub enum SessionError {
     NoNetwork { reason: String, path: PathBuf },
     #[error(transparent)]
     Model(#[from] ModelError),
+    #[error(transparent)]
+    Source(#[from] SourceError),
     #[error(transparent)]
     Recipe(#[from] RecipeError),
     #[error(transparent)]

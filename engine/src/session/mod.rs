@@ -11,6 +11,7 @@ mod inspect;
 mod machine;
 mod requests;
 mod run_job;
+mod weights;
 
 pub use error::SessionError;
 pub use requests::*;
@@ -80,6 +81,16 @@ impl Session {
     /// The folder or file.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// How the session uses the machine.
+    pub fn options(&self) -> &SessionOptions {
+        &self.options
+    }
+
+    /// Runs `work` in the session's own pool, whose size is what `SessionOptions::threads` says.
+    pub fn install<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
+        self.pool.install(work)
     }
 
     fn memory_bytes(&self) -> u64 {
