@@ -6,7 +6,7 @@
 //! ```text
 //! 10 session
 //!  9 compress
-//!  8 calibrate evaluate generate transform measure
+//!  8 calibrate evaluate generate transform measure preview
 //!  7 formats
 //!  6 checkpoint corpus recipe report
 //!  5 solve model score packed
@@ -63,6 +63,7 @@ pub mod calibrate;
 pub mod evaluate;
 pub mod generate;
 pub mod measure;
+pub mod preview;
 pub mod transform;
 
 // 9 the loop

@@ -5,6 +5,7 @@
 use crate::codebook::BlockCodebook;
 use crate::grid::AffineGrid;
 use crate::tensor::Matrix;
+use rayon::prelude::*;
 
 /// The words for methods, as recipes and reports spell them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
@@ -123,9 +124,11 @@ impl Solved {
     /// The weights as they will be read back, `[rows, columns]`.
     pub fn dequantize(&self) -> Matrix {
         let mut weights = Matrix::zeros(self.codes.rows, self.codes.columns);
-        for row in 0..self.codes.rows {
-            self.dequantize_row(row, weights.row_mut(row));
-        }
+        weights
+            .data_mut()
+            .par_chunks_mut(self.codes.columns.max(1))
+            .enumerate()
+            .for_each(|(row, output)| self.dequantize_row(row, output));
         weights
     }
 
@@ -134,11 +137,12 @@ impl Solved {
         let codes = self.codes.row(row);
         match &self.grid {
             Grid::Affine(grid) => {
-                let groups = grid.groups();
-                for group in 0..groups.count() {
+                let size = grid.groups().size();
+                let groups = output.chunks_mut(size).zip(codes.chunks(size));
+                for (group, (output, codes)) in groups.enumerate() {
                     let step = grid.step(row, group);
-                    for column in groups.range(group) {
-                        output[column] = step.weight(f32::from(codes[column]));
+                    for (weight, &code) in output.iter_mut().zip(codes) {
+                        *weight = step.weight(f32::from(code));
                     }
                 }
             }

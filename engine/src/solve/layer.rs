@@ -29,7 +29,7 @@ pub fn solve_layer(
 ) -> Result<Solved, SolveError> {
     match settings.method {
         Method::Rtn | Method::Awq => {
-            let mut solved = round(weights, statistics, settings, monitor)?;
+            let mut solved = round_layer(weights, importance(statistics), settings, monitor)?;
             solved.method = settings.method;
             Ok(solved)
         }
@@ -37,7 +37,8 @@ pub fn solve_layer(
             let statistics = statistics.ok_or_else(needs_statistics)?;
             match solve_gptq(weights, statistics, settings, monitor) {
                 Err(SolveError::Unfactorable { reason }) => {
-                    let mut solved = round(weights, Some(statistics), settings, monitor)?;
+                    let importance = importance(Some(statistics));
+                    let mut solved = round_layer(weights, importance, settings, monitor)?;
                     solved.warnings.push(Warning::FellBack {
                         from: Method::Gptq,
                         to: Method::Rtn,
@@ -76,9 +77,13 @@ fn needs_statistics() -> SolveError {
     }
 }
 
-fn round(
+/// Rounds one layer to nearest with the grid and clip search of `settings`, whatever their method: what AWQ does last,
+/// and what stands in for GPTQ where that fails or would take too long.
+///
+/// `importance` is the mean square of each input, `[columns]`.
+pub fn round_layer(
     weights: &Matrix,
-    statistics: Option<&LayerStatistics>,
+    importance: Option<&[f32]>,
     settings: &LayerSettings,
     monitor: &dyn Monitor,
 ) -> Result<Solved, SolveError> {
@@ -86,8 +91,11 @@ fn round(
         grid: settings.grid(),
         clip_search: settings.clip_search,
     };
-    let importance = statistics.map(|statistics| &statistics.moments.mean_square[..]);
     rtn(weights, importance, &config, monitor)
+}
+
+fn importance(statistics: Option<&LayerStatistics>) -> Option<&[f32]> {
+    statistics.map(|statistics| &statistics.moments.mean_square[..])
 }
 
 fn solve_gptq(
