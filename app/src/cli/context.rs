@@ -3,14 +3,13 @@
 //! Knows no verb.
 
 use crate::cli::arguments::Everywhere;
-use crate::cli::cache;
 use crate::cli::failure::Failure;
 use crate::cli::interrupt::StopFlag;
 use crate::cli::printer::Printer;
 use crate::cli::progress::Progress;
-use crate::cli::sample;
+use crate::studio::{places, sample};
 use pare_engine::session::{Session, SessionOptions};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What every verb is given.
 #[derive(Debug)]
@@ -46,8 +45,8 @@ impl Context {
         let options = SessionOptions {
             threads: everywhere.threads,
             memory_bytes: everywhere.memory,
-            cache_folder: cache::folder(everywhere.cache.as_deref())?,
-            cache_capacity_bytes: cache::CAPACITY_BYTES,
+            cache_folder: cache_folder(everywhere.cache.as_deref())?,
+            cache_capacity_bytes: places::CAPACITY_BYTES,
         };
         Ok(Self {
             options,
@@ -70,5 +69,16 @@ impl Context {
             session: Session::open(&path, self.options.clone())?,
             is_sample: sample::is_word(model),
         })
+    }
+}
+
+/// The folder asked for, or the user's.
+fn cache_folder(asked: Option<&Path>) -> Result<PathBuf, Failure> {
+    match asked {
+        Some(path) if path.as_os_str().is_empty() => Err(Failure::WrongUse(
+            "--cache needs the path of a folder.".to_owned(),
+        )),
+        Some(path) => Ok(path.to_owned()),
+        None => Ok(places::cache_folder()),
     }
 }

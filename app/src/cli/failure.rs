@@ -2,6 +2,7 @@
 //!
 //! Knows no engine error by name except through `Display`: engine errors are written for people already.
 
+use crate::studio::sample::SampleError;
 use pare_engine::session::SessionError;
 use std::fmt;
 
@@ -30,5 +31,11 @@ impl From<SessionError> for Failure {
         } else {
             Self::failed(error)
         }
+    }
+}
+
+impl From<SampleError> for Failure {
+    fn from(error: SampleError) -> Self {
+        Self::failed(error)
     }
 }

@@ -5,7 +5,6 @@
 
 mod answer;
 mod arguments;
-mod cache;
 mod context;
 mod failure;
 mod interrupt;
@@ -13,7 +12,6 @@ mod plan;
 mod printer;
 mod progress;
 mod refusal;
-mod sample;
 mod table;
 mod verbs;
 mod words;

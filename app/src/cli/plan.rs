@@ -6,7 +6,7 @@
 
 use crate::cli::arguments::{CalibrationFlags, SolverFlags};
 use crate::cli::failure::Failure;
-use crate::cli::sample::{self, Text};
+use crate::studio::sample::{self, Text};
 use pare_engine::recipe::{CalibrationSettings, Overrides, Recipe};
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -7,9 +7,9 @@ use crate::cli::arguments::Compress;
 use crate::cli::context::{Context, Opened};
 use crate::cli::failure::Failure;
 use crate::cli::plan;
-use crate::cli::sample::{self, Text};
 use crate::cli::table::{Edge, Table};
 use crate::cli::verbs::{quality, reasons};
+use crate::studio::sample::{self, Text};
 use pare_engine::formats::Format;
 use pare_engine::report::{Fallback, LayerReport};
 use pare_engine::session::{CompressReport, CompressRequest, DryLayer, DryRun};
@@ -69,8 +69,12 @@ fn evaluation_text(
     cache: &Path,
 ) -> Result<Option<PathBuf>, Failure> {
     match &arguments.evaluate {
-        Some(path) => sample::text(path, Text::Evaluation, cache).map(Some),
-        None if is_sample => sample::text(&arguments.model, Text::Evaluation, cache).map(Some),
+        Some(path) => Ok(Some(sample::text(path, Text::Evaluation, cache)?)),
+        None if is_sample => Ok(Some(sample::text(
+            &arguments.model,
+            Text::Evaluation,
+            cache,
+        )?)),
         None => Ok(None),
     }
 }

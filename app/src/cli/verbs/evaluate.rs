@@ -6,8 +6,8 @@ use crate::cli::answer::Answer;
 use crate::cli::arguments::Evaluate;
 use crate::cli::context::Context;
 use crate::cli::failure::Failure;
-use crate::cli::sample::{self, Text};
 use crate::cli::verbs::{quality, reasons};
+use crate::studio::sample::{self, Text};
 use pare_engine::session::EvaluateRequest;
 
 pub(super) fn run(arguments: &Evaluate, context: &Context) -> Result<Answer, Failure> {

@@ -1,23 +1,21 @@
-//! Where this machine keeps what later runs reuse.
+//! Where this machine keeps what later runs reuse (cache) and what a person made in the studio (data).
 //!
-//! The only reader of the environment; the engine gets a path.
+//! The only reader of the environment; the engine gets paths.
 
-use crate::cli::failure::Failure;
 use std::env;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Most bytes of statistics kept between runs.
-pub(super) const CAPACITY_BYTES: u64 = 8_000_000_000;
+pub const CAPACITY_BYTES: u64 = 8_000_000_000;
 
-/// The folder asked for, or `pare` in the user's cache folder, or one in the folder for temporary files.
-pub(super) fn folder(asked: Option<&Path>) -> Result<PathBuf, Failure> {
-    match asked {
-        Some(path) if path.as_os_str().is_empty() => Err(Failure::WrongUse(
-            "--cache needs the path of a folder.".to_owned(),
-        )),
-        Some(path) => Ok(path.to_owned()),
-        None => Ok(user_cache(environment).join("pare")),
-    }
+/// `pare` in the user's cache folder, or in the folder for temporary files.
+pub fn cache_folder() -> PathBuf {
+    user_cache(environment).join("pare")
+}
+
+/// `pare` in the user's data folder: runs, their reports, drafts and preferences. `None` where the system names none.
+pub fn data_folder() -> Option<PathBuf> {
+    user_data(environment).map(|folder| folder.join("pare"))
 }
 
 #[expect(
@@ -35,6 +33,22 @@ fn user_cache(variable: impl Fn(&str) -> Option<PathBuf>) -> PathBuf {
         .or_else(|| absolute("LOCALAPPDATA"))
         .or_else(|| absolute("HOME").map(|home| home.join(home_cache())))
         .unwrap_or_else(env::temp_dir)
+}
+
+/// `variable` answers as the environment does.
+fn user_data(variable: impl Fn(&str) -> Option<PathBuf>) -> Option<PathBuf> {
+    let absolute = |name| variable(name).filter(|path| path.is_absolute());
+    absolute("XDG_DATA_HOME")
+        .or_else(|| absolute("APPDATA"))
+        .or_else(|| absolute("HOME").map(|home| home.join(home_data())))
+}
+
+fn home_data() -> &'static str {
+    if cfg!(target_os = "macos") {
+        "Library/Application Support"
+    } else {
+        ".local/share"
+    }
 }
 
 fn home_cache() -> &'static str {
@@ -66,5 +80,7 @@ mod tests {
         };
         assert_eq!(user_cache(relative), home.join(home_cache()));
         assert_eq!(user_cache(|_| None), env::temp_dir());
+        assert_eq!(user_data(both), Some(home.join(home_data())));
+        assert_eq!(user_data(|_| None), None);
     }
 }

@@ -3,7 +3,6 @@
 //! The folder is named by a hash of the files, made beside its place and renamed into it, so that two processes may ask
 //! at once. Knows nothing of what the model is; `assets/README.md` tells how it was made.
 
-use crate::cli::failure::Failure;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -23,7 +22,7 @@ macro_rules! asset {
 }
 
 /// The word on the command line.
-pub(super) const WORD: &str = "sample";
+pub const WORD: &str = "sample";
 /// Each file of the sample. The texts lie beside the model's folder: what lies in it belongs to the model and is copied
 /// along with it.
 const FILES: [(&str, &[u8]); 7] = [
@@ -36,9 +35,17 @@ const FILES: [(&str, &[u8]); 7] = [
     asset!("", "evaluation.txt"),
 ];
 
+/// The sample could not be put into the cache folder.
+#[derive(Debug, thiserror::Error)]
+#[error("The sample model cannot be unpacked: {source}. Choose another folder with --cache: {}", cache.display())]
+pub struct SampleError {
+    source: io::Error,
+    cache: PathBuf,
+}
+
 /// What a text is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Text {
+pub enum Text {
     /// Statistics.
     Calibration,
     /// Scores.
@@ -46,12 +53,12 @@ pub(super) enum Text {
 }
 
 /// Whether `model` is the word and not a path. `./sample` is a path.
-pub(super) fn is_word(model: &Path) -> bool {
+pub fn is_word(model: &Path) -> bool {
     model == Path::new(WORD) && model.as_os_str() == WORD
 }
 
 /// Where `model` lies: the sample's folder for the word, else `model`.
-pub(super) fn model(model: &Path, cache: &Path) -> Result<PathBuf, Failure> {
+pub fn model(model: &Path, cache: &Path) -> Result<PathBuf, SampleError> {
     if is_word(model) {
         Ok(folder(cache)?.join("model"))
     } else {
@@ -60,7 +67,7 @@ pub(super) fn model(model: &Path, cache: &Path) -> Result<PathBuf, Failure> {
 }
 
 /// Where the text `path` lies: the sample's for the word, else `path`.
-pub(super) fn text(path: &Path, what: Text, cache: &Path) -> Result<PathBuf, Failure> {
+pub fn text(path: &Path, what: Text, cache: &Path) -> Result<PathBuf, SampleError> {
     if !is_word(path) {
         return Ok(path.to_owned());
     }
@@ -72,16 +79,14 @@ pub(super) fn text(path: &Path, what: Text, cache: &Path) -> Result<PathBuf, Fai
 }
 
 /// The sample's folder inside `cache`; written first where it is missing or was changed.
-fn folder(cache: &Path) -> Result<PathBuf, Failure> {
+fn folder(cache: &Path) -> Result<PathBuf, SampleError> {
     let place = cache.join(format!("{WORD}-{:016x}", hash(&FILES)));
     if holds(&place, &FILES) {
         return Ok(place);
     }
-    write(&place, &FILES).map_err(|error| {
-        Failure::Failed(format!(
-            "The sample model cannot be unpacked: {error}. Choose another folder with --cache: {}",
-            cache.display()
-        ))
+    write(&place, &FILES).map_err(|source| SampleError {
+        source,
+        cache: cache.to_owned(),
     })?;
     Ok(place)
 }

@@ -1,0 +1,144 @@
+//! What is around the views: the bar on top, panes, palette, notices, dialogs.
+//!
+//! Owns the state of the window that is no business of the studio. Knows no view's inside.
+
+mod bar;
+mod dialogs;
+mod dock;
+mod keys;
+mod notices;
+mod palette;
+pub mod places;
+
+use crate::gui::scene::Scene;
+use crate::gui::views;
+use crate::studio::action::View;
+use crate::studio::effect::Purpose;
+use crate::studio::log::Level;
+use crate::studio::state::Phase;
+use crate::studio::{Command, Effect};
+use egui::Ui;
+use std::path::PathBuf;
+
+/// The window's own state.
+#[derive(Debug)]
+pub struct Shell {
+    dock: dock::Dock,
+    palette: palette::Palette,
+    notices: notices::Notices,
+    dialogs: dialogs::Dialogs,
+    places: places::Places,
+    /// Opened once the store has told what it kept.
+    pub open_after_restore: Option<PathBuf>,
+    /// Read once the model is open.
+    pub recipe_after_open: Option<PathBuf>,
+}
+
+impl Shell {
+    /// The shell with panes as at first.
+    pub fn new() -> Self {
+        Self {
+            dock: dock::Dock::new(),
+            palette: palette::Palette::default(),
+            notices: notices::Notices::default(),
+            dialogs: dialogs::Dialogs::default(),
+            places: places::Places::default(),
+            open_after_restore: None,
+            recipe_after_open: None,
+        }
+    }
+
+    /// One frame.
+    pub fn show(&mut self, ui: &mut Ui, scene: &mut Scene<'_>, memory: &mut views::Memory) {
+        keys::listen(ui, scene, &mut self.palette);
+        bar::show(ui, scene, &mut self.notices);
+        self.body(ui, scene, memory);
+        self.palette.show(ui, scene);
+        self.notices.show(ui, scene);
+        self.dialogs.show(ui, scene);
+        self.places.show(ui, scene);
+        drops(ui, scene);
+    }
+
+    fn body(&mut self, ui: &mut Ui, scene: &mut Scene<'_>, memory: &mut views::Memory) {
+        let frame = egui::Frame::new().fill(scene.look.colours.surface);
+        egui::CentralPanel::no_frame().frame(frame).show(ui, |ui| {
+            if matches!(scene.studio.phase, Phase::Open(_)) || self.dock.is_asked_for() {
+                self.dock.show(ui, scene, memory);
+            } else {
+                views::show(View::Start, ui, scene, memory);
+            }
+        });
+    }
+
+    /// Effects that are the window's.
+    pub fn perform(&mut self, effect: Effect, now_seconds: f64) {
+        match effect {
+            Effect::Show(view) => self.dock.focus(view),
+            Effect::NextPane => self.dock.next(),
+            Effect::ResetLayout => self.dock.reset(),
+            Effect::OpenPalette => self.palette.open(),
+            Effect::OpenShortcuts => self.dialogs.open_shortcuts(),
+            Effect::FocusFilter => self.dock.focus_filter = true,
+            Effect::Toast(level, text) => self.notices.toast(level, text, now_seconds),
+            Effect::ConfirmClose => self.dialogs.confirm_close(),
+            Effect::Start(_) | Effect::Copy(_) | Effect::Ask(_) | Effect::Close => {}
+        }
+    }
+
+    /// A layout kept from an earlier session.
+    pub fn restore_layout(&mut self, layout: Option<&str>) {
+        self.dock.restore(layout);
+    }
+
+    /// The layout as text, where a person changed it since the last call.
+    pub fn changed_layout(&mut self) -> Option<String> {
+        self.dock.changed()
+    }
+
+    /// A file that a person chose, and for what.
+    pub fn chosen(&mut self) -> Option<(Purpose, Option<PathBuf>)> {
+        self.places.chosen()
+    }
+
+    /// Shows `view` alone: for pictures.
+    pub fn show_only(&mut self, view: View) {
+        self.dock.focus(view);
+    }
+
+    /// A message that goes by.
+    pub fn toast(&mut self, level: Level, text: String, now_seconds: f64) {
+        self.notices.toast(level, text, now_seconds);
+    }
+}
+
+impl Default for Shell {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Files dropped on the window; while they hover, the window says what would happen.
+fn drops(ui: &mut Ui, scene: &mut Scene<'_>) {
+    let dropped: Vec<PathBuf> = ui.input(|input| {
+        let files = input.raw.dropped_files.iter();
+        files.map(|file| file.path().to_path_buf()).collect()
+    });
+    for path in dropped {
+        scene.push(Command::Take(path));
+    }
+    let hovers = ui.input(|input| !input.raw.hovered_files.is_empty());
+    if hovers {
+        let rect = ui.ctx().content_rect();
+        let layer = egui::LayerId::new(egui::Order::Foreground, egui::Id::unique("drop overlay"));
+        let painter = ui.ctx().layer_painter(layer);
+        painter.rect_filled(rect, 0, scene.look.colours.surface.gamma_multiply(0.85));
+        painter.text(
+            rect.center(),
+            egui::Align2::CENTER_CENTER,
+            "Drop to open a model or a recipe",
+            egui::FontId::proportional(scene.look.measures.title),
+            scene.look.colours.strong,
+        );
+    }
+}

@@ -1,0 +1,16 @@
+//! The layers view.
+
+use crate::gui::scene::Scene;
+use egui::Ui;
+
+/// What the view remembers between frames.
+#[derive(Debug, Default)]
+pub struct Memory {
+    /// The filter wants the caret.
+    pub focus_filter: bool,
+}
+
+/// One frame.
+pub fn show(ui: &mut Ui, _scene: &mut Scene<'_>, _memory: &mut Memory) {
+    ui.label("layers");
+}

@@ -1,0 +1,36 @@
+//! A number with the mark of how it is known.
+
+use crate::gui::look::Look;
+use crate::studio::figure::{Figure, Mark};
+use egui::{Response, RichText, Ui};
+
+/// Draws `text` (the number as people read it) with the sign of `figure`'s mark; the whole word is on hover.
+pub fn figure(ui: &mut Ui, look: &Look, figure: Figure, text: &str) -> Response {
+    let colour = match figure.mark {
+        Mark::Exact | Mark::Measured => look.colours.text,
+        Mark::Estimated => look.colours.text,
+        Mark::Stale => look.colours.weak,
+    };
+    let label = RichText::new(format!("{}{text}", figure.mark.sign())).color(colour);
+    ui.label(label).on_hover_text(mark_hint(figure.mark))
+}
+
+/// What a mark means, in a sentence.
+pub fn mark_hint(mark: Mark) -> &'static str {
+    match mark {
+        Mark::Exact => "Exact: the bytes that will be written",
+        Mark::Estimated => "Estimated: on sampled rows, by a quick stand-in of the method",
+        Mark::Measured => "Measured: on what a run wrote",
+        Mark::Stale => "Stale: for settings that changed since; a new figure is on its way",
+    }
+}
+
+/// A relative error as people read it: three digits, no exponent unless it is tiny.
+pub fn error_text(value: f64) -> String {
+    match value {
+        0.0 => "0".to_owned(),
+        value if value < 0.0005 => format!("{value:.1e}"),
+        value if value < 0.1 => format!("{value:.4}"),
+        value => format!("{value:.3}"),
+    }
+}

@@ -1,0 +1,13 @@
+//! Small things that several views draw: figures with their mark, bars, elided names, empty panes.
+//!
+//! Each knows the look and its own value, never the studio.
+
+mod bar;
+mod empty;
+mod figure;
+mod name;
+
+pub use bar::share_bar;
+pub use empty::empty;
+pub use figure::{error_text, figure, mark_hint};
+pub use name::elided;

@@ -1,0 +1,355 @@
+//! Everything a person can ask for by name: one list feeds menus, the palette, shortcuts and context menus.
+//!
+//! An action without its own words for "why not" is always available. Knows no keys' events: a shortcut is text and a
+//! description that a face turns into its own.
+
+use super::state::{Phase, Studio};
+
+/// Views that can be shown in panes.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize, PartialOrd, Ord,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum View {
+    /// Drop zone, recent models, the sample.
+    Start,
+    /// The table of layers.
+    Layers,
+    /// The selected layer.
+    Inspector,
+    /// Size against quality.
+    TradeOff,
+    /// The run at work, its log.
+    Run,
+    /// All runs.
+    Runs,
+    /// Two runs, or a run and the original.
+    Compare,
+    /// Bytes, memory, latency.
+    Size,
+    /// Other containers.
+    Export,
+    /// Preferences.
+    Settings,
+}
+
+impl View {
+    /// All views, in the order of the menu.
+    pub const ALL: [Self; 10] = [
+        Self::Start,
+        Self::Layers,
+        Self::Inspector,
+        Self::TradeOff,
+        Self::Run,
+        Self::Runs,
+        Self::Compare,
+        Self::Size,
+        Self::Export,
+        Self::Settings,
+    ];
+
+    /// The word on the command line.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::Layers => "layers",
+            Self::Inspector => "inspector",
+            Self::TradeOff => "trade-off",
+            Self::Run => "run",
+            Self::Runs => "runs",
+            Self::Compare => "compare",
+            Self::Size => "size",
+            Self::Export => "export",
+            Self::Settings => "settings",
+        }
+    }
+
+    /// The title of its pane.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Start => "Start",
+            Self::Layers => "Layers",
+            Self::Inspector => "Inspector",
+            Self::TradeOff => "Trade-off",
+            Self::Run => "Run",
+            Self::Runs => "Runs",
+            Self::Compare => "Compare",
+            Self::Size => "Size and latency",
+            Self::Export => "Export",
+            Self::Settings => "Settings",
+        }
+    }
+}
+
+/// A key with modifiers; `command` is Ctrl, and Cmd on a Mac.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shortcut {
+    /// Ctrl or Cmd.
+    pub command: bool,
+    /// Shift.
+    pub shift: bool,
+    /// The key's name as egui spells it: `O`, `F5`, `Plus`, `Escape`.
+    pub key: &'static str,
+}
+
+/// Everything a person can ask for by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Action {
+    /// Choose a model folder.
+    OpenModel,
+    /// Open the built-in model.
+    OpenSample,
+    /// Leave the model.
+    CloseModel,
+    /// Read a recipe into the draft.
+    OpenRecipe,
+    /// Write the draft to its file.
+    SaveRecipe,
+    /// Write the draft to a file of choice.
+    SaveRecipeAs,
+    /// Take the last edit back.
+    Undo,
+    /// Do it again.
+    Redo,
+    /// Copy settings of the layer at the cursor.
+    CopySettings,
+    /// Give them to the selection.
+    PasteSettings,
+    /// Give the cursor's settings to all layers of its role.
+    ApplyToRole,
+    /// Keep the selection dense.
+    KeepDense,
+    /// Lock or free the selection.
+    ToggleLock,
+    /// Select every visible layer.
+    SelectAll,
+    /// Select the others.
+    InvertSelection,
+    /// Select nothing.
+    ClearSelection,
+    /// Select all layers of the cursor's role.
+    SelectRole,
+    /// Put the caret into the filter.
+    FocusFilter,
+    /// Gather statistics of inputs.
+    Calibrate,
+    /// Start a run of the draft.
+    StartRun,
+    /// Pause or go on.
+    PauseRun,
+    /// Stop the run at work.
+    StopRun,
+    /// Go on with the newest stopped run of this model.
+    ResumeRun,
+    /// The export view.
+    Export,
+    /// The draft's run as a command line.
+    CopyCommandLine,
+    /// The recipe as text.
+    CopyRecipe,
+    /// The palette.
+    Palette,
+    /// The list of shortcuts.
+    Shortcuts,
+    /// Larger.
+    ZoomIn,
+    /// Smaller.
+    ZoomOut,
+    /// As it was.
+    ZoomReset,
+    /// Panes as at first.
+    ResetLayout,
+    /// The next pane.
+    NextPane,
+    /// Show a view.
+    Show(View),
+    /// Leave the program.
+    Quit,
+}
+
+impl Action {
+    /// All actions, in the palette's order.
+    pub fn all() -> impl Iterator<Item = Self> {
+        const PLAIN: [Action; 34] = [
+            Action::OpenModel,
+            Action::OpenSample,
+            Action::CloseModel,
+            Action::OpenRecipe,
+            Action::SaveRecipe,
+            Action::SaveRecipeAs,
+            Action::Undo,
+            Action::Redo,
+            Action::CopySettings,
+            Action::PasteSettings,
+            Action::ApplyToRole,
+            Action::KeepDense,
+            Action::ToggleLock,
+            Action::SelectAll,
+            Action::InvertSelection,
+            Action::ClearSelection,
+            Action::SelectRole,
+            Action::FocusFilter,
+            Action::Calibrate,
+            Action::StartRun,
+            Action::PauseRun,
+            Action::StopRun,
+            Action::ResumeRun,
+            Action::Export,
+            Action::CopyCommandLine,
+            Action::CopyRecipe,
+            Action::Palette,
+            Action::Shortcuts,
+            Action::ZoomIn,
+            Action::ZoomOut,
+            Action::ZoomReset,
+            Action::ResetLayout,
+            Action::NextPane,
+            Action::Quit,
+        ];
+        PLAIN
+            .into_iter()
+            .chain(View::ALL.into_iter().map(Self::Show))
+    }
+
+    /// What menus and the palette call it. "…" where more will be asked.
+    pub fn label(self) -> String {
+        let text = match self {
+            Self::OpenModel => "Open model…",
+            Self::OpenSample => "Open the sample model",
+            Self::CloseModel => "Close model",
+            Self::OpenRecipe => "Open recipe…",
+            Self::SaveRecipe => "Save recipe",
+            Self::SaveRecipeAs => "Save recipe as…",
+            Self::Undo => "Undo",
+            Self::Redo => "Redo",
+            Self::CopySettings => "Copy layer settings",
+            Self::PasteSettings => "Paste layer settings",
+            Self::ApplyToRole => "Apply to same role in all blocks",
+            Self::KeepDense => "Keep dense",
+            Self::ToggleLock => "Lock or unlock layers",
+            Self::SelectAll => "Select all visible layers",
+            Self::InvertSelection => "Invert selection",
+            Self::ClearSelection => "Clear selection",
+            Self::SelectRole => "Select same role in all blocks",
+            Self::FocusFilter => "Find layers",
+            Self::Calibrate => "Calibrate",
+            Self::StartRun => "Run",
+            Self::PauseRun => "Pause or continue run",
+            Self::StopRun => "Stop run",
+            Self::ResumeRun => "Resume stopped run",
+            Self::Export => "Export…",
+            Self::CopyCommandLine => "Copy run as command line",
+            Self::CopyRecipe => "Copy recipe as text",
+            Self::Palette => "Command palette",
+            Self::Shortcuts => "Keyboard shortcuts",
+            Self::ZoomIn => "Zoom in",
+            Self::ZoomOut => "Zoom out",
+            Self::ZoomReset => "Reset zoom",
+            Self::ResetLayout => "Reset panes",
+            Self::NextPane => "Next pane",
+            Self::Show(view) => return format!("Show {}", view.title().to_lowercase()),
+            Self::Quit => "Quit",
+        };
+        text.to_owned()
+    }
+
+    /// The key, if any.
+    pub fn shortcut(self) -> Option<Shortcut> {
+        let plain = |key| Shortcut {
+            command: false,
+            shift: false,
+            key,
+        };
+        let command = |key| Shortcut {
+            command: true,
+            shift: false,
+            key,
+        };
+        let both = |key| Shortcut {
+            command: true,
+            shift: true,
+            key,
+        };
+        Some(match self {
+            Self::OpenModel => command("O"),
+            Self::OpenRecipe => both("O"),
+            Self::SaveRecipe => command("S"),
+            Self::SaveRecipeAs => both("S"),
+            Self::Undo => command("Z"),
+            Self::Redo => both("Z"),
+            Self::SelectAll => command("A"),
+            Self::InvertSelection => command("I"),
+            Self::FocusFilter => command("F"),
+            Self::StartRun => plain("F5"),
+            Self::StopRun => Shortcut {
+                command: false,
+                shift: true,
+                key: "F5",
+            },
+            Self::Export => command("E"),
+            Self::Palette => both("P"),
+            Self::Shortcuts => plain("F1"),
+            Self::ZoomIn => command("Plus"),
+            Self::ZoomOut => command("Minus"),
+            Self::ZoomReset => command("0"),
+            Self::NextPane => command("Tab"),
+            Self::Quit => command("Q"),
+            _ => return None,
+        })
+    }
+
+    /// Whether it can be done now; an error says why not.
+    pub fn availability(self, studio: &Studio) -> Result<(), String> {
+        let open = || match &studio.phase {
+            Phase::Open(project) => Ok(project),
+            _ => Err("No model is open".to_owned()),
+        };
+        let selected = || match open()?.selection.is_empty() {
+            true => Err("No layer is selected".to_owned()),
+            false => Ok(()),
+        };
+        match self {
+            Self::CloseModel
+            | Self::OpenRecipe
+            | Self::SaveRecipe
+            | Self::SaveRecipeAs
+            | Self::SelectAll
+            | Self::InvertSelection
+            | Self::FocusFilter
+            | Self::CopyRecipe => open().map(drop),
+            Self::Undo => match open()?.history.undo_label() {
+                Some(_) => Ok(()),
+                None => Err("Nothing was edited".to_owned()),
+            },
+            Self::Redo => match open()?.history.redo_label() {
+                Some(_) => Ok(()),
+                None => Err("Nothing was undone".to_owned()),
+            },
+            Self::CopySettings
+            | Self::ApplyToRole
+            | Self::KeepDense
+            | Self::ToggleLock
+            | Self::ClearSelection
+            | Self::SelectRole => selected(),
+            Self::PasteSettings => match studio.copied {
+                Some(_) => selected(),
+                None => Err("No layer settings were copied".to_owned()),
+            },
+            Self::Calibrate => open()?.why_no_calibration().map_or(Ok(()), Err),
+            Self::StartRun | Self::CopyCommandLine => open()?.why_no_run().map_or(Ok(()), Err),
+            Self::PauseRun | Self::StopRun => match studio.active {
+                Some(_) => Ok(()),
+                None => Err("No run is at work".to_owned()),
+            },
+            Self::ResumeRun => match studio.resumable() {
+                Some(_) => Ok(()),
+                None => Err("No run of this model was stopped".to_owned()),
+            },
+            Self::Export => match studio.exportable() {
+                Some(_) => Ok(()),
+                None => Err("No finished run keeps its solved layers; run first".to_owned()),
+            },
+            _ => Ok(()),
+        }
+    }
+}

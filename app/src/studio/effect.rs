@@ -1,0 +1,238 @@
+//! What the studio wants done outside itself: jobs for workers, questions to the desktop, changes to the window.
+//!
+//! Values only; a face and the worker do them.
+
+use super::action::View;
+use super::estimates::Wanted;
+use super::event::Generation;
+use super::preferences::Preferences;
+use super::runs::{Control, Run, RunId, RunOrder};
+use pare_engine::formats::Format;
+use pare_engine::recipe::{CalibrationSettings, LayerSettings};
+use pare_engine::session::{
+    EvaluateRequest, GenerateRequest, OriginalInputs, Session, SessionOptions,
+};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// What a chosen file is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Purpose {
+    /// A model's folder.
+    Model,
+    /// A recipe to read.
+    Recipe,
+    /// A recipe to write.
+    SaveRecipe,
+    /// The text that calibrates.
+    CalibrationText,
+    /// The text that measures.
+    EvaluationText,
+    /// The folder that an export is put into.
+    ExportFolder,
+}
+
+/// What the studio wants done outside itself.
+#[derive(Debug, Clone)]
+pub enum Effect {
+    /// Work for a lane.
+    Start(Job),
+    /// Text for the clipboard.
+    Copy(String),
+    /// A file dialog.
+    Ask(Purpose),
+    /// Put the caret into the filter.
+    FocusFilter,
+    /// Open the palette.
+    OpenPalette,
+    /// Open the list of shortcuts.
+    OpenShortcuts,
+    /// Show a view.
+    Show(View),
+    /// The next pane.
+    NextPane,
+    /// Panes as at first.
+    ResetLayout,
+    /// A short-lived message for the eye; the log has it too.
+    Toast(super::log::Level, String),
+    /// Ask whether to leave with a run at work.
+    ConfirmClose,
+    /// Leave.
+    Close,
+}
+
+/// Lanes run side by side; jobs of one lane wait for each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Lane {
+    /// Runs, calibration, measuring, exports.
+    Long,
+    /// The inspector's previews: the newest question wins.
+    Preview,
+    /// Estimates of many layers, opening of models.
+    Quick,
+    /// Store, recipes, looks at folders.
+    Disk,
+}
+
+/// Work for a lane; owns all it needs.
+#[derive(Debug, Clone)]
+pub enum Job {
+    /// Open a model.
+    Open {
+        /// Which opening.
+        generation: Generation,
+        /// As it was named.
+        path: PathBuf,
+        /// How it may use the machine.
+        options: SessionOptions,
+    },
+    /// Estimate layers under settings.
+    Estimate {
+        /// About which model.
+        generation: Generation,
+        /// The model.
+        session: Arc<Session>,
+        /// Statistics of inputs, where gathered.
+        inputs: Option<Arc<OriginalInputs>>,
+        /// What is asked.
+        wanted: Vec<Wanted>,
+        /// Ends it early.
+        control: Arc<Control>,
+    },
+    /// Preview a layer: sampled rows, then all, then by the method itself.
+    Preview {
+        /// About which model.
+        generation: Generation,
+        /// Which question; an older one is dropped.
+        question: u64,
+        /// The model.
+        session: Arc<Session>,
+        /// Statistics of inputs, where gathered.
+        inputs: Option<Arc<OriginalInputs>>,
+        /// The layer.
+        layer: usize,
+        /// Its settings.
+        settings: LayerSettings,
+        /// Ends it early.
+        control: Arc<Control>,
+    },
+    /// Gather statistics of inputs.
+    Calibrate {
+        /// About which model.
+        generation: Generation,
+        /// The model.
+        session: Arc<Session>,
+        /// Which text.
+        settings: CalibrationSettings,
+        /// Only look whether they are there.
+        only_find: bool,
+        /// Ends it early.
+        control: Arc<Control>,
+    },
+    /// A run.
+    Compress(RunOrder),
+    /// Measure a run again.
+    Evaluate {
+        /// The run.
+        id: RunId,
+        /// The folder of the run.
+        model: PathBuf,
+        /// How it may use the machine.
+        options: SessionOptions,
+        /// What is asked.
+        request: EvaluateRequest,
+        /// Ends it early.
+        control: Arc<Control>,
+    },
+    /// Write text with two models.
+    Generate {
+        /// Folders or files of the two.
+        models: [PathBuf; 2],
+        /// How they may use the machine.
+        options: SessionOptions,
+        /// What is asked of both.
+        request: GenerateRequest,
+        /// Ends it early.
+        control: Arc<Control>,
+    },
+    /// Write a run in another container.
+    Export {
+        /// The run's folder.
+        run: PathBuf,
+        /// The container.
+        format: Format,
+        /// The folder to make.
+        out: PathBuf,
+        /// How it may use the machine.
+        options: SessionOptions,
+        /// Ends it early.
+        control: Arc<Control>,
+    },
+    /// Open the store and tell what it kept.
+    Restore,
+    /// Keep a run.
+    KeepRun(Box<Run>),
+    /// Drop a run from the store.
+    DropRun(RunId),
+    /// Keep preferences.
+    KeepPreferences(Box<Preferences>),
+    /// Keep recent models.
+    KeepRecents(Vec<super::state::Recent>),
+    /// Keep how panes lay.
+    KeepLayout(String),
+    /// Keep the recipe being edited for a model.
+    KeepDraft {
+        /// The model.
+        model: PathBuf,
+        /// The recipe.
+        toml: String,
+    },
+    /// Read a recipe.
+    ReadRecipe(PathBuf),
+    /// Write a recipe.
+    WriteRecipe(PathBuf, String),
+    /// What lies at a place.
+    Look(PathBuf),
+    /// How large the cache is; `true` = empty it first.
+    MeasureCache(PathBuf, bool),
+}
+
+impl Job {
+    /// Where it runs.
+    pub fn lane(&self) -> Lane {
+        match self {
+            Self::Open { .. } | Self::Estimate { .. } => Lane::Quick,
+            Self::Preview { .. } => Lane::Preview,
+            Self::Calibrate { .. }
+            | Self::Compress(_)
+            | Self::Evaluate { .. }
+            | Self::Generate { .. }
+            | Self::Export { .. } => Lane::Long,
+            _ => Lane::Disk,
+        }
+    }
+
+    /// What it does, for the log.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Open { .. } => "opening a model",
+            Self::Estimate { .. } => "estimating",
+            Self::Preview { .. } => "previewing",
+            Self::Calibrate { .. } => "calibrating",
+            Self::Compress(_) => "a run",
+            Self::Evaluate { .. } => "measuring",
+            Self::Generate { .. } => "writing text",
+            Self::Export { .. } => "exporting",
+            Self::Restore => "opening the store",
+            Self::KeepRun(_) | Self::DropRun(_) => "keeping runs",
+            Self::KeepPreferences(_) => "keeping preferences",
+            Self::KeepRecents(_) => "keeping recent models",
+            Self::KeepLayout(_) => "keeping the layout",
+            Self::KeepDraft { .. } => "keeping the draft",
+            Self::ReadRecipe(_) => "reading a recipe",
+            Self::WriteRecipe(..) => "writing a recipe",
+            Self::Look(_) => "looking at a folder",
+            Self::MeasureCache(..) => "measuring the cache",
+        }
+    }
+}

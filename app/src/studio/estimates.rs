@@ -1,0 +1,120 @@
+//! Estimated errors of layers under settings, as they come in from the worker.
+//!
+//! A key is a layer and what of its settings decides the estimate; values are kept until the model or the inputs known
+//! change. Knows no solver: numbers come from jobs.
+
+use pare_engine::model::LayerInfo;
+use pare_engine::preview::{Basis, Estimate};
+use pare_engine::recipe::LayerSettings;
+use pare_engine::solved::Method;
+use std::collections::{HashMap, HashSet};
+
+/// What decides an estimate, as a key that hashes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct EstimateKey {
+    /// The layer.
+    pub layer: usize,
+    method: Method,
+    bits: u8,
+    group: usize,
+    symmetric: bool,
+    clip_search: u32,
+}
+
+impl EstimateKey {
+    /// The key of `layer` under `settings`.
+    pub fn new(layer: usize, settings: &LayerSettings) -> Self {
+        Self {
+            layer,
+            method: settings.method,
+            bits: settings.bits,
+            group: settings.group,
+            symmetric: settings.symmetric,
+            clip_search: settings.clip_search,
+        }
+    }
+}
+
+/// A wish for an estimate.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Wanted {
+    /// Its key.
+    pub key: EstimateKey,
+    /// The whole settings.
+    pub settings: LayerSettings,
+}
+
+/// Estimates known and asked for.
+#[derive(Debug, Clone, Default)]
+pub struct Estimates {
+    known: HashMap<EstimateKey, Result<Estimate, String>>,
+    asked: HashSet<EstimateKey>,
+    /// The last known estimate of each layer, whatever its settings: shown as stale until the new one is there.
+    last: HashMap<usize, Estimate>,
+    version: u64,
+}
+
+impl Estimates {
+    /// What is known for `layer` under `settings`.
+    pub fn get(&self, layer: usize, settings: &LayerSettings) -> Option<&Result<Estimate, String>> {
+        self.known.get(&EstimateKey::new(layer, settings))
+    }
+
+    /// The last estimate that came in for `layer`, for older settings perhaps.
+    pub fn last(&self, layer: usize) -> Option<&Estimate> {
+        self.last.get(&layer)
+    }
+
+    /// Notes an answer.
+    pub fn insert(&mut self, key: EstimateKey, estimate: Result<Estimate, String>) {
+        self.asked.remove(&key);
+        if let Ok(estimate) = &estimate {
+            self.last.insert(key.layer, *estimate);
+        }
+        self.known.insert(key, estimate);
+        self.version += 1;
+    }
+
+    /// Those of `wanted` neither known nor asked for; they count as asked from now on.
+    pub fn ask(&mut self, wanted: impl Iterator<Item = (usize, LayerSettings)>) -> Vec<Wanted> {
+        let mut new = Vec::new();
+        for (layer, settings) in wanted {
+            let key = EstimateKey::new(layer, &settings);
+            if !self.known.contains_key(&key) && self.asked.insert(key) {
+                new.push(Wanted { key, settings });
+            }
+        }
+        new
+    }
+
+    /// Nothing asked will be answered (the job was dropped): it may be asked again.
+    pub fn forget_asked(&mut self) {
+        self.asked.clear();
+    }
+
+    /// Everything known was about other inputs.
+    pub fn clear(&mut self) {
+        self.known.clear();
+        self.asked.clear();
+        self.version += 1;
+    }
+
+    /// Grows whenever something comes in.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// Whether all of `layers` are known under what `settings` says.
+    pub fn covers(&self, layers: &[LayerInfo], settings: &[LayerSettings]) -> bool {
+        layers
+            .iter()
+            .enumerate()
+            .filter(|(_, info)| info.compressible)
+            .all(|(layer, _)| self.get(layer, &settings[layer]).is_some())
+    }
+
+    /// What estimates of inputs rest on, where any is known.
+    pub fn basis(&self) -> Option<Basis> {
+        self.last.values().next().map(|estimate| estimate.basis)
+    }
+}

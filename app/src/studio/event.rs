@@ -1,0 +1,118 @@
+//! What workers tell the studio.
+//!
+//! Each event names what it is about (a generation, a run), so that late answers to old questions can be dropped.
+
+use super::estimates::EstimateKey;
+use super::runs::{Progress, RunId};
+use super::state::{Place, Playground, Saved};
+use pare_engine::preview::{Estimate, Preview};
+use pare_engine::report::{Evaluation, ExportReport, LayerReport};
+use pare_engine::session::{CompressReport, OriginalInputs, Session};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Which open model an answer is about: raised with each opening.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Generation(pub u64);
+
+/// How a job that can be stopped ended.
+#[derive(Debug, Clone)]
+pub enum Outcome<T> {
+    /// Done.
+    Done(T),
+    /// Stopped by the person.
+    Stopped,
+    /// Did not work; the words are for people.
+    Failed(String),
+}
+
+/// What workers tell.
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// The store was opened (or could not be): what was kept.
+    Restored(Box<Saved>),
+    /// A model is open, or why not.
+    Opened {
+        /// Which opening.
+        generation: Generation,
+        /// As it was named.
+        path: PathBuf,
+        /// The model.
+        result: Result<Opened, String>,
+    },
+    /// Estimates have come in.
+    Estimated {
+        /// About which model.
+        generation: Generation,
+        /// The answers.
+        estimates: Vec<(EstimateKey, Result<Estimate, String>)>,
+        /// Whether the job has no more.
+        finished: bool,
+    },
+    /// A preview of a layer has come in.
+    Previewed {
+        /// About which model.
+        generation: Generation,
+        /// Which question.
+        question: u64,
+        /// The layer.
+        layer: usize,
+        /// The preview.
+        result: Result<Arc<Preview>, String>,
+    },
+    /// Inputs were gathered.
+    Calibrated {
+        /// About which model.
+        generation: Generation,
+        /// The statistics.
+        result: Outcome<Arc<OriginalInputs>>,
+    },
+    /// How the run at work, or a calibration, goes.
+    Progressed(RunId, Progress),
+    /// A layer of a run is solved.
+    Solved(RunId, Box<LayerReport>),
+    /// A line for the log.
+    Told(super::log::Level, String),
+    /// A run began.
+    Began(RunId),
+    /// A run ended.
+    Ended(RunId, Outcome<Arc<CompressReport>>),
+    /// A run was measured again.
+    Evaluated(RunId, Outcome<Evaluation>),
+    /// Text came from one side of the playground.
+    Wrote(Box<Playground>),
+    /// An export ended.
+    Exported(Outcome<ExportReport>),
+    /// What lies at a place.
+    Looked(Place),
+    /// A recipe was read.
+    RecipeRead(PathBuf, Result<String, String>),
+    /// A recipe was written.
+    RecipeWritten(PathBuf, Result<(), String>),
+    /// The cache holds so many bytes.
+    CacheMeasured(u64),
+    /// A person chose a file or folder for a purpose; `None` = changed their mind.
+    Chosen(super::effect::Purpose, Option<PathBuf>),
+    /// A worker thread panicked and was caught.
+    Panicked {
+        /// What it did.
+        job: String,
+        /// What it said.
+        message: String,
+    },
+}
+
+/// A model just opened.
+#[derive(Debug, Clone)]
+pub struct Opened {
+    /// The model.
+    pub session: Arc<Session>,
+    /// Whether it is the built-in sample.
+    pub is_sample: bool,
+    /// The text that calibrates by default.
+    pub calibration_text: Option<PathBuf>,
+    /// The text that measures by default.
+    pub evaluation_text: Option<PathBuf>,
+    /// The recipe that was being edited when this model was last open.
+    pub autosaved: Option<String>,
+}

@@ -1,0 +1,81 @@
+//! A number and how it is known: counted, estimated, measured, or measured for older settings.
+//!
+//! Knows no screen; faces draw the mark beside the number.
+
+/// How a number is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Mark {
+    /// Counted, to the byte: what will be written.
+    Exact,
+    /// Computed by a stand-in or on a sample.
+    Estimated,
+    /// Measured on what was written.
+    Measured,
+    /// Measured or estimated for settings that have changed since.
+    Stale,
+}
+
+impl Mark {
+    /// The word beside a number.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Exact => "exact",
+            Self::Estimated => "estimated",
+            Self::Measured => "measured",
+            Self::Stale => "stale",
+        }
+    }
+
+    /// One letter's width of the same.
+    pub fn sign(self) -> &'static str {
+        match self {
+            Self::Exact => "",
+            Self::Estimated => "≈",
+            Self::Measured => "✔",
+            Self::Stale => "~",
+        }
+    }
+}
+
+/// A number and how it is known.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Figure {
+    /// The number.
+    pub value: f64,
+    /// How it is known.
+    pub mark: Mark,
+}
+
+impl Figure {
+    /// A counted number.
+    pub fn exact(value: f64) -> Self {
+        Self {
+            value,
+            mark: Mark::Exact,
+        }
+    }
+
+    /// An estimated number.
+    pub fn estimated(value: f64) -> Self {
+        Self {
+            value,
+            mark: Mark::Estimated,
+        }
+    }
+
+    /// A measured number.
+    pub fn measured(value: f64) -> Self {
+        Self {
+            value,
+            mark: Mark::Measured,
+        }
+    }
+
+    /// The same number, no longer about what is chosen now.
+    pub fn stale(self) -> Self {
+        Self {
+            mark: Mark::Stale,
+            ..self
+        }
+    }
+}

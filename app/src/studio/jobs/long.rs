@@ -1,0 +1,136 @@
+//! Jobs that take their time: calibration, runs, measuring, writing text, exports. One after another.
+
+use super::Office;
+use super::watch::Watcher;
+use crate::studio::effect::Job;
+use crate::studio::event::{Event, Outcome};
+use crate::studio::runs::{Control, RunId, RunOrder};
+use crate::studio::state::Playground;
+use pare_engine::session::{self, GenerateRequest, Session, SessionError, SessionOptions};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// The number under which jobs that are no runs report progress.
+const NO_RUN: RunId = RunId(0);
+
+pub(super) fn run(job: Job, office: &Office) {
+    match job {
+        Job::Compress(order) => compress(&order, office),
+        Job::Calibrate {
+            generation,
+            session,
+            settings,
+            only_find,
+            control,
+        } => {
+            let watcher = Watcher::new(NO_RUN, 0, office.outbox.clone(), control);
+            let result = match only_find {
+                true => session.find_original_inputs(&settings, &watcher),
+                false => session.original_inputs(&settings, &watcher).map(Some),
+            };
+            let result = match outcome(result) {
+                Outcome::Done(Some(inputs)) => Outcome::Done(Arc::new(inputs)),
+                Outcome::Done(None) | Outcome::Stopped => Outcome::Stopped,
+                Outcome::Failed(reason) => Outcome::Failed(reason),
+            };
+            office.outbox.send(Event::Calibrated { generation, result });
+        }
+        Job::Evaluate {
+            id,
+            model,
+            options,
+            request,
+            control,
+        } => {
+            let watcher = Watcher::new(id, 0, office.outbox.clone(), control);
+            let result = Session::open(&model, options)
+                .and_then(|session| session.evaluate(&request, &watcher));
+            office.outbox.send(Event::Evaluated(id, outcome(result)));
+        }
+        Job::Generate {
+            models,
+            options,
+            request,
+            control,
+        } => generate(&models, &options, &request, &control, office),
+        Job::Export {
+            run,
+            format,
+            out,
+            options,
+            control,
+        } => {
+            let watcher = Watcher::new(NO_RUN, 0, office.outbox.clone(), control);
+            let result = session::export(&run, format, &out, &options, &watcher);
+            office.outbox.send(Event::Exported(outcome(result)));
+        }
+        // Other lanes' work never comes here.
+        _ => {}
+    }
+}
+
+fn compress(order: &RunOrder, office: &Office) {
+    let layers = order.session.layers();
+    let count = layers.iter().filter(|layer| layer.compressible).count();
+    let watcher = Watcher::new(
+        order.id,
+        count,
+        office.outbox.clone(),
+        order.control.clone(),
+    );
+    office.outbox.send(Event::Began(order.id));
+    let result = order.session.compress(&order.request, &watcher);
+    let outcome = match outcome(result) {
+        Outcome::Done(report) => Outcome::Done(Arc::new(report)),
+        Outcome::Stopped => Outcome::Stopped,
+        Outcome::Failed(reason) => Outcome::Failed(reason),
+    };
+    office.outbox.send(Event::Ended(order.id, outcome));
+}
+
+fn outcome<T>(result: Result<T, SessionError>) -> Outcome<T> {
+    match result {
+        Ok(value) => Outcome::Done(value),
+        Err(error) if error.is_stopped() => Outcome::Stopped,
+        Err(error) => Outcome::Failed(error.to_string()),
+    }
+}
+
+/// Both sides one after the other, the text of each as it comes.
+fn generate(
+    models: &[PathBuf; 2],
+    options: &SessionOptions,
+    request: &GenerateRequest,
+    control: &Arc<Control>,
+    office: &Office,
+) {
+    let mut playground = Playground {
+        prompt: request.prompt.clone(),
+        busy: true,
+        ..Playground::default()
+    };
+    for (side, model) in models.iter().enumerate() {
+        let watcher = Watcher::new(NO_RUN, 0, office.outbox.clone(), control.clone());
+        let written = Session::open(model, options.clone()).and_then(|session| {
+            session.generate(request, &watcher, &mut |text: &str| {
+                playground.texts[side].push_str(text);
+                office
+                    .outbox
+                    .send(Event::Wrote(Box::new(playground.clone())));
+            })
+        });
+        match written {
+            Ok(report) => {
+                playground.texts[side] = report.text;
+                playground.tokens_per_second[side] = report.decode_tokens_per_second;
+            }
+            Err(error) if error.is_stopped() => break,
+            Err(error) => {
+                playground.problem = Some(error.to_string());
+                break;
+            }
+        }
+    }
+    playground.busy = false;
+    office.outbox.send(Event::Wrote(Box::new(playground)));
+}

@@ -1,0 +1,105 @@
+//! What lanes do: each job takes what it owns, may block and read files, and tells what came of it.
+//!
+//! Knows no state; everything goes back as events.
+
+mod disk;
+mod long;
+mod open;
+mod quick;
+mod watch;
+
+pub(super) use quick::is_outdated;
+
+use super::effect::Job;
+use super::event::Event;
+use super::runs::{Progress, RunId};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Where jobs send what they have to tell.
+pub trait Outbox: Send + Sync {
+    /// An event; none is lost.
+    fn send(&self, event: Event);
+
+    /// How a run goes; only the newest is kept.
+    fn progress(&self, id: RunId, progress: Progress);
+}
+
+/// What all jobs share.
+#[derive(Clone)]
+pub struct Office {
+    /// Where events go.
+    pub outbox: Arc<dyn Outbox>,
+    /// The user's data folder; `None` where there is none.
+    pub data_folder: Option<PathBuf>,
+    /// Threads for previews and estimates, beside those of runs.
+    pub preview_pool: Arc<rayon::ThreadPool>,
+}
+
+impl std::fmt::Debug for Office {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Office")
+            .field("data_folder", &self.data_folder)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What the disk lane keeps between jobs.
+#[derive(Debug, Default)]
+pub struct Desk {
+    disk: disk::Desk,
+}
+
+/// Does one job.
+pub fn run(job: Job, office: &Office, desk: &mut Desk) {
+    match job {
+        Job::Open {
+            generation,
+            path,
+            options,
+        } => open::open(generation, path, options, office),
+        Job::Estimate {
+            generation,
+            session,
+            inputs,
+            wanted,
+            control,
+        } => quick::estimate(
+            &quick::EstimateJob {
+                generation,
+                session,
+                inputs,
+                wanted,
+                control,
+            },
+            office,
+        ),
+        Job::Preview {
+            generation,
+            question,
+            session,
+            inputs,
+            layer,
+            settings,
+            control,
+        } => quick::preview(
+            &quick::PreviewJob {
+                generation,
+                question,
+                session,
+                inputs,
+                layer,
+                settings,
+                control,
+            },
+            office,
+        ),
+        Job::Calibrate { .. }
+        | Job::Compress(_)
+        | Job::Evaluate { .. }
+        | Job::Generate { .. }
+        | Job::Export { .. } => long::run(job, office),
+        job => disk::run(job, office, &mut desk.disk),
+    }
+}

@@ -1,0 +1,186 @@
+//! Estimates of many layers and previews of one: in a pool of their own, so that a run at work does not hold them up.
+
+use super::Office;
+use crate::studio::effect::Job;
+use crate::studio::estimates::{EstimateKey, Wanted};
+use crate::studio::event::{Event, Generation};
+use crate::studio::runs::Control;
+use pare_engine::moments::{LayerStatistics, Moments};
+use pare_engine::monitor::Monitor;
+use pare_engine::preview::{self, Estimate, Kind, Preview};
+use pare_engine::recipe::LayerSettings;
+use pare_engine::session::{OriginalInputs, Session};
+use pare_engine::solved::Method;
+use pare_engine::tensor::Matrix;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Rows that estimates and first previews look at.
+pub(super) const SAMPLED_ROWS: usize = 64;
+
+/// Answers are sent together so often.
+const SEND_EVERY: Duration = Duration::from_millis(60);
+
+/// What `Job::Estimate` holds.
+pub(super) struct EstimateJob {
+    pub(super) generation: Generation,
+    pub(super) session: Arc<Session>,
+    pub(super) inputs: Option<Arc<OriginalInputs>>,
+    pub(super) wanted: Vec<Wanted>,
+    pub(super) control: Arc<Control>,
+}
+
+/// What `Job::Preview` holds.
+pub(super) struct PreviewJob {
+    pub(super) generation: Generation,
+    pub(super) question: u64,
+    pub(super) session: Arc<Session>,
+    pub(super) inputs: Option<Arc<OriginalInputs>>,
+    pub(super) layer: usize,
+    pub(super) settings: LayerSettings,
+    pub(super) control: Arc<Control>,
+}
+
+/// Polls a `Control`; steps go nowhere.
+struct Poll<'a>(&'a Control);
+
+impl Monitor for Poll<'_> {
+    fn step(&self, _done: u64, _total: u64) {}
+
+    fn should_stop(&self) -> bool {
+        self.0.is_stopped()
+    }
+}
+
+/// Answers each wish in order. A stopped job says nothing more: its questions are asked anew.
+pub(super) fn estimate(job: &EstimateJob, office: &Office) {
+    let mut last: Option<(usize, Matrix, Option<Moments>)> = None;
+    let mut answers: Vec<(EstimateKey, Result<Estimate, String>)> = Vec::new();
+    let mut sent = Instant::now();
+    for wanted in &job.wanted {
+        if job.control.is_stopped() {
+            return;
+        }
+        let layer = wanted.key.layer;
+        let result = office.preview_pool.install(|| {
+            let read = match last.take().filter(|(read, ..)| *read == layer) {
+                Some(read) => read,
+                None => read_sampled(job, layer)?,
+            };
+            let monitor = Poll(&job.control);
+            let answer = preview::estimate(&read.1, read.2.as_ref(), &wanted.settings, &monitor);
+            last = Some(read);
+            answer.map_err(|error| error.to_string())
+        });
+        if job.control.is_stopped() {
+            return;
+        }
+        answers.push((wanted.key, result));
+        if sent.elapsed() >= SEND_EVERY {
+            send(job, office, std::mem::take(&mut answers), false);
+            sent = Instant::now();
+        }
+    }
+    send(job, office, answers, true);
+}
+
+fn send(
+    job: &EstimateJob,
+    office: &Office,
+    estimates: Vec<(EstimateKey, Result<Estimate, String>)>,
+    finished: bool,
+) {
+    office.outbox.send(Event::Estimated {
+        generation: job.generation,
+        estimates,
+        finished,
+    });
+}
+
+fn read_sampled(
+    job: &EstimateJob,
+    layer: usize,
+) -> Result<(usize, Matrix, Option<Moments>), String> {
+    let rows = sampled_rows(job.session.layers()[layer].rows);
+    let weights = job
+        .session
+        .read_rows(layer, &rows)
+        .map_err(|error| error.to_string())?;
+    let moments = moments_of(job.inputs.as_deref(), layer)?;
+    Ok((layer, weights, moments))
+}
+
+fn moments_of(inputs: Option<&OriginalInputs>, layer: usize) -> Result<Option<Moments>, String> {
+    match inputs {
+        None => Ok(None),
+        Some(inputs) => inputs.of_layer(layer).map_err(|error| error.to_string()),
+    }
+}
+
+/// Rows spread evenly over `rows`.
+fn sampled_rows(rows: usize) -> Vec<usize> {
+    let count = rows.min(SAMPLED_ROWS);
+    (0..count).map(|sample| sample * rows / count).collect()
+}
+
+/// Sampled rows, then the whole layer, then the method itself where its inputs are known.
+pub(super) fn preview(job: &PreviewJob, office: &Office) {
+    let tell = |result: Result<Preview, String>| {
+        if !job.control.is_stopped() {
+            office.outbox.send(Event::Previewed {
+                generation: job.generation,
+                question: job.question,
+                layer: job.layer,
+                result: result.map(Arc::new),
+            });
+        }
+    };
+    if let Err(reason) = office.preview_pool.install(|| stages(job, &tell)) {
+        tell(Err(reason));
+    }
+}
+
+fn stages(job: &PreviewJob, tell: &(dyn Fn(Result<Preview, String>) + Sync)) -> Result<(), String> {
+    let info = &job.session.layers()[job.layer];
+    let monitor = Poll(&job.control);
+    let statistics = moments_of(job.inputs.as_deref(), job.layer)?.map(|moments| LayerStatistics {
+        moments,
+        cross: None,
+        held_out: None,
+    });
+    let show = |weights: &Matrix, kind| {
+        let answer = preview::preview(weights, statistics.as_ref(), &job.settings, kind, &monitor);
+        answer.map_err(|error| error.to_string())
+    };
+    let rows = sampled_rows(info.rows);
+    if rows.len() < info.rows {
+        let sampled = job
+            .session
+            .read_rows(job.layer, &rows)
+            .map_err(|error| error.to_string())?;
+        let mut first = show(&sampled, Kind::Quick)?;
+        first.rows = info.rows;
+        tell(Ok(first));
+    }
+    if job.control.is_stopped() {
+        return Ok(());
+    }
+    let weights = job
+        .session
+        .read_layer(job.layer)
+        .map_err(|error| error.to_string())?;
+    tell(Ok(show(&weights, Kind::Quick)?));
+    let is_better = matches!(job.settings.method, Method::Gptq) && statistics.is_some();
+    if is_better && !job.control.is_stopped() {
+        tell(Ok(show(&weights, Kind::Exact)?));
+    }
+    Ok(())
+}
+
+/// Whether a later job makes `job` pointless: only the newest question counts.
+pub(in crate::studio) fn is_outdated(job: &Job) -> bool {
+    match job {
+        Job::Preview { control, .. } | Job::Estimate { control, .. } => control.is_stopped(),
+        _ => false,
+    }
+}

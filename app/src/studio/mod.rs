@@ -1,0 +1,46 @@
+//! The studio without a window: what is open, what a person asked for, what came back.
+//!
+//! Faces (a window, a test) read `&Studio` and send `Command`s; workers send `Event`s. `Studio::command` and
+//! `Studio::event` change the state and return `Effect`s; nothing else happens there: no file, no thread, no egui.
+//!
+//! ```text
+//! face --Command--> Studio --Effect--> worker (lanes of named threads) --Event--> Studio
+//!
+//! worker         lanes of named threads; runs jobs, keeps the latest progress
+//! jobs           what a lane does for each job (may block, may read files)
+//! update         Command | Event -> state -> Effects; pure
+//! state          Studio and Project: everything a face can show
+//! command · event · effect · action · copy
+//! draft · compose · history · selection · filter · rows · estimates · runs · log · figure
+//! places · sample · preferences
+//! ```
+
+pub mod action;
+pub mod command;
+pub mod compose;
+pub mod copy;
+pub mod draft;
+pub mod effect;
+pub mod estimates;
+pub mod event;
+pub mod figure;
+pub mod filter;
+pub mod history;
+pub mod jobs;
+pub mod log;
+pub mod places;
+pub mod preferences;
+pub mod rows;
+pub mod runs;
+pub mod sample;
+pub mod selection;
+pub mod state;
+mod update;
+pub mod worker;
+
+pub use action::Action;
+pub use command::Command;
+pub use draft::{Draft, LayerEdit};
+pub use effect::Effect;
+pub use event::Event;
+pub use state::{Phase, Project, Studio};

@@ -1,0 +1,227 @@
+//! Runs: what was asked, how it goes, what came of it. Finished runs never change; only pins and names are a person's.
+//!
+//! Knows no database (`store` keeps runs) and no thread.
+
+use super::figure::Figure;
+use pare_engine::report::{Evaluation, LayerReport};
+use pare_engine::session::{CompressReport, CompressRequest, Session};
+use sha2::{Digest, Sha256};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Condvar, Mutex};
+use std::time::Duration;
+
+/// A run's number: that of its row in the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RunId(pub i64);
+
+/// How a run stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RunStatus {
+    /// Behind others.
+    Waiting,
+    /// At work.
+    Running,
+    /// Done.
+    Done,
+    /// Ended by the person; what is finished lies in its folder and can be resumed.
+    Stopped,
+    /// Did not work; the words are for people.
+    Failed(String),
+    /// The program ended while it ran; it can be resumed.
+    Interrupted,
+}
+
+impl RunStatus {
+    /// One word.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Running => "running",
+            Self::Done => "done",
+            Self::Stopped => "stopped",
+            Self::Failed(_) => "failed",
+            Self::Interrupted => "interrupted",
+        }
+    }
+
+    /// Whether `resume` can go on with it.
+    pub fn is_resumable(&self) -> bool {
+        matches!(self, Self::Stopped | Self::Interrupted | Self::Failed(_))
+    }
+}
+
+/// A run, finished or not.
+#[derive(Debug, Clone)]
+pub struct Run {
+    /// Its number.
+    pub id: RunId,
+    /// A name for people.
+    pub name: String,
+    /// The model as it was named: a path or `sample`.
+    pub model: PathBuf,
+    /// The recipe in force, as TOML.
+    pub recipe_toml: String,
+    /// First 12 hexadecimal digits of the recipe's SHA-256.
+    pub recipe_hash: String,
+    /// The container's word.
+    pub format: String,
+    /// The folder made.
+    pub out: PathBuf,
+    /// The text that measured, if any.
+    pub evaluation_text: Option<PathBuf>,
+    /// Milliseconds since 1970 when it was asked for.
+    pub created_unix_ms: i64,
+    /// How it stands.
+    pub status: RunStatus,
+    /// What came of it.
+    pub report: Option<Arc<CompressReport>>,
+    /// Measured again later, newest last.
+    pub evaluations: Vec<Evaluation>,
+    /// Pinned as the baseline that others are compared with.
+    pub pinned: bool,
+}
+
+impl Run {
+    /// The newest measurement.
+    pub fn evaluation(&self) -> Option<&Evaluation> {
+        let reported = self
+            .report
+            .as_ref()
+            .and_then(|report| report.evaluation.as_ref());
+        self.evaluations.last().or(reported)
+    }
+
+    /// Mean KL with its standard error, nats per scored token, where a decoder was measured beside its original.
+    pub fn kl(&self) -> Option<(f64, Option<f64>)> {
+        match self.evaluation()? {
+            Evaluation::Decoder(decoder) => decoder.kl.as_ref().map(|kl| (kl.mean, kl.stderr)),
+            Evaluation::Encoder(_) => None,
+        }
+    }
+
+    /// What a person compares by: KL of a decoder, 1 - mean cosine of an encoder.
+    pub fn loss(&self) -> Option<Figure> {
+        match self.evaluation()? {
+            Evaluation::Decoder(decoder) => decoder.kl.as_ref().map(|kl| Figure::measured(kl.mean)),
+            Evaluation::Encoder(encoder) => encoder
+                .cosine
+                .as_ref()
+                .map(|cosine| Figure::measured(1.0 - cosine.mean)),
+        }
+    }
+}
+
+/// First 12 hexadecimal digits of the SHA-256 of a recipe's text.
+pub fn recipe_hash(toml: &str) -> String {
+    let digest = Sha256::digest(toml.as_bytes());
+    digest
+        .iter()
+        .take(6)
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
+
+/// A run that is to be started: all that the worker needs.
+#[derive(Debug, Clone)]
+pub struct RunOrder {
+    /// The run.
+    pub id: RunId,
+    /// The model, open.
+    pub session: Arc<Session>,
+    /// What is asked of it.
+    pub request: CompressRequest,
+    /// Stops and pauses it.
+    pub control: Arc<Control>,
+}
+
+/// How a run at work goes: the latest values only.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Progress {
+    /// The stage, in words.
+    pub stage: String,
+    /// Steps finished in it.
+    pub done: u64,
+    /// Steps that it takes.
+    pub total: u64,
+    /// Layers solved.
+    pub layers_done: usize,
+    /// Layers to solve.
+    pub layers: usize,
+    /// The layer solved last.
+    pub last_layer: Option<String>,
+    /// Mean seconds of the layers solved last.
+    pub seconds_per_layer: Option<f64>,
+    /// Seconds since the run began, pauses left out.
+    pub elapsed_seconds: f64,
+    /// Seconds left by that pace.
+    pub eta_seconds: Option<f64>,
+    /// Memory that the process holds now.
+    pub resident_bytes: u64,
+}
+
+/// A run at work.
+#[derive(Debug, Clone)]
+pub struct ActiveRun {
+    /// The run.
+    pub id: RunId,
+    /// Stops and pauses it.
+    pub control: Arc<Control>,
+    /// How it goes.
+    pub progress: Progress,
+    /// Layers solved, as they come.
+    pub layers: Vec<LayerReport>,
+    /// Whether a stop was asked and is not answered yet.
+    pub stopping: bool,
+}
+
+/// Stop and pause of one job, shared with the thread that works on it.
+#[derive(Debug, Default)]
+pub struct Control {
+    stop: AtomicBool,
+    paused: Mutex<bool>,
+    changed: Condvar,
+}
+
+/// How often a paused job looks whether it should stop.
+const PAUSE_LOOK: Duration = Duration::from_millis(200);
+
+impl Control {
+    /// Asks the job to end.
+    pub fn stop(&self) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.set_paused(false);
+    }
+
+    /// Whether the job should end.
+    pub fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    /// Pauses or goes on.
+    pub fn set_paused(&self, paused: bool) {
+        if let Ok(mut state) = self.paused.lock() {
+            *state = paused;
+        }
+        self.changed.notify_all();
+    }
+
+    /// Whether the job is paused.
+    pub fn is_paused(&self) -> bool {
+        self.paused.lock().is_ok_and(|paused| *paused)
+    }
+
+    /// Blocks while paused; then whether the job should end.
+    pub fn wait_and_ask(&self) -> bool {
+        if let Ok(mut paused) = self.paused.lock() {
+            while *paused && !self.is_stopped() {
+                paused = match self.changed.wait_timeout(paused, PAUSE_LOOK) {
+                    Ok((paused, _)) => paused,
+                    Err(_) => break,
+                };
+            }
+        }
+        self.is_stopped()
+    }
+}

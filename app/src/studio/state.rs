@@ -1,0 +1,493 @@
+//! Everything a face can show: what is open, the draft, runs, the queue, notices.
+//!
+//! Types and questions about them; changes happen in `update`.
+
+use super::draft::Draft;
+use super::estimates::Estimates;
+use super::event::Generation;
+use super::figure::{Figure, Mark};
+use super::filter::Filter;
+use super::history::History;
+use super::log::{Level, Log};
+use super::preferences::Preferences;
+use super::rows::{LayerFigures, Rows, Sort};
+use super::runs::{ActiveRun, Control, Run, RunId, RunOrder, RunStatus};
+use super::selection::Selection;
+use pare_engine::model::LayerInfo;
+use pare_engine::preview::Preview;
+use pare_engine::recipe::LayerSettings;
+use pare_engine::report::{ExportReport, LayerReport};
+use pare_engine::session::{Inspection, OriginalInputs, Session};
+use pare_engine::units::BitsPerWeight;
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// The whole studio.
+#[derive(Debug)]
+pub struct Studio {
+    /// What is open.
+    pub phase: Phase,
+    /// Raised with each opening.
+    pub generation: Generation,
+    /// What a person likes.
+    pub preferences: Preferences,
+    /// The user's cache folder: what `preferences.cache_folder` stands in for.
+    pub default_cache_folder: PathBuf,
+    /// Where runs are put by default; `None` where there is no data folder.
+    pub runs_folder: Option<PathBuf>,
+    /// Models opened before, pinned ones first, then newest.
+    pub recents: Vec<Recent>,
+    /// Why the last opening failed: path and reason.
+    pub open_failure: Option<(PathBuf, String)>,
+    /// All runs known, newest first.
+    pub runs: Vec<Run>,
+    /// The number of the next run.
+    pub next_run: i64,
+    /// The run at work.
+    pub active: Option<ActiveRun>,
+    /// Runs that wait for it.
+    pub waiting: VecDeque<RunOrder>,
+    /// Another long job at work: calibration, measuring, export.
+    pub side_job: Option<SideJob>,
+    /// Both sides of the comparison; `None` = the original.
+    pub compared: (Option<RunId>, Option<RunId>),
+    /// What the playground wrote.
+    pub playground: Playground,
+    /// The last export.
+    pub exported: Option<Result<ExportReport, String>>,
+    /// What lies at the place of the next export.
+    pub place: Option<Place>,
+    /// Bytes in the cache, where measured.
+    pub cache_bytes: Option<u64>,
+    /// What happened.
+    pub log: Log,
+    /// What a person should see, newest last.
+    pub notices: Vec<Notice>,
+    /// Layer settings copied.
+    pub copied: Option<LayerSettings>,
+    /// Seconds since the studio began: set by the face before each command or event.
+    pub now_seconds: f64,
+    /// Milliseconds since 1970 at the beginning.
+    pub began_unix_ms: i64,
+    /// Whether the store works; an error says why not.
+    pub store: Result<(), String>,
+}
+
+/// Where a studio begins.
+#[derive(Debug, Clone)]
+pub struct Beginning {
+    /// The user's cache folder.
+    pub cache_folder: PathBuf,
+    /// The user's data folder; `None` = nothing is kept.
+    pub data_folder: Option<PathBuf>,
+    /// Milliseconds since 1970, now.
+    pub began_unix_ms: i64,
+}
+
+/// What is open.
+#[derive(Debug, Default)]
+pub enum Phase {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// A model is being opened.
+    Opening {
+        /// As it was named.
+        path: PathBuf,
+    },
+    /// A model.
+    Open(Box<Project>),
+}
+
+/// An open model and all that is chosen and known about it.
+#[derive(Debug)]
+pub struct Project {
+    /// As it was named: a path or `sample`.
+    pub path: PathBuf,
+    /// A short name for people.
+    pub name: String,
+    /// Whether it is the built-in sample.
+    pub is_sample: bool,
+    /// The engine's model.
+    pub session: Arc<Session>,
+    /// What is in it.
+    pub inspection: Arc<Inspection>,
+    /// Every tensor; all indices point here.
+    pub layers: Arc<Vec<LayerInfo>>,
+    /// Drafts, done and undone.
+    pub history: History,
+    /// The draft as last saved or opened: what the dirty mark compares with.
+    pub saved: Arc<Draft>,
+    /// The file it was saved to or opened from.
+    pub recipe_file: Option<PathBuf>,
+    /// Selected layers.
+    pub selection: Selection,
+    /// The layer under the pointer, in any view.
+    pub hovered: Option<usize>,
+    /// The filter as typed.
+    pub filter_text: String,
+    /// The last filter that made sense.
+    pub filter: Filter,
+    /// What is wrong with the text typed.
+    pub filter_problem: Option<String>,
+    /// Order of rows.
+    pub sort: Sort,
+    /// Blocks folded away.
+    pub folded: BTreeSet<Option<usize>>,
+    /// The rows of the table.
+    pub rows: Rows,
+    /// Figures of every layer.
+    pub figures: Vec<LayerFigures>,
+    /// Totals over the model.
+    pub totals: Totals,
+    /// Totals over the selection.
+    pub selected_totals: Totals,
+    /// Errors estimated.
+    pub estimates: Estimates,
+    /// Errors measured by runs, with the settings they are for.
+    pub measured: HashMap<usize, (LayerSettings, LayerReport)>,
+    /// The estimate job at work.
+    pub estimating: Option<Arc<Control>>,
+    /// Previews by layer: the newest answer, and what was asked.
+    pub preview: PreviewState,
+    /// Statistics of inputs.
+    pub inputs: Inputs,
+    /// Rules that hit nothing and the like, from the recipe opened.
+    pub warnings: Vec<String>,
+}
+
+/// Sums over layers.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Totals {
+    /// Layers summed.
+    pub layers: usize,
+    /// Weights.
+    pub weights: u64,
+    /// Bytes before.
+    pub bytes_before: u64,
+    /// Bytes to be written.
+    pub bytes_after: u64,
+    /// Root of the mean squared relative error over layers, weighted by weights; `None` while any is unknown.
+    pub error: Option<Figure>,
+}
+
+impl Totals {
+    /// Stored bits for each weight.
+    pub fn bits_per_weight(&self) -> f64 {
+        BitsPerWeight::of(pare_engine::units::Bytes(self.bytes_after), self.weights).0
+    }
+}
+
+/// The inspector's previews.
+#[derive(Debug, Clone, Default)]
+pub struct PreviewState {
+    /// The question last asked.
+    pub question: u64,
+    /// What was asked: layer and settings.
+    pub asked: Vec<(usize, LayerSettings)>,
+    /// The newest answers, by layer.
+    pub answers: HashMap<usize, (LayerSettings, Result<Arc<Preview>, String>)>,
+    /// Whether better answers are on their way.
+    pub busy: bool,
+    /// Ends the job at work.
+    pub control: Option<Arc<Control>>,
+}
+
+/// Statistics of inputs: what output errors and GPTQ previews need.
+#[derive(Debug, Clone, Default)]
+pub enum Inputs {
+    /// Nobody asked, or there is no text.
+    #[default]
+    None,
+    /// On their way.
+    Gathering(Arc<Control>),
+    /// There.
+    Ready(Arc<OriginalInputs>),
+    /// They could not be gathered; the words are for people.
+    Failed(String),
+}
+
+/// A long job that is no run.
+#[derive(Debug, Clone)]
+pub struct SideJob {
+    /// What it does, in words.
+    pub name: String,
+    /// Ends it.
+    pub control: Arc<Control>,
+}
+
+/// A model opened before.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Recent {
+    /// As it was named.
+    pub path: PathBuf,
+    /// Kept at the top.
+    pub pinned: bool,
+    /// What it was: family and parameters, for people.
+    pub summary: String,
+    /// Whether it is still there; looked at when the list is read.
+    #[serde(skip)]
+    pub is_missing: bool,
+}
+
+/// What the store kept.
+#[derive(Debug, Clone, Default)]
+pub struct Saved {
+    /// Preferences, where any were kept.
+    pub preferences: Option<Preferences>,
+    /// Recent models.
+    pub recents: Vec<Recent>,
+    /// Runs, newest first.
+    pub runs: Vec<Run>,
+    /// The number of the next run.
+    pub next_run: i64,
+    /// How panes lay, as the window wrote it.
+    pub layout: Option<String>,
+    /// Why the store does not work, if it does not.
+    pub problem: Option<String>,
+}
+
+/// Something a person should see.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Notice {
+    /// How much it matters.
+    pub level: Level,
+    /// What happened.
+    pub text: String,
+    /// Whether the list of notices was opened since.
+    pub read: bool,
+}
+
+/// Both sides of the playground.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Playground {
+    /// The text both went on from.
+    pub prompt: String,
+    /// What each wrote so far.
+    pub texts: [String; 2],
+    /// Tokens per second of each, once done.
+    pub tokens_per_second: [Option<f64>; 2],
+    /// Why it did not work, of either.
+    pub problem: Option<String>,
+    /// Whether more is coming.
+    pub busy: bool,
+}
+
+/// What lies at a place where something is to be written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The place.
+    pub path: PathBuf,
+    /// Whether something lies there already.
+    pub is_taken: bool,
+    /// Bytes free on its disk, where the system tells.
+    pub free_bytes: Option<u64>,
+    /// Why nothing can be written there, if so.
+    pub problem: Option<String>,
+}
+
+impl Project {
+    /// The draft in force.
+    pub fn draft(&self) -> &Arc<Draft> {
+        self.history.draft()
+    }
+
+    /// Whether the draft differs from what was saved.
+    pub fn is_dirty(&self) -> bool {
+        *self.draft().as_ref() != *self.saved.as_ref()
+    }
+
+    /// Statistics of inputs, where gathered.
+    pub fn inputs(&self) -> Option<&Arc<OriginalInputs>> {
+        match &self.inputs {
+            Inputs::Ready(inputs) => Some(inputs),
+            _ => None,
+        }
+    }
+
+    /// Why the draft cannot be run, if it cannot.
+    pub fn why_no_run(&self) -> Option<String> {
+        if self.layers.iter().all(|layer| !layer.compressible) {
+            return Some("This model has no layer that can be compressed".to_owned());
+        }
+        if self.draft().needs_text() && self.draft().calibration.corpus.is_none() {
+            return Some(
+                "GPTQ and AWQ need a calibration text; choose one in the Run view".to_owned(),
+            );
+        }
+        if self.draft().needs_text()
+            && let Some(reason) = &self.inspection.reason
+        {
+            return Some(format!("GPTQ and AWQ need to run the network: {reason}"));
+        }
+        None
+    }
+
+    /// Why inputs cannot be gathered, if they cannot.
+    pub fn why_no_calibration(&self) -> Option<String> {
+        if let Some(reason) = &self.inspection.reason {
+            return Some(format!("The network cannot be run: {reason}"));
+        }
+        match (&self.draft().calibration.corpus, &self.inputs) {
+            (None, _) => Some("No calibration text is chosen".to_owned()),
+            (_, Inputs::Gathering(_)) => Some("Calibration is at work".to_owned()),
+            _ => None,
+        }
+    }
+}
+
+impl Studio {
+    /// A studio with nothing open.
+    pub fn new(beginning: Beginning) -> Self {
+        Self {
+            phase: Phase::Nothing,
+            generation: Generation::default(),
+            preferences: Preferences::default(),
+            default_cache_folder: beginning.cache_folder,
+            runs_folder: beginning.data_folder.map(|folder| folder.join("runs")),
+            recents: Vec::new(),
+            open_failure: None,
+            runs: Vec::new(),
+            next_run: 1,
+            active: None,
+            waiting: VecDeque::new(),
+            side_job: None,
+            compared: (None, None),
+            playground: Playground::default(),
+            exported: None,
+            place: None,
+            cache_bytes: None,
+            log: Log::default(),
+            notices: Vec::new(),
+            copied: None,
+            now_seconds: 0.0,
+            began_unix_ms: beginning.began_unix_ms,
+            store: Ok(()),
+        }
+    }
+
+    /// The open model, if any.
+    pub fn project(&self) -> Option<&Project> {
+        match &self.phase {
+            Phase::Open(project) => Some(project),
+            _ => None,
+        }
+    }
+
+    /// A run by its number.
+    pub fn run(&self, id: RunId) -> Option<&Run> {
+        self.runs.iter().find(|run| run.id == id)
+    }
+
+    /// Runs of the open model, newest first.
+    pub fn runs_of_model(&self) -> impl Iterator<Item = &Run> {
+        let path = self.project().map(|project| project.path.clone());
+        self.runs
+            .iter()
+            .filter(move |run| Some(&run.model) == path.as_ref())
+    }
+
+    /// The newest run of the open model that can be resumed.
+    pub fn resumable(&self) -> Option<RunId> {
+        self.runs_of_model()
+            .find(|run| run.status.is_resumable())
+            .map(|run| run.id)
+    }
+
+    /// The newest finished run, of the open model first.
+    pub fn exportable(&self) -> Option<RunId> {
+        let done = |run: &&Run| run.status == RunStatus::Done;
+        let own = self.runs_of_model().find(done);
+        own.or_else(|| self.runs.iter().find(done))
+            .map(|run| run.id)
+    }
+
+    /// The cache folder in force.
+    pub fn cache_folder(&self) -> PathBuf {
+        let asked = self.preferences.cache_folder.clone();
+        asked.unwrap_or_else(|| self.default_cache_folder.clone())
+    }
+
+    /// Notices not read yet.
+    pub fn unread(&self) -> usize {
+        self.notices.iter().filter(|notice| !notice.read).count()
+    }
+
+    /// Whether closing now would end work.
+    pub fn is_working(&self) -> bool {
+        self.active.is_some() || !self.waiting.is_empty()
+    }
+}
+
+/// The mark of a sum: as weak as its weakest part.
+pub fn weakest(marks: impl Iterator<Item = Mark>) -> Option<Mark> {
+    let rank = |mark: &Mark| match mark {
+        Mark::Stale => 0,
+        Mark::Estimated => 1,
+        Mark::Measured => 2,
+        Mark::Exact => 3,
+    };
+    marks.min_by_key(rank)
+}
+
+#[cfg(test)]
+pub(crate) mod testing {
+    //! Small models for tests of the studio.
+
+    use super::*;
+    use pare_engine::model::{LayerKind, Role};
+    use pare_engine::recipe::Recipe;
+    use pare_engine::tensor::Dtype;
+
+    /// Layers as of a Llama of `blocks` blocks, embedding and head included.
+    pub(crate) fn layers(blocks: usize) -> Vec<LayerInfo> {
+        let mut layers = vec![layer("model.embed_tokens", LayerKind::Embedding, None)];
+        for block in 0..blocks {
+            for part in [
+                "self_attn.q_proj",
+                "self_attn.k_proj",
+                "mlp.up_proj",
+                "mlp.down_proj",
+            ] {
+                let name = format!("model.layers.{block}.{part}");
+                layers.push(layer(&name, LayerKind::Linear, Some(block)));
+            }
+            let mut norm = layer(
+                &format!("model.layers.{block}.input_layernorm"),
+                LayerKind::Other,
+                Some(block),
+            );
+            norm.compressible = false;
+            layers.push(norm);
+        }
+        layers.push(layer("lm_head", LayerKind::Head, None));
+        layers
+    }
+
+    fn layer(name: &str, kind: LayerKind, block: Option<usize>) -> LayerInfo {
+        LayerInfo {
+            name: name.to_owned(),
+            tensor: format!("{name}.weight"),
+            role: Role::Other,
+            kind,
+            block,
+            rows: 64,
+            columns: 128,
+            shape: vec![64, 128],
+            dtype: Dtype::F16,
+            size_bytes: 64 * 128 * 2,
+            parameters: 64 * 128,
+            transposed: false,
+            compressible: true,
+            fused_peers: None,
+        }
+    }
+
+    /// The default draft of `layers`.
+    pub(crate) fn draft(layers: &[LayerInfo]) -> Draft {
+        use super::super::compose;
+        let format = pare_engine::formats::Format::Pare;
+        compose::draft(&Recipe::default(), layers, None, format).0
+    }
+}

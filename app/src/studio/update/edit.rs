@@ -1,0 +1,318 @@
+//! Edits of the draft, the selection, the filter and the order of rows.
+
+use super::open::{autosave, read_draft};
+use crate::studio::action::{Action, View};
+use crate::studio::command::Command;
+use crate::studio::compose;
+use crate::studio::draft::{Draft, LayerEdit};
+use crate::studio::effect::Effect;
+use crate::studio::filter::Filter;
+use crate::studio::history::Gesture;
+use crate::studio::log::Level;
+use crate::studio::state::{Inputs, Project, Studio};
+use pare_engine::recipe::Recipe;
+use pare_engine::solved::Method;
+
+impl Studio {
+    /// Commands that change what is chosen.
+    pub(super) fn change_draft(&mut self, command: Command) -> Vec<Effect> {
+        if let Command::CloneRun(id) = command {
+            return self.clone_run(id);
+        }
+        let Some(project) = self.project_mut() else {
+            return Vec::new();
+        };
+        let draft = project.draft().as_ref().clone();
+        match command {
+            Command::Edit {
+                edit,
+                layers,
+                gesture,
+            } => return self.edit(edit, layers, gesture),
+            Command::Lock(layers, locked) => {
+                let words = if locked { "lock" } else { "unlock" };
+                let label = format!("{words} {}", count_layers(layers.len()));
+                project
+                    .history
+                    .push(draft.with_lock(&layers, locked), label, None);
+            }
+            Command::SetCalibration(calibration) => {
+                let changed = calibration != draft.calibration;
+                let draft = Draft {
+                    calibration,
+                    ..draft
+                };
+                project
+                    .history
+                    .push(draft, "set the calibration text".to_owned(), None);
+                if changed {
+                    project.inputs = Inputs::None;
+                    project.estimates.clear();
+                    let mut effects = self.calibrate(true);
+                    effects.extend(self.draft_changed());
+                    return effects;
+                }
+            }
+            Command::SetEvaluation(evaluation) => {
+                let draft = Draft {
+                    evaluation,
+                    ..draft
+                };
+                project
+                    .history
+                    .push(draft, "set the evaluation text".to_owned(), None);
+            }
+            Command::SetFormat(format) => {
+                let label = format!("set format {}", format.word());
+                project.history.push(Draft { format, ..draft }, label, None);
+            }
+            Command::Uniform(bits) => {
+                let draft = uniform(project, bits);
+                let label = format!("set {bits} bits everywhere");
+                project.history.push(draft, label, None);
+            }
+            _ => {}
+        }
+        self.draft_changed()
+    }
+
+    pub(super) fn edit_selection(&mut self, edit: LayerEdit) -> Vec<Effect> {
+        self.edit(edit, None, None)
+    }
+
+    fn edit(
+        &mut self,
+        edit: LayerEdit,
+        layers: Option<Vec<usize>>,
+        gesture: Option<Gesture>,
+    ) -> Vec<Effect> {
+        let Some(project) = self.project_mut() else {
+            return Vec::new();
+        };
+        let layers = layers.unwrap_or_else(|| project.selection.layers());
+        let (draft, changed) = project.draft().edited(&project.layers, &layers, edit);
+        if changed == 0 {
+            let locked = layers.iter().any(|&layer| project.draft().locked[layer]);
+            return match locked {
+                true => vec![self.tell(Level::Info, "Locked layers were left as they are")],
+                false => Vec::new(),
+            };
+        }
+        let label = format!("{} on {}", edit.label(), count_layers(changed));
+        project.history.push(draft, label, gesture);
+        self.draft_changed()
+    }
+
+    fn clone_run(&mut self, id: crate::studio::runs::RunId) -> Vec<Effect> {
+        let Some(run) = self.run(id) else {
+            return Vec::new();
+        };
+        let (name, parsed) = (run.name.clone(), Recipe::parse(&run.recipe_toml));
+        let recipe = match parsed {
+            Ok(recipe) => recipe,
+            Err(error) => return vec![self.tell(Level::Error, error.to_string())],
+        };
+        let Some(project) = self.project_mut() else {
+            return Vec::new();
+        };
+        let (draft, warnings) = read_draft(project, &recipe);
+        project
+            .history
+            .push(draft, format!("take the recipe of {name}"), None);
+        let mut effects: Vec<Effect> = warnings
+            .into_iter()
+            .map(|warning| self.tell(Level::Warning, warning))
+            .collect();
+        effects.extend(self.draft_changed());
+        effects.push(Effect::Show(View::Layers));
+        effects
+    }
+
+    /// Undo or redo.
+    pub(super) fn travel(&mut self, back: bool) -> Vec<Effect> {
+        let Some(project) = self.project_mut() else {
+            return Vec::new();
+        };
+        let before = project.draft().calibration.clone();
+        let label = match back {
+            true => project
+                .history
+                .undo_label()
+                .map(|label| format!("Undid {label}")),
+            false => project
+                .history
+                .redo_label()
+                .map(|label| format!("Redid {label}")),
+        };
+        let moved = match back {
+            true => project.history.undo(),
+            false => project.history.redo(),
+        };
+        if !moved {
+            return Vec::new();
+        }
+        let mut effects = Vec::new();
+        if project.draft().calibration != before {
+            project.inputs = Inputs::None;
+            project.estimates.clear();
+            effects.extend(self.calibrate(true));
+        }
+        effects.extend(self.draft_changed());
+        if let Some(label) = label {
+            effects.push(self.tell(Level::Info, label));
+        }
+        effects
+    }
+
+    /// Everything that follows from another draft.
+    pub(super) fn draft_changed(&mut self) -> Vec<Effect> {
+        let mut effects = self.refresh();
+        if let Some(project) = self.project() {
+            effects.extend(autosave(project));
+        }
+        effects
+    }
+
+    pub(super) fn copy_settings(&mut self) -> Vec<Effect> {
+        let Some(project) = self.project() else {
+            return Vec::new();
+        };
+        let Some(layer) = project.selection.cursor() else {
+            return Vec::new();
+        };
+        let settings = project.draft().settings[layer];
+        let name = project.layers[layer].name.clone();
+        self.copied = Some(settings);
+        vec![self.tell(Level::Info, format!("Copied the settings of {name}"))]
+    }
+
+    pub(super) fn apply_to_role(&mut self) -> Vec<Effect> {
+        let Some(project) = self.project() else {
+            return Vec::new();
+        };
+        let Some(layer) = project.selection.cursor() else {
+            return Vec::new();
+        };
+        let settings = project.draft().settings[layer];
+        let peers = same_role(project, layer);
+        self.edit(LayerEdit::Paste(settings), Some(peers), None)
+    }
+
+    pub(super) fn toggle_lock(&mut self) -> Vec<Effect> {
+        let Some(project) = self.project() else {
+            return Vec::new();
+        };
+        let layers = project.selection.layers();
+        let all = layers.iter().all(|&layer| project.draft().locked[layer]);
+        self.change_draft(Command::Lock(layers, !all))
+    }
+
+    pub(super) fn select_by(&mut self, action: Action) -> Vec<Effect> {
+        let Some(project) = self.project_mut() else {
+            return Vec::new();
+        };
+        match action {
+            Action::SelectAll => project.selection.set(project.rows.visible.clone()),
+            Action::InvertSelection => project.selection.invert(&project.rows.visible),
+            Action::ClearSelection => project.selection.clear(),
+            Action::SelectRole => {
+                if let Some(layer) = project.selection.cursor() {
+                    let peers = same_role(project, layer);
+                    project.selection.set(peers);
+                }
+            }
+            _ => {}
+        }
+        self.selection_changed()
+    }
+
+    /// Commands about what the table shows and what of it is selected.
+    pub(super) fn table_command(&mut self, command: Command) -> Vec<Effect> {
+        let Some(project) = self.project_mut() else {
+            return Vec::new();
+        };
+        match command {
+            Command::Select(layer, join) => {
+                project.selection.click(layer, join, &project.rows.visible);
+            }
+            Command::SelectLayers(layers) => project.selection.set(layers),
+            Command::ToggleLayers(layers) => project.selection.toggle_all(&layers),
+            Command::Step(steps, reach) => {
+                project.selection.step(steps, reach, &project.rows.visible);
+            }
+            Command::Hover(layer) => {
+                project.hovered = layer;
+                return Vec::new();
+            }
+            Command::EndGesture => {
+                project.history.end_gesture();
+                return Vec::new();
+            }
+            Command::Filter(text) => return self.filter(text),
+            Command::Sort(key) => {
+                project.sort = project.sort.clicked(key);
+                self.rebuild_rows();
+                return Vec::new();
+            }
+            Command::Fold(block) => {
+                if !project.folded.remove(&block) {
+                    project.folded.insert(block);
+                }
+                self.rebuild_rows();
+                return Vec::new();
+            }
+            _ => return Vec::new(),
+        }
+        self.selection_changed()
+    }
+
+    fn filter(&mut self, text: String) -> Vec<Effect> {
+        let Some(project) = self.project_mut() else {
+            return Vec::new();
+        };
+        match Filter::parse(&text) {
+            Ok(filter) => {
+                project.filter = filter;
+                project.filter_problem = None;
+            }
+            // The rows of the last filter that made sense stay.
+            Err(error) => project.filter_problem = Some(error.problem),
+        }
+        project.filter_text = text;
+        self.rebuild_rows();
+        Vec::new()
+    }
+}
+
+/// Layers with the same last word in their names, in all blocks.
+pub fn same_role(project: &Project, layer: usize) -> Vec<usize> {
+    let word = compose::role_word(&project.layers[layer].name);
+    (0..project.layers.len())
+        .filter(|&other| {
+            let other = &project.layers[other];
+            other.compressible && compose::role_word(&other.name) == word
+        })
+        .collect()
+}
+
+/// The draft with every inner layer at `bits`; locked layers stay.
+pub fn uniform(project: &Project, bits: u8) -> Draft {
+    let inner: Vec<usize> = (0..project.layers.len())
+        .filter(|&layer| project.layers[layer].block.is_some())
+        .collect();
+    let draft = project.draft();
+    let dense = |&layer: &usize| draft.settings[layer].method == Method::None;
+    let woken: Vec<usize> = inner.iter().copied().filter(dense).collect();
+    let template = LayerEdit::Paste(draft.template);
+    let (draft, _) = draft.edited(&project.layers, &woken, template);
+    draft
+        .edited(&project.layers, &inner, LayerEdit::Bits(bits))
+        .0
+}
+
+fn count_layers(count: usize) -> String {
+    match count {
+        1 => "1 layer".to_owned(),
+        count => format!("{count} layers"),
+    }
+}

@@ -1,0 +1,184 @@
+//! Figures, totals and rows, computed anew whenever what they depend on changes.
+
+use crate::studio::effect::Effect;
+use crate::studio::figure::{Figure, Mark};
+use crate::studio::filter::Facts;
+use crate::studio::rows::{self, LayerFigures, Source};
+use crate::studio::runs::RunStatus;
+use crate::studio::state::{Project, Studio, Totals, weakest};
+use pare_engine::formats::layout::stored_bytes;
+use pare_engine::recipe::LayerSettings;
+use pare_engine::solved::Method;
+use pare_engine::units::{BitsPerWeight, Bytes};
+
+impl Studio {
+    /// Figures, totals, rows; then asks for what is not known yet.
+    pub(super) fn refresh(&mut self) -> Vec<Effect> {
+        if let Some(project) = self.project_mut() {
+            refresh_figures(project);
+        }
+        self.rebuild_rows();
+        let mut effects = self.ask_estimates();
+        effects.extend(self.ask_previews());
+        effects
+    }
+
+    /// Only the rows: filter, order or folding changed.
+    pub(super) fn rebuild_rows(&mut self) {
+        if let Some(project) = self.project_mut() {
+            project.rows = build_rows(project);
+        }
+    }
+
+    /// The selection changed: totals, rows where the filter asks for selected layers, previews.
+    pub(super) fn selection_changed(&mut self) -> Vec<Effect> {
+        let Some(project) = self.project_mut() else {
+            return Vec::new();
+        };
+        project.history.end_gesture();
+        project.selected_totals = totals(project, project.selection.layers().into_iter());
+        if project.filter_text.contains("selected") {
+            self.rebuild_rows();
+        }
+        self.ask_previews()
+    }
+
+    /// What finished runs measured, for the table: the newest run wins.
+    pub(super) fn take_measured(&mut self) {
+        let Some(project) = self.project() else {
+            return;
+        };
+        let mut measured = std::collections::HashMap::new();
+        let path = project.path.clone();
+        let runs = self.runs.iter().rev();
+        for run in runs.filter(|run| run.model == path && run.status == RunStatus::Done) {
+            let Some(report) = &run.report else { continue };
+            for layer in &report.layers {
+                let index = project
+                    .layers
+                    .iter()
+                    .position(|info| info.name == layer.name);
+                if let Some(index) = index {
+                    measured.insert(index, (layer.settings, layer.clone()));
+                }
+            }
+        }
+        if let Some(project) = self.project_mut() {
+            project.measured = measured;
+        }
+    }
+}
+
+fn refresh_figures(project: &mut Project) {
+    let figures: Vec<LayerFigures> = (0..project.layers.len())
+        .map(|layer| figures_of(project, layer))
+        .collect();
+    project.figures = figures;
+    let all = (0..project.layers.len()).filter(|&layer| project.layers[layer].compressible);
+    project.totals = totals(project, all);
+    project.selected_totals = totals(project, project.selection.layers().into_iter());
+}
+
+fn figures_of(project: &Project, layer: usize) -> LayerFigures {
+    let info = &project.layers[layer];
+    let draft = project.draft();
+    let settings = &draft.settings[layer];
+    let bytes_after = match info.compressible {
+        true => stored_bytes(draft.format, info, settings),
+        false => info.size_bytes,
+    };
+    LayerFigures {
+        bytes_before: info.size_bytes,
+        bytes_after,
+        bits_per_weight: BitsPerWeight::of(Bytes(bytes_after), info.parameters).0,
+        error: error_of(project, layer, settings),
+    }
+}
+
+/// Measured where a run had these settings, else estimated, else the last estimate as stale.
+fn error_of(project: &Project, layer: usize, settings: &LayerSettings) -> Option<Figure> {
+    if settings.method == Method::None {
+        return Some(Figure::exact(0.0));
+    }
+    if let Some((measured_for, report)) = project.measured.get(&layer)
+        && measured_for == settings
+        && let Some(error) = report.relative_output_error
+    {
+        return Some(Figure::measured(error));
+    }
+    match project.estimates.get(layer, settings) {
+        Some(Ok(estimate)) => Some(Figure::estimated(estimate.relative_error)),
+        Some(Err(_)) => None,
+        None => project
+            .estimates
+            .last(layer)
+            .map(|estimate| Figure::estimated(estimate.relative_error).stale()),
+    }
+}
+
+/// Sums over `layers`.
+pub fn totals(project: &Project, layers: impl Iterator<Item = usize>) -> Totals {
+    let mut totals = Totals::default();
+    let mut squares = 0.0;
+    let mut marks = Vec::new();
+    let mut is_known = true;
+    for layer in layers {
+        let (info, figures) = (&project.layers[layer], &project.figures[layer]);
+        totals.layers += 1;
+        totals.weights += info.parameters;
+        totals.bytes_before += figures.bytes_before;
+        totals.bytes_after += figures.bytes_after;
+        match figures.error {
+            Some(error) => {
+                squares += error.value * error.value * info.parameters as f64;
+                marks.push(error.mark);
+            }
+            None => is_known = false,
+        }
+    }
+    if is_known && totals.weights > 0 {
+        totals.error = Some(Figure {
+            value: (squares / totals.weights as f64).sqrt(),
+            mark: weakest(marks.into_iter()).unwrap_or(Mark::Exact),
+        });
+    }
+    totals
+}
+
+fn build_rows(project: &Project) -> rows::Rows {
+    let draft = project.draft();
+    let source = Source {
+        layers: &project.layers,
+        settings: &draft.settings,
+        figures: &project.figures,
+        folded: &project.folded,
+        sort: project.sort,
+    };
+    if project.filter.is_empty() {
+        return rows::build(source, |_| true);
+    }
+    rows::build(source, |layer| {
+        project.filter.passes(&facts(project, layer))
+    })
+}
+
+/// What a filter may ask of a layer.
+fn facts(project: &Project, layer: usize) -> Facts<'_> {
+    let info = &project.layers[layer];
+    let settings = &project.draft().settings[layer];
+    let figures = &project.figures[layer];
+    Facts {
+        name: &info.name,
+        role: info.role.as_str(),
+        block: info.block,
+        method: settings.method.word(),
+        bits: (settings.method != Method::None).then_some(settings.bits),
+        group: settings.group,
+        bits_per_weight: figures.bits_per_weight,
+        bytes: figures.bytes_after,
+        parameters: info.parameters,
+        error: figures.error.map(|error| error.value),
+        locked: project.draft().locked[layer],
+        selected: project.selection.contains(layer),
+    }
+}

@@ -1,0 +1,255 @@
+//! The one place where the studio changes: a command or an event in, effects out.
+//!
+//! Pure: no file, no thread, no clock. What must be done outside comes back as effects.
+
+mod ask;
+mod edit;
+mod figures;
+mod open;
+mod outcomes;
+mod run;
+
+use super::action::{Action, View};
+use super::command::Command;
+use super::compose;
+use super::copy;
+use super::draft::LayerEdit;
+use super::effect::{Effect, Job, Purpose};
+use super::event::Event;
+use super::log::Level;
+use super::state::{Notice, Phase, Project, Studio};
+use pare_engine::solved::Method;
+
+/// Notices kept.
+const MOST_NOTICES: usize = 500;
+
+impl Studio {
+    /// Does what a face asks.
+    pub fn command(&mut self, command: Command) -> Vec<Effect> {
+        match command {
+            Command::Act(action) => self.act(action),
+            Command::Open(path) => self.open(path),
+            Command::Take(path) => self.take(path),
+            Command::OpenRecipe(path) => vec![Effect::Start(Job::ReadRecipe(path))],
+            Command::SaveRecipe(path) => self.save_recipe(path),
+            Command::ForgetRecent(path) => self.forget_recent(&path),
+            Command::PinRecent(path) => self.pin_recent(&path),
+            Command::SetCalibration(_)
+            | Command::SetEvaluation(_)
+            | Command::SetFormat(_)
+            | Command::Edit { .. }
+            | Command::Lock(..)
+            | Command::Uniform(_)
+            | Command::CloneRun(_) => self.change_draft(command),
+            Command::Prefer(preferences) => self.prefer(preferences),
+            Command::ClearCache => self.clear_cache(),
+            Command::Show(view) => vec![Effect::Show(view)],
+            Command::ReadNotices => {
+                for notice in &mut self.notices {
+                    notice.read = true;
+                }
+                Vec::new()
+            }
+            Command::Close(sure) => self.close(sure),
+            Command::CheckPlace(path) => vec![Effect::Start(Job::Look(path))],
+            Command::Compare(left, right) => {
+                self.compared = (left, right);
+                Vec::new()
+            }
+            Command::Run(_)
+            | Command::Resume(_)
+            | Command::Unqueue(_)
+            | Command::Pin(_)
+            | Command::Rename(..)
+            | Command::Forget(_)
+            | Command::Evaluate(_)
+            | Command::Generate { .. }
+            | Command::StopGenerating
+            | Command::Export { .. }
+            | Command::CopyExport { .. } => self.run_command(command),
+            command => self.table_command(command),
+        }
+    }
+
+    /// Takes in what a worker tells.
+    pub fn event(&mut self, event: Event) -> Vec<Effect> {
+        match event {
+            Event::Restored(saved) => self.restored(*saved),
+            Event::Opened {
+                generation,
+                path,
+                result,
+            } => self.opened(generation, path, result),
+            Event::Estimated {
+                generation,
+                estimates,
+                finished,
+            } => self.estimated(generation, estimates, finished),
+            Event::Previewed {
+                generation,
+                question,
+                layer,
+                result,
+            } => self.previewed(generation, question, layer, result),
+            Event::Calibrated { generation, result } => self.calibrated(generation, result),
+            Event::RecipeRead(path, result) => self.recipe_read(path, result),
+            Event::RecipeWritten(path, result) => self.recipe_written(path, result),
+            Event::Looked(place) => {
+                self.place = Some(place);
+                Vec::new()
+            }
+            Event::CacheMeasured(bytes) => {
+                self.cache_bytes = Some(bytes);
+                Vec::new()
+            }
+            Event::Chosen(purpose, path) => self.chosen(purpose, path),
+            Event::Told(level, text) => {
+                self.log.write(level, self.now_seconds, text);
+                Vec::new()
+            }
+            Event::Panicked { job, message } => vec![self.tell(
+                Level::Error,
+                format!("A defect in Pare ended {job}: {message}. Everything else goes on; please report it"),
+            )],
+            event => self.run_event(event),
+        }
+    }
+
+    fn act(&mut self, action: Action) -> Vec<Effect> {
+        if let Err(reason) = action.availability(self) {
+            return vec![self.tell(Level::Info, format!("{}: {reason}", action.label()))];
+        }
+        match action {
+            Action::OpenModel => vec![Effect::Ask(Purpose::Model)],
+            Action::OpenSample => self.open(super::sample::WORD.into()),
+            Action::CloseModel => self.close_model(),
+            Action::OpenRecipe => vec![Effect::Ask(Purpose::Recipe)],
+            Action::SaveRecipe => match self.project().and_then(|p| p.recipe_file.clone()) {
+                Some(path) => self.save_recipe(path),
+                None => vec![Effect::Ask(Purpose::SaveRecipe)],
+            },
+            Action::SaveRecipeAs => vec![Effect::Ask(Purpose::SaveRecipe)],
+            Action::Undo | Action::Redo => self.travel(action == Action::Undo),
+            Action::CopySettings => self.copy_settings(),
+            Action::PasteSettings => match self.copied {
+                Some(settings) => self.edit_selection(LayerEdit::Paste(settings)),
+                None => Vec::new(),
+            },
+            Action::ApplyToRole => self.apply_to_role(),
+            Action::KeepDense => self.edit_selection(LayerEdit::Method(Method::None)),
+            Action::ToggleLock => self.toggle_lock(),
+            Action::SelectAll
+            | Action::InvertSelection
+            | Action::ClearSelection
+            | Action::SelectRole => self.select_by(action),
+            Action::FocusFilter => vec![Effect::Show(View::Layers), Effect::FocusFilter],
+            Action::Calibrate => self.calibrate(false),
+            Action::StartRun => self.command(Command::Run(None)),
+            Action::PauseRun => self.pause_or_continue(),
+            Action::StopRun => self.stop_run(),
+            Action::ResumeRun => match self.resumable() {
+                Some(id) => self.command(Command::Resume(id)),
+                None => Vec::new(),
+            },
+            Action::Export => vec![Effect::Show(View::Export)],
+            Action::CopyCommandLine => self.copy_command_line(),
+            Action::CopyRecipe => match self.project() {
+                Some(project) => {
+                    let recipe = compose::recipe(project.draft(), &project.layers);
+                    vec![Effect::Copy(recipe.to_toml())]
+                }
+                None => Vec::new(),
+            },
+            Action::Palette => vec![Effect::OpenPalette],
+            Action::Shortcuts => vec![Effect::OpenShortcuts],
+            Action::ZoomIn => self.zoom(|scale| scale + 0.1),
+            Action::ZoomOut => self.zoom(|scale| scale - 0.1),
+            Action::ZoomReset => self.zoom(|_| 1.0),
+            Action::ResetLayout => vec![Effect::ResetLayout],
+            Action::NextPane => vec![Effect::NextPane],
+            Action::Show(view) => vec![Effect::Show(view)],
+            Action::Quit => self.close(false),
+        }
+    }
+
+    /// Writes to the log, adds a notice where it matters, and returns the toast.
+    fn tell(&mut self, level: Level, text: impl Into<String>) -> Effect {
+        let text = text.into();
+        self.log.write(level, self.now_seconds, text.as_str());
+        if level > Level::Info {
+            self.notices.push(Notice {
+                level,
+                text: text.clone(),
+                read: false,
+            });
+            let extra = self.notices.len().saturating_sub(MOST_NOTICES);
+            self.notices.drain(..extra);
+        }
+        Effect::Toast(level, text)
+    }
+
+    fn project_mut(&mut self) -> Option<&mut Project> {
+        match &mut self.phase {
+            Phase::Open(project) => Some(project),
+            _ => None,
+        }
+    }
+
+    fn copy_command_line(&mut self) -> Vec<Effect> {
+        let out = self.next_out();
+        let Some(project) = self.project() else {
+            return Vec::new();
+        };
+        let draft = project.draft();
+        let text = copy::compress(
+            &project.path,
+            &compose::recipe(draft, &project.layers),
+            &out,
+            draft.format,
+            draft.evaluation.as_deref(),
+        );
+        vec![
+            Effect::Copy(text),
+            self.tell(Level::Info, "The command line is in the clipboard"),
+        ]
+    }
+
+    fn zoom(&mut self, change: impl Fn(f32) -> f32) -> Vec<Effect> {
+        let mut preferences = self.preferences.clone();
+        // Tenths, so that ten steps up and ten down end where they began.
+        preferences.scale = (change(preferences.scale).clamp(0.6, 2.4) * 10.0).round() / 10.0;
+        self.prefer(preferences)
+    }
+
+    fn prefer(&mut self, preferences: super::preferences::Preferences) -> Vec<Effect> {
+        if preferences == self.preferences {
+            return Vec::new();
+        }
+        self.preferences = preferences.clone();
+        vec![Effect::Start(Job::KeepPreferences(Box::new(preferences)))]
+    }
+
+    fn clear_cache(&mut self) -> Vec<Effect> {
+        if let Some(project) = self.project_mut() {
+            project.inputs = super::state::Inputs::None;
+            project.estimates.clear();
+        }
+        let mut effects = vec![Effect::Start(Job::MeasureCache(self.cache_folder(), true))];
+        effects.extend(self.refresh());
+        effects
+    }
+
+    fn close(&mut self, sure: bool) -> Vec<Effect> {
+        if self.is_working() && !sure {
+            return vec![Effect::ConfirmClose];
+        }
+        self.waiting.clear();
+        if let Some(active) = &self.active {
+            active.control.stop();
+        }
+        if let Some(job) = &self.side_job {
+            job.control.stop();
+        }
+        vec![Effect::Close]
+    }
+}

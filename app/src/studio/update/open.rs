@@ -1,0 +1,363 @@
+//! Opening and leaving models, recent models, recipes read and written.
+
+use crate::studio::compose;
+use crate::studio::draft::Draft;
+use crate::studio::effect::{Effect, Job, Purpose};
+use crate::studio::estimates::Estimates;
+use crate::studio::event::{Generation, Opened};
+use crate::studio::filter::Filter;
+use crate::studio::history::History;
+use crate::studio::log::Level;
+use crate::studio::rows::{Rows, Sort};
+use crate::studio::runs::RunStatus;
+use crate::studio::sample;
+use crate::studio::selection::Selection;
+use crate::studio::state::{Inputs, Phase, PreviewState, Project, Recent, Saved, Studio, Totals};
+use pare_engine::formats::Format;
+use pare_engine::recipe::Recipe;
+use pare_engine::session::SessionOptions;
+use std::collections::{BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Recent models kept.
+const MOST_RECENTS: usize = 30;
+
+impl Studio {
+    /// How sessions may use the machine.
+    pub fn session_options(&self) -> SessionOptions {
+        SessionOptions {
+            threads: self.preferences.threads,
+            memory_bytes: self.preferences.memory_bytes,
+            cache_folder: self.cache_folder(),
+            cache_capacity_bytes: self.preferences.cache_capacity_bytes,
+        }
+    }
+
+    pub(super) fn open(&mut self, path: PathBuf) -> Vec<Effect> {
+        let mut effects = self.leave();
+        self.generation.0 += 1;
+        self.open_failure = None;
+        self.phase = Phase::Opening { path: path.clone() };
+        effects.push(Effect::Start(Job::Open {
+            generation: self.generation,
+            path,
+            options: self.session_options(),
+        }));
+        effects
+    }
+
+    /// A dropped file: recipes by their ending, everything else is a model.
+    pub(super) fn take(&mut self, path: PathBuf) -> Vec<Effect> {
+        let is_recipe = path.extension().is_some_and(|ending| ending == "toml");
+        match (is_recipe, self.project().is_some()) {
+            (true, true) => vec![Effect::Start(Job::ReadRecipe(path))],
+            (true, false) => vec![self.tell(
+                Level::Warning,
+                format!(
+                    "A recipe needs an open model; open a model first: {}",
+                    path.display()
+                ),
+            )],
+            (false, _) => self.open(path),
+        }
+    }
+
+    pub(super) fn close_model(&mut self) -> Vec<Effect> {
+        let effects = self.leave();
+        self.generation.0 += 1;
+        self.phase = Phase::Nothing;
+        effects
+    }
+
+    /// Ends what is at work for the open model (not its runs) and keeps its draft.
+    fn leave(&mut self) -> Vec<Effect> {
+        let Some(project) = self.project_mut() else {
+            return Vec::new();
+        };
+        for control in [&project.estimating, &project.preview.control]
+            .into_iter()
+            .flatten()
+        {
+            control.stop();
+        }
+        if let Inputs::Gathering(control) = &project.inputs {
+            control.stop();
+        }
+        autosave(project)
+    }
+
+    pub(super) fn opened(
+        &mut self,
+        generation: Generation,
+        path: PathBuf,
+        result: Result<Opened, String>,
+    ) -> Vec<Effect> {
+        if generation != self.generation {
+            return Vec::new();
+        }
+        let opened = match result {
+            Ok(opened) => opened,
+            Err(reason) => {
+                self.phase = Phase::Nothing;
+                self.open_failure = Some((path, reason.clone()));
+                return vec![self.tell(Level::Error, reason)];
+            }
+        };
+        let project = project(path, opened);
+        let summary = format!(
+            "{}, {} parameters",
+            project
+                .inspection
+                .family
+                .as_deref()
+                .unwrap_or("unknown architecture"),
+            short_count(project.inspection.parameters)
+        );
+        let mut effects = self.remember_recent(&project.path, summary);
+        let name = project.name.clone();
+        let warnings = project.warnings.clone();
+        self.phase = Phase::Open(Box::new(project));
+        self.take_measured();
+        self.log
+            .write(Level::Info, self.now_seconds, format!("Opened {name}"));
+        for warning in warnings {
+            effects.push(self.tell(Level::Warning, warning));
+        }
+        effects.extend(self.calibrate(true));
+        effects.extend(self.refresh());
+        effects
+    }
+
+    pub(super) fn restored(&mut self, saved: Saved) -> Vec<Effect> {
+        if let Some(preferences) = saved.preferences {
+            self.preferences = preferences;
+        }
+        self.recents = saved.recents;
+        self.runs = saved.runs;
+        for run in &mut self.runs {
+            if matches!(run.status, RunStatus::Running | RunStatus::Waiting) {
+                run.status = RunStatus::Interrupted;
+            }
+        }
+        self.next_run = saved.next_run.max(1);
+        self.take_measured();
+        match saved.problem {
+            None => Vec::new(),
+            Some(problem) => {
+                self.store = Err(problem.clone());
+                vec![self.tell(Level::Warning, problem)]
+            }
+        }
+    }
+
+    fn remember_recent(&mut self, path: &Path, summary: String) -> Vec<Effect> {
+        let old = self.recents.iter().position(|recent| recent.path == path);
+        let pinned = old.is_some_and(|old| self.recents.remove(old).pinned);
+        self.recents.insert(
+            0,
+            Recent {
+                path: path.to_owned(),
+                pinned,
+                summary,
+                is_missing: false,
+            },
+        );
+        self.sort_recents()
+    }
+
+    pub(super) fn forget_recent(&mut self, path: &Path) -> Vec<Effect> {
+        self.recents.retain(|recent| recent.path != path);
+        self.sort_recents()
+    }
+
+    pub(super) fn pin_recent(&mut self, path: &Path) -> Vec<Effect> {
+        for recent in self.recents.iter_mut().filter(|recent| recent.path == path) {
+            recent.pinned = !recent.pinned;
+        }
+        self.sort_recents()
+    }
+
+    fn sort_recents(&mut self) -> Vec<Effect> {
+        self.recents.sort_by_key(|recent| !recent.pinned);
+        self.recents.truncate(MOST_RECENTS);
+        vec![Effect::Start(Job::KeepRecents(self.recents.clone()))]
+    }
+
+    pub(super) fn save_recipe(&mut self, path: PathBuf) -> Vec<Effect> {
+        let Some(project) = self.project() else {
+            return Vec::new();
+        };
+        let toml = compose::recipe(project.draft(), &project.layers).to_toml();
+        vec![Effect::Start(Job::WriteRecipe(path, toml))]
+    }
+
+    pub(super) fn recipe_written(
+        &mut self,
+        path: PathBuf,
+        result: Result<(), String>,
+    ) -> Vec<Effect> {
+        if let Err(reason) = result {
+            return vec![self.tell(Level::Error, reason)];
+        }
+        if let Some(project) = self.project_mut() {
+            project.saved = project.draft().clone();
+            project.recipe_file = Some(path.clone());
+        }
+        vec![self.tell(Level::Info, format!("Recipe saved: {}", path.display()))]
+    }
+
+    pub(super) fn recipe_read(
+        &mut self,
+        path: PathBuf,
+        result: Result<String, String>,
+    ) -> Vec<Effect> {
+        let parsed = result.and_then(|text| {
+            Recipe::parse(&text).map_err(|error| format!("{error}: {}", path.display()))
+        });
+        let recipe = match parsed {
+            Ok(recipe) => recipe.relative_to(path.parent().unwrap_or(Path::new(""))),
+            Err(reason) => return vec![self.tell(Level::Error, reason)],
+        };
+        let Some(project) = self.project_mut() else {
+            return Vec::new();
+        };
+        let (draft, warnings) = read_draft(project, &recipe);
+        project.history.push(draft, "open recipe".to_owned(), None);
+        project.saved = project.draft().clone();
+        project.recipe_file = Some(path);
+        let mut effects: Vec<Effect> = warnings
+            .into_iter()
+            .map(|warning| self.tell(Level::Warning, warning))
+            .collect();
+        effects.extend(self.draft_changed());
+        effects
+    }
+
+    pub(super) fn chosen(&mut self, purpose: Purpose, path: Option<PathBuf>) -> Vec<Effect> {
+        use crate::studio::command::Command;
+        let Some(path) = path else {
+            return Vec::new();
+        };
+        match purpose {
+            Purpose::Model => self.open(path),
+            Purpose::Recipe => vec![Effect::Start(Job::ReadRecipe(path))],
+            Purpose::SaveRecipe => self.save_recipe(path),
+            Purpose::CalibrationText => {
+                let Some(project) = self.project() else {
+                    return Vec::new();
+                };
+                let mut calibration = project.draft().calibration.clone();
+                calibration.corpus = Some(path.to_string_lossy().into_owned());
+                self.command(Command::SetCalibration(calibration))
+            }
+            Purpose::EvaluationText => self.command(Command::SetEvaluation(Some(path))),
+            Purpose::ExportFolder => self.command(Command::CheckPlace(path)),
+        }
+    }
+}
+
+/// Keeps the draft of `project` for the next time that its model is opened.
+pub(super) fn autosave(project: &Project) -> Vec<Effect> {
+    let toml = compose::recipe(project.draft(), &project.layers).to_toml();
+    vec![Effect::Start(Job::KeepDraft {
+        model: project.path.clone(),
+        toml,
+    })]
+}
+
+/// The draft that a recipe says for the open model; what a recipe does not hold stays.
+pub(super) fn read_draft(project: &Project, recipe: &Recipe) -> (Draft, Vec<String>) {
+    let before = project.draft();
+    let (mut draft, warnings) = compose::draft(
+        recipe,
+        &project.layers,
+        before.evaluation.clone(),
+        before.format,
+    );
+    draft.locked = before.locked.clone();
+    if draft.calibration.corpus.is_none() {
+        draft.calibration.corpus = before.calibration.corpus.clone();
+    }
+    let context = project.inspection.context_length.unwrap_or(usize::MAX);
+    draft.calibration.length = draft.calibration.length.min(context);
+    (draft, warnings)
+}
+
+fn project(path: PathBuf, opened: Opened) -> Project {
+    let inspection = Arc::new(opened.session.inspect());
+    let layers = Arc::new(opened.session.layers().to_vec());
+    let mut recipe = Recipe::default();
+    recipe.calibration.corpus = opened
+        .calibration_text
+        .map(|text| text.to_string_lossy().into_owned());
+    let context = inspection.context_length.unwrap_or(usize::MAX);
+    recipe.calibration.length = recipe.calibration.length.min(context);
+    let (fresh, _) = compose::draft(&recipe, &layers, opened.evaluation_text, Format::Pare);
+    let mut project = Project {
+        name: name_of(&path, opened.is_sample),
+        path,
+        is_sample: opened.is_sample,
+        session: opened.session,
+        inspection,
+        history: History::new(fresh.clone()),
+        saved: Arc::new(fresh),
+        recipe_file: None,
+        selection: Selection::default(),
+        hovered: None,
+        filter_text: String::new(),
+        filter: Filter::default(),
+        filter_problem: None,
+        sort: Sort::default(),
+        folded: BTreeSet::new(),
+        rows: Rows::default(),
+        figures: Vec::new(),
+        totals: Totals::default(),
+        selected_totals: Totals::default(),
+        estimates: Estimates::default(),
+        measured: HashMap::new(),
+        estimating: None,
+        preview: PreviewState::default(),
+        inputs: Inputs::None,
+        warnings: Vec::new(),
+        layers,
+    };
+    if let Some(recipe) = opened.autosaved.and_then(|toml| Recipe::parse(&toml).ok()) {
+        let (draft, warnings) = read_draft(&project, &recipe);
+        project.warnings = warnings;
+        project
+            .history
+            .push(draft, "restore the last draft".to_owned(), None);
+    }
+    project
+}
+
+/// The folder's name, or the file's without its ending.
+fn name_of(path: &Path, is_sample: bool) -> String {
+    if is_sample {
+        return sample::WORD.to_owned();
+    }
+    // A folder may have dots in its name, so only names of files lose their ending.
+    let is_file = path
+        .extension()
+        .is_some_and(|ending| ending == "safetensors" || ending == "gguf");
+    let name = match !is_file {
+        true => path.file_name(),
+        false => path.file_stem(),
+    };
+    name.map_or_else(
+        || path.display().to_string(),
+        |name| name.to_string_lossy().into_owned(),
+    )
+}
+
+/// A count as people say it: `197 k`, `6.7 B`.
+pub fn short_count(count: u64) -> String {
+    let value = count as f64;
+    match value {
+        _ if value >= 1e9 => format!("{:.1} B", value / 1e9),
+        _ if value >= 1e6 => format!("{:.1} M", value / 1e6),
+        _ if value >= 1e3 => format!("{:.0} k", value / 1e3),
+        _ => format!("{count}"),
+    }
+}

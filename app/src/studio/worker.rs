@@ -1,0 +1,174 @@
+//! The worker: one named thread for each lane, jobs in, events out.
+//!
+//! A panic in a job is caught and told; the lane goes on. Progress is a slot that only holds the newest value, so that a
+//! fast job cannot flood a slow face. Each event and each new progress value calls the waker (a window's repaint).
+
+use super::effect::{Job, Lane};
+use super::event::Event;
+use super::jobs::{self, Desk, Office, Outbox};
+use super::runs::{Progress, RunId};
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
+
+/// Wakes whoever reads events.
+pub type Waker = Arc<dyn Fn() + Send + Sync>;
+
+/// Threads of the pool for previews.
+const PREVIEW_THREADS: usize = 2;
+
+/// Lanes at work.
+#[derive(Debug)]
+pub struct Worker {
+    lanes: Vec<(Lane, Sender<Job>, JoinHandle<()>)>,
+    events: Receiver<Event>,
+    latest: Latest,
+}
+
+/// The newest progress not read yet.
+type Latest = Arc<Mutex<Option<(RunId, Progress)>>>;
+
+struct Post {
+    events: Mutex<Sender<Event>>,
+    latest: Latest,
+    waker: Waker,
+}
+
+impl Outbox for Post {
+    fn send(&self, event: Event) {
+        if let Ok(events) = self.events.lock() {
+            // Nobody listens any more: the studio is gone, and so is the need.
+            let _ = events.send(event);
+        }
+        (self.waker)();
+    }
+
+    fn progress(&self, id: RunId, progress: Progress) {
+        if let Ok(mut latest) = self.latest.lock() {
+            *latest = Some((id, progress));
+        }
+        (self.waker)();
+    }
+}
+
+impl Worker {
+    /// Starts the lanes. `data_folder` is where the store lies; `waker` is called whenever there is something to read.
+    pub fn start(data_folder: Option<PathBuf>, waker: Waker) -> Result<Self, String> {
+        let (sender, events) = channel();
+        let latest = Latest::default();
+        let preview_pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(PREVIEW_THREADS)
+            .thread_name(|index| format!("pare-preview-{index}"))
+            .build()
+            .map_err(|error| format!("threads could not be started: {error}"))?;
+        let office = Office {
+            outbox: Arc::new(Post {
+                events: Mutex::new(sender),
+                latest: latest.clone(),
+                waker,
+            }),
+            data_folder,
+            preview_pool: Arc::new(preview_pool),
+        };
+        let lanes = [
+            (Lane::Long, "pare-runs"),
+            (Lane::Preview, "pare-previews"),
+            (Lane::Quick, "pare-estimates"),
+            (Lane::Disk, "pare-disk"),
+        ];
+        let lanes = lanes
+            .into_iter()
+            .map(|(lane, name)| start_lane(lane, name, office.clone()))
+            .collect::<Result<_, _>>()?;
+        Ok(Self {
+            lanes,
+            events,
+            latest,
+        })
+    }
+
+    /// Hands a job to its lane.
+    pub fn start_job(&self, job: Job) {
+        let lane = job.lane();
+        if let Some((_, sender, _)) = self.lanes.iter().find(|(of, ..)| *of == lane) {
+            // A lane only ends with the worker.
+            let _ = sender.send(job);
+        }
+    }
+
+    /// The next event, if there is one. The newest progress comes after all events that were sent before it.
+    pub fn poll(&self) -> Option<Event> {
+        self.events.try_recv().ok().or_else(|| self.take_progress())
+    }
+
+    /// Waits for an event at most so long: for faces without frames.
+    pub fn wait(&self, at_most: Duration) -> Option<Event> {
+        self.poll()
+            .or_else(|| self.events.recv_timeout(at_most).ok())
+            .or_else(|| self.take_progress())
+    }
+
+    fn take_progress(&self) -> Option<Event> {
+        let (id, progress) = self.latest.lock().ok()?.take()?;
+        Some(Event::Progressed(id, progress))
+    }
+
+    /// Ends the lanes after the jobs that they were handed. Whoever calls has stopped long jobs before.
+    pub fn finish(self) {
+        for (_, sender, thread) in self.lanes {
+            drop(sender);
+            // A lane catches panics; there is nothing to learn from its end.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn start_lane(
+    lane: Lane,
+    name: &'static str,
+    office: Office,
+) -> Result<(Lane, Sender<Job>, JoinHandle<()>), String> {
+    let (sender, receiver) = channel();
+    let thread = Builder::new()
+        .name(name.to_owned())
+        .spawn(move || work(&receiver, &office))
+        .map_err(|error| format!("thread {name} could not be started: {error}"))?;
+    Ok((lane, sender, thread))
+}
+
+fn work(jobs: &Receiver<Job>, office: &Office) {
+    let mut desk = Desk::default();
+    while let Ok(job) = jobs.recv() {
+        if jobs::is_outdated(&job) {
+            continue;
+        }
+        let name = job.name();
+        let run = match &job {
+            Job::Compress(order) => Some(order.id),
+            _ => None,
+        };
+        let done = catch_unwind(AssertUnwindSafe(|| jobs::run(job, office, &mut desk)));
+        if let Err(panic) = done {
+            let message = message_of(panic.as_ref());
+            if let Some(id) = run {
+                let outcome = super::event::Outcome::Failed(format!("a defect in Pare: {message}"));
+                office.outbox.send(Event::Ended(id, outcome));
+            }
+            office.outbox.send(Event::Panicked {
+                job: name.to_owned(),
+                message,
+            });
+        }
+    }
+}
+
+/// What a panic said.
+fn message_of(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "it said nothing".to_owned())
+}
