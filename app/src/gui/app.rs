@@ -108,7 +108,7 @@ impl App {
             || project.is_some_and(|project| {
                 project.preview.busy
                     || project.estimating.is_some()
-                    || matches!(project.inputs, crate::studio::state::Inputs::Gathering(_))
+                    || matches!(project.inputs, crate::studio::project::Inputs::Gathering(_))
             })
     }
 

@@ -9,6 +9,12 @@ use pare_engine::recipe::LayerSettings;
 use pare_engine::solved::Method;
 use std::collections::{HashMap, HashSet};
 
+/// Layers previewed at once when several are selected.
+pub const MOST_PREVIEWS: usize = 12;
+
+/// Bits whose estimates are kept ready for every layer: the baselines of the trade-off and the inspector's curve.
+pub const OPTION_BITS: [u8; 6] = [2, 3, 4, 5, 6, 8];
+
 /// What decides an estimate, as a key that hashes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct EstimateKey {
@@ -116,5 +122,17 @@ impl Estimates {
     /// What estimates of inputs rest on, where any is known.
     pub fn basis(&self) -> Option<Basis> {
         self.last.values().next().map(|estimate| estimate.basis)
+    }
+}
+
+/// The template at other bits: what the trade-off's baselines and the inspector's curve are made of.
+pub fn option(template: LayerSettings, bits: u8) -> LayerSettings {
+    LayerSettings {
+        method: match template.method {
+            Method::None | Method::Nf4 => Method::Gptq,
+            method => method,
+        },
+        bits,
+        ..template
     }
 }

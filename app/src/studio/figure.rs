@@ -79,3 +79,14 @@ impl Figure {
         }
     }
 }
+
+/// A count as people say it: `197 k`, `6.7 B`.
+pub fn short_count(count: u64) -> String {
+    let value = count as f64;
+    match value {
+        _ if value >= 1e9 => format!("{:.1} B", value / 1e9),
+        _ if value >= 1e6 => format!("{:.1} M", value / 1e6),
+        _ if value >= 1e3 => format!("{:.0} k", value / 1e3),
+        _ => format!("{count}"),
+    }
+}

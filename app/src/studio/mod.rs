@@ -9,7 +9,8 @@
 //! worker         lanes of named threads; runs jobs, keeps the latest progress
 //! jobs           what a lane does for each job (may block, may read files)
 //! update         Command | Event -> state -> Effects; pure
-//! state          Studio and Project: everything a face can show
+//! state          Studio: everything a face can show
+//! project        an open model: what is chosen, known, selected
 //! command · event · effect · action · copy
 //! draft · compose · history · selection · filter · rows · estimates · runs · log · figure
 //! places · sample · preferences
@@ -30,6 +31,7 @@ pub mod jobs;
 pub mod log;
 pub mod places;
 pub mod preferences;
+pub mod project;
 pub mod rows;
 pub mod runs;
 pub mod sample;
@@ -43,4 +45,5 @@ pub use command::Command;
 pub use draft::{Draft, LayerEdit};
 pub use effect::Effect;
 pub use event::Event;
-pub use state::{Phase, Project, Studio};
+pub use project::Project;
+pub use state::{Phase, Studio};

@@ -2,24 +2,15 @@
 //!
 //! Types and questions about them; changes happen in `update`.
 
-use super::draft::Draft;
-use super::estimates::Estimates;
 use super::event::Generation;
-use super::figure::{Figure, Mark};
-use super::filter::Filter;
-use super::history::History;
+use super::figure::Mark;
 use super::log::{Level, Log};
 use super::preferences::Preferences;
-use super::rows::{LayerFigures, Rows, Sort};
+use super::project::Project;
 use super::runs::{ActiveRun, Control, Run, RunId, RunOrder, RunStatus};
-use super::selection::Selection;
-use pare_engine::model::LayerInfo;
-use pare_engine::preview::Preview;
 use pare_engine::recipe::LayerSettings;
-use pare_engine::report::{ExportReport, LayerReport};
-use pare_engine::session::{Inspection, OriginalInputs, Session};
-use pare_engine::units::BitsPerWeight;
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use pare_engine::report::ExportReport;
+use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -100,114 +91,6 @@ pub enum Phase {
     Open(Box<Project>),
 }
 
-/// An open model and all that is chosen and known about it.
-#[derive(Debug)]
-pub struct Project {
-    /// As it was named: a path or `sample`.
-    pub path: PathBuf,
-    /// A short name for people.
-    pub name: String,
-    /// Whether it is the built-in sample.
-    pub is_sample: bool,
-    /// The engine's model.
-    pub session: Arc<Session>,
-    /// What is in it.
-    pub inspection: Arc<Inspection>,
-    /// Every tensor; all indices point here.
-    pub layers: Arc<Vec<LayerInfo>>,
-    /// Drafts, done and undone.
-    pub history: History,
-    /// The draft as last saved or opened: what the dirty mark compares with.
-    pub saved: Arc<Draft>,
-    /// The file it was saved to or opened from.
-    pub recipe_file: Option<PathBuf>,
-    /// Selected layers.
-    pub selection: Selection,
-    /// The layer under the pointer, in any view.
-    pub hovered: Option<usize>,
-    /// The filter as typed.
-    pub filter_text: String,
-    /// The last filter that made sense.
-    pub filter: Filter,
-    /// What is wrong with the text typed.
-    pub filter_problem: Option<String>,
-    /// Order of rows.
-    pub sort: Sort,
-    /// Blocks folded away.
-    pub folded: BTreeSet<Option<usize>>,
-    /// The rows of the table.
-    pub rows: Rows,
-    /// Figures of every layer.
-    pub figures: Vec<LayerFigures>,
-    /// Totals over the model.
-    pub totals: Totals,
-    /// Totals over the selection.
-    pub selected_totals: Totals,
-    /// Errors estimated.
-    pub estimates: Estimates,
-    /// Errors measured by runs, with the settings they are for.
-    pub measured: HashMap<usize, (LayerSettings, LayerReport)>,
-    /// The estimate job at work.
-    pub estimating: Option<Arc<Control>>,
-    /// Previews by layer: the newest answer, and what was asked.
-    pub preview: PreviewState,
-    /// Statistics of inputs.
-    pub inputs: Inputs,
-    /// Rules that hit nothing and the like, from the recipe opened.
-    pub warnings: Vec<String>,
-}
-
-/// Sums over layers.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct Totals {
-    /// Layers summed.
-    pub layers: usize,
-    /// Weights.
-    pub weights: u64,
-    /// Bytes before.
-    pub bytes_before: u64,
-    /// Bytes to be written.
-    pub bytes_after: u64,
-    /// Root of the mean squared relative error over layers, weighted by weights; `None` while any is unknown.
-    pub error: Option<Figure>,
-}
-
-impl Totals {
-    /// Stored bits for each weight.
-    pub fn bits_per_weight(&self) -> f64 {
-        BitsPerWeight::of(pare_engine::units::Bytes(self.bytes_after), self.weights).0
-    }
-}
-
-/// The inspector's previews.
-#[derive(Debug, Clone, Default)]
-pub struct PreviewState {
-    /// The question last asked.
-    pub question: u64,
-    /// What was asked: layer and settings.
-    pub asked: Vec<(usize, LayerSettings)>,
-    /// The newest answers, by layer.
-    pub answers: HashMap<usize, (LayerSettings, Result<Arc<Preview>, String>)>,
-    /// Whether better answers are on their way.
-    pub busy: bool,
-    /// Ends the job at work.
-    pub control: Option<Arc<Control>>,
-}
-
-/// Statistics of inputs: what output errors and GPTQ previews need.
-#[derive(Debug, Clone, Default)]
-pub enum Inputs {
-    /// Nobody asked, or there is no text.
-    #[default]
-    None,
-    /// On their way.
-    Gathering(Arc<Control>),
-    /// There.
-    Ready(Arc<OriginalInputs>),
-    /// They could not be gathered; the words are for people.
-    Failed(String),
-}
-
 /// A long job that is no run.
 #[derive(Debug, Clone)]
 pub struct SideJob {
@@ -285,56 +168,6 @@ pub struct Place {
     pub free_bytes: Option<u64>,
     /// Why nothing can be written there, if so.
     pub problem: Option<String>,
-}
-
-impl Project {
-    /// The draft in force.
-    pub fn draft(&self) -> &Arc<Draft> {
-        self.history.draft()
-    }
-
-    /// Whether the draft differs from what was saved.
-    pub fn is_dirty(&self) -> bool {
-        *self.draft().as_ref() != *self.saved.as_ref()
-    }
-
-    /// Statistics of inputs, where gathered.
-    pub fn inputs(&self) -> Option<&Arc<OriginalInputs>> {
-        match &self.inputs {
-            Inputs::Ready(inputs) => Some(inputs),
-            _ => None,
-        }
-    }
-
-    /// Why the draft cannot be run, if it cannot.
-    pub fn why_no_run(&self) -> Option<String> {
-        if self.layers.iter().all(|layer| !layer.compressible) {
-            return Some("This model has no layer that can be compressed".to_owned());
-        }
-        if self.draft().needs_text() && self.draft().calibration.corpus.is_none() {
-            return Some(
-                "GPTQ and AWQ need a calibration text; choose one in the Run view".to_owned(),
-            );
-        }
-        if self.draft().needs_text()
-            && let Some(reason) = &self.inspection.reason
-        {
-            return Some(format!("GPTQ and AWQ need to run the network: {reason}"));
-        }
-        None
-    }
-
-    /// Why inputs cannot be gathered, if they cannot.
-    pub fn why_no_calibration(&self) -> Option<String> {
-        if let Some(reason) = &self.inspection.reason {
-            return Some(format!("The network cannot be run: {reason}"));
-        }
-        match (&self.draft().calibration.corpus, &self.inputs) {
-            (None, _) => Some("No calibration text is chosen".to_owned()),
-            (_, Inputs::Gathering(_)) => Some("Calibration is at work".to_owned()),
-            _ => None,
-        }
-    }
 }
 
 impl Studio {
@@ -435,8 +268,9 @@ pub fn weakest(marks: impl Iterator<Item = Mark>) -> Option<Mark> {
 pub(crate) mod testing {
     //! Small models for tests of the studio.
 
+    use super::super::draft::Draft;
     use super::*;
-    use pare_engine::model::{LayerKind, Role};
+    use pare_engine::model::{LayerInfo, LayerKind, Role};
     use pare_engine::recipe::Recipe;
     use pare_engine::tensor::Dtype;
 

@@ -1,22 +1,17 @@
 //! What is asked of the background lanes as the draft and the selection change, and how answers come in.
 
 use crate::studio::effect::{Effect, Job};
-use crate::studio::estimates::EstimateKey;
+use crate::studio::estimates::{EstimateKey, MOST_PREVIEWS, OPTION_BITS, option};
 use crate::studio::event::{Generation, Outcome};
 use crate::studio::log::Level;
+use crate::studio::project::{Inputs, Project};
 use crate::studio::runs::Control;
-use crate::studio::state::{Inputs, Project, Studio};
+use crate::studio::state::Studio;
 use pare_engine::preview::{Estimate, Preview};
 use pare_engine::recipe::LayerSettings;
 use pare_engine::session::OriginalInputs;
 use pare_engine::solved::Method;
 use std::sync::Arc;
-
-/// Layers previewed at once when several are selected.
-pub const MOST_PREVIEWS: usize = 12;
-
-/// Bits whose estimates are kept ready for every layer: the baselines of the trade-off and the inspector's curve.
-pub const OPTION_BITS: [u8; 6] = [2, 3, 4, 5, 6, 8];
 
 impl Studio {
     /// Asks for estimates of what is chosen, then of every layer at every option.
@@ -208,16 +203,4 @@ fn wishes(project: &Project) -> Vec<(usize, LayerSettings)> {
             .map(move |&layer| (layer, option(draft.template, bits)))
     });
     chosen.chain(options).collect()
-}
-
-/// The template at other bits: what the trade-off's baselines and the inspector's curve are made of.
-pub fn option(template: LayerSettings, bits: u8) -> LayerSettings {
-    LayerSettings {
-        method: match template.method {
-            Method::None | Method::Nf4 => Method::Gptq,
-            method => method,
-        },
-        bits,
-        ..template
-    }
 }

@@ -3,15 +3,14 @@
 use super::open::{autosave, read_draft};
 use crate::studio::action::{Action, View};
 use crate::studio::command::Command;
-use crate::studio::compose;
 use crate::studio::draft::{Draft, LayerEdit};
 use crate::studio::effect::Effect;
 use crate::studio::filter::Filter;
 use crate::studio::history::Gesture;
 use crate::studio::log::Level;
-use crate::studio::state::{Inputs, Project, Studio};
+use crate::studio::project::Inputs;
+use crate::studio::state::Studio;
 use pare_engine::recipe::Recipe;
-use pare_engine::solved::Method;
 
 impl Studio {
     /// Commands that change what is chosen.
@@ -67,7 +66,7 @@ impl Studio {
                 project.history.push(Draft { format, ..draft }, label, None);
             }
             Command::Uniform(bits) => {
-                let draft = uniform(project, bits);
+                let draft = project.uniform(bits);
                 let label = format!("set {bits} bits everywhere");
                 project.history.push(draft, label, None);
             }
@@ -194,7 +193,7 @@ impl Studio {
             return Vec::new();
         };
         let settings = project.draft().settings[layer];
-        let peers = same_role(project, layer);
+        let peers = project.same_role(layer);
         self.edit(LayerEdit::Paste(settings), Some(peers), None)
     }
 
@@ -217,7 +216,7 @@ impl Studio {
             Action::ClearSelection => project.selection.clear(),
             Action::SelectRole => {
                 if let Some(layer) = project.selection.cursor() {
-                    let peers = same_role(project, layer);
+                    let peers = project.same_role(layer);
                     project.selection.set(peers);
                 }
             }
@@ -282,32 +281,6 @@ impl Studio {
         self.rebuild_rows();
         Vec::new()
     }
-}
-
-/// Layers with the same last word in their names, in all blocks.
-pub fn same_role(project: &Project, layer: usize) -> Vec<usize> {
-    let word = compose::role_word(&project.layers[layer].name);
-    (0..project.layers.len())
-        .filter(|&other| {
-            let other = &project.layers[other];
-            other.compressible && compose::role_word(&other.name) == word
-        })
-        .collect()
-}
-
-/// The draft with every inner layer at `bits`; locked layers stay.
-pub fn uniform(project: &Project, bits: u8) -> Draft {
-    let inner: Vec<usize> = (0..project.layers.len())
-        .filter(|&layer| project.layers[layer].block.is_some())
-        .collect();
-    let draft = project.draft();
-    let dense = |&layer: &usize| draft.settings[layer].method == Method::None;
-    let woken: Vec<usize> = inner.iter().copied().filter(dense).collect();
-    let template = LayerEdit::Paste(draft.template);
-    let (draft, _) = draft.edited(&project.layers, &woken, template);
-    draft
-        .edited(&project.layers, &inner, LayerEdit::Bits(bits))
-        .0
 }
 
 fn count_layers(count: usize) -> String {

@@ -3,9 +3,10 @@
 use crate::studio::effect::Effect;
 use crate::studio::figure::{Figure, Mark};
 use crate::studio::filter::Facts;
+use crate::studio::project::{Project, Totals};
 use crate::studio::rows::{self, LayerFigures, Source};
 use crate::studio::runs::RunStatus;
-use crate::studio::state::{Project, Studio, Totals, weakest};
+use crate::studio::state::{Studio, weakest};
 use pare_engine::formats::layout::stored_bytes;
 use pare_engine::recipe::LayerSettings;
 use pare_engine::solved::Method;
@@ -117,7 +118,7 @@ fn error_of(project: &Project, layer: usize, settings: &LayerSettings) -> Option
 }
 
 /// Sums over `layers`.
-pub fn totals(project: &Project, layers: impl Iterator<Item = usize>) -> Totals {
+pub(super) fn totals(project: &Project, layers: impl Iterator<Item = usize>) -> Totals {
     let mut totals = Totals::default();
     let mut squares = 0.0;
     let mut marks = Vec::new();

@@ -17,7 +17,8 @@ use super::draft::LayerEdit;
 use super::effect::{Effect, Job, Purpose};
 use super::event::Event;
 use super::log::Level;
-use super::state::{Notice, Phase, Project, Studio};
+use super::project::Project;
+use super::state::{Notice, Phase, Studio};
 use pare_engine::solved::Method;
 
 /// Notices kept.
@@ -231,7 +232,7 @@ impl Studio {
 
     fn clear_cache(&mut self) -> Vec<Effect> {
         if let Some(project) = self.project_mut() {
-            project.inputs = super::state::Inputs::None;
+            project.inputs = super::project::Inputs::None;
             project.estimates.clear();
         }
         let mut effects = vec![Effect::Start(Job::MeasureCache(self.cache_folder(), true))];

@@ -5,14 +5,16 @@ use crate::studio::draft::Draft;
 use crate::studio::effect::{Effect, Job, Purpose};
 use crate::studio::estimates::Estimates;
 use crate::studio::event::{Generation, Opened};
+use crate::studio::figure::short_count;
 use crate::studio::filter::Filter;
 use crate::studio::history::History;
 use crate::studio::log::Level;
+use crate::studio::project::{Inputs, PreviewState, Project, Totals};
 use crate::studio::rows::{Rows, Sort};
 use crate::studio::runs::RunStatus;
 use crate::studio::sample;
 use crate::studio::selection::Selection;
-use crate::studio::state::{Inputs, Phase, PreviewState, Project, Recent, Saved, Studio, Totals};
+use crate::studio::state::{Phase, Recent, Saved, Studio};
 use pare_engine::formats::Format;
 use pare_engine::recipe::Recipe;
 use pare_engine::session::SessionOptions;
@@ -349,15 +351,4 @@ fn name_of(path: &Path, is_sample: bool) -> String {
         || path.display().to_string(),
         |name| name.to_string_lossy().into_owned(),
     )
-}
-
-/// A count as people say it: `197 k`, `6.7 B`.
-pub fn short_count(count: u64) -> String {
-    let value = count as f64;
-    match value {
-        _ if value >= 1e9 => format!("{:.1} B", value / 1e9),
-        _ if value >= 1e6 => format!("{:.1} M", value / 1e6),
-        _ if value >= 1e3 => format!("{:.0} k", value / 1e3),
-        _ => format!("{count}"),
-    }
 }

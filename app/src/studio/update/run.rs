@@ -6,10 +6,11 @@ use crate::studio::compose;
 use crate::studio::copy;
 use crate::studio::effect::{Effect, Job};
 use crate::studio::log::Level;
+use crate::studio::project::Project;
 use crate::studio::runs::{
     ActiveRun, Control, Progress, Run, RunId, RunOrder, RunStatus, recipe_hash,
 };
-use crate::studio::state::{Playground, Project, SideJob, Studio};
+use crate::studio::state::{Playground, SideJob, Studio};
 use pare_engine::formats::Format;
 use pare_engine::recipe::Recipe;
 use pare_engine::session::{CompressRequest, EvaluateRequest, GenerateRequest};
@@ -278,13 +279,10 @@ impl Studio {
     }
 
     fn export(&mut self, id: RunId, format: Format, out: PathBuf) -> Vec<Effect> {
-        let Some(run) = self.run(id) else {
+        let Some(run) = self.run(id).map(|run| run.out.clone()) else {
             return Vec::new();
         };
         self.exported = None;
-        let run = self
-            .run(id)
-            .map_or_else(|| run.out.clone(), |run| run.out.clone());
         let job = Job::Export {
             run,
             format,
