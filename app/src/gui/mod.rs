@@ -8,6 +8,7 @@
 //! Knows nothing of how numbers come about: what it shows is handed to it.
 
 pub mod app;
+pub mod headless;
 pub mod launch;
 pub mod look;
 pub mod painter;

@@ -104,14 +104,7 @@ impl Rows {
             x: a.x.max(b.x).max(c.x),
             y: a.y.max(b.y).max(c.y),
         };
-        // One more to the right and below: an edge that runs through a centre may own it.
-        let covered = between(least, most);
-        let bounds = Window {
-            right: covered.right + 1,
-            bottom: covered.bottom + 1,
-            ..covered
-        }
-        .intersect(window);
+        let bounds = between(least, most).intersect(window);
         let area = (b.x - a.x) * (c.y - a.y) - (b.y - a.y) * (c.x - a.x);
         if area == 0 || bounds.is_empty() {
             return None;
@@ -125,11 +118,10 @@ impl Rows {
     pub(super) fn for_each(&self, mut paint: impl FnMut(i64, i64, i64)) {
         let Self { sides, bounds } = self;
         for y in bounds.top..bounds.bottom {
-            let (start, end) = sides
-                .iter()
-                .fold((bounds.left, bounds.right), |(start, end), side| {
-                    side.cut(y, start, end)
-                });
+            let (mut start, mut end) = (bounds.left, bounds.right);
+            for side in sides {
+                (start, end) = side.cut(y, start, end);
+            }
             if start < end {
                 paint(y, start, end);
             }

@@ -6,10 +6,10 @@
 use crate::gui::painter::Pixel;
 use crate::gui::painter::coverage::Point;
 use crate::gui::painter::mesh::Corner;
+use crate::gui::painter::slope::{Gradient, GradientLine, Slope};
 use crate::gui::painter::texture::Texture;
 use egui::Color32;
 use egui::epaint::textures::TextureFilter;
-use std::array;
 
 /// So far may texels lie beside pixels, in texels, and still be copied as they are: it changes a colour by less than half
 /// a level.
@@ -23,7 +23,7 @@ pub(super) enum Ink<'texture> {
     /// One colour.
     Flat([f32; 4]),
     /// Colours that change from corner to corner.
-    Shaded([Slope; 4]),
+    Shaded(Gradient),
     /// Texels that lie on pixels, in one colour: glyphs, and images at their own size.
     Copied {
         /// Where they come from.
@@ -42,7 +42,7 @@ pub(super) enum Ink<'texture> {
         /// The place in the texture.
         texel: [Slope; 2],
         /// What they are multiplied with, 0 to 1.
-        color: [Slope; 4],
+        color: Gradient,
     },
 }
 
@@ -50,40 +50,35 @@ impl<'texture> Ink<'texture> {
     /// For the triangle with these corners. Nothing where the triangle leaves no trace.
     pub(super) fn new(corners: &[Corner; 3], texture: &'texture Texture) -> Option<Self> {
         let [a, b, c] = corners;
-        let places = corners.each_ref().map(|corner| Point::new(corner).pixels());
         let one_color = a.color == b.color && b.color == c.color;
         if a.texel == b.texel && b.texel == c.texel {
-            let [u, v] = a.texel.map(|texels| texels as f32);
-            let texel = texture.sample(texture.filter(0.0), u, v);
+            let [u, v] = a.texel;
+            let texel = texture.sample(texture.filter(0.0), u as f32, v as f32);
             return if one_color {
-                Self::flat(array::from_fn(|channel| {
-                    a.color[channel] as f32 * texel[channel] / 255.0
-                }))
+                Self::flat(product(scaled(a.color), texel))
             } else {
-                let scaled = |channel: usize| f64::from(texel[channel]) / 255.0;
-                Some(Self::Shaded(slopes(&places, |corner, channel| {
-                    corners[corner].color[channel] * scaled(channel)
-                })))
+                let factor = texel.map(|level| f64::from(level) / 255.0);
+                Some(Self::Shaded(gradient(corners, factor)))
             };
         }
-        if one_color && let Some(offset) = aligned(corners, &places, texture) {
-            let color = a.color.map(|level| level as f32 / 255.0);
+        if one_color && let Some(offset) = aligned(corners, texture) {
+            let color = scaled(a.color);
             return Some(Self::Copied {
                 texture,
                 offset,
                 color,
             });
         }
-        let texel: [Slope; 2] = slopes(&places, |corner, axis| corners[corner].texel[axis]);
-        let filter = texture.filter(longest_step(&texel));
-        let color = slopes(&places, |corner, channel| {
-            corners[corner].color[channel] / 255.0
+        let places = places(corners);
+        let texel = [0, 1].map(|axis| {
+            let values = corners.each_ref().map(|corner| corner.texel[axis]);
+            Slope::new(&places, values)
         });
         Some(Self::Sampled {
             texture,
-            filter,
+            filter: texture.filter(Slope::longest_step(texel)),
             texel,
-            color,
+            color: gradient(corners, [1.0 / 255.0; 4]),
         })
     }
 
@@ -106,7 +101,7 @@ impl<'texture> Ink<'texture> {
                     *pixel = over(*pixel, *color);
                 }
             }
-            Self::Shaded(slopes) => shade(pixels, slopes.map(|slope| slope.line(x, y))),
+            Self::Shaded(gradient) => shade(pixels, &gradient.line(x, y)),
             Self::Copied {
                 texture,
                 offset: [right, down],
@@ -119,39 +114,37 @@ impl<'texture> Ink<'texture> {
             Self::Sampled {
                 texture,
                 filter,
-                texel,
+                texel: [u, v],
                 color,
             } => {
-                let [u, v] = texel.map(|slope| slope.line(x, y));
-                let color = color.map(|slope| slope.line(x, y));
+                let (u, v, color) = (u.line(x, y), v.line(x, y), color.line(x, y));
                 for (index, pixel) in pixels.iter_mut().enumerate() {
                     let index = index as f32;
                     let texel = texture.sample(*filter, u.at(index), v.at(index));
-                    *pixel = over(*pixel, product(texel, color.map(|line| line.at(index))));
+                    *pixel = over(*pixel, product(texel, color.at(index)));
                 }
             }
         }
     }
 }
 
-fn shade(pixels: &mut [Pixel], [red, green, blue, alpha]: [Line; 4]) {
+fn shade(pixels: &mut [Pixel], line: &GradientLine) {
     for (index, pixel) in pixels.iter_mut().enumerate() {
-        let index = index as f32;
-        let color = [
-            red.at(index),
-            green.at(index),
-            blue.at(index),
-            alpha.at(index),
-        ];
-        *pixel = over(*pixel, color);
+        *pixel = over(*pixel, line.at(index as f32));
     }
 }
 
 fn copy(pixels: &mut [Pixel], texels: &[Color32], color: [f32; 4]) {
     for (pixel, texel) in pixels.iter_mut().zip(texels) {
-        let texel = texel.to_array();
-        if texel != [0; 4] {
-            *pixel = over(*pixel, product(texel.map(f32::from), color));
+        if *texel != Color32::TRANSPARENT {
+            let [red, green, blue, alpha] = texel.to_array();
+            let texel = [
+                f32::from(red),
+                f32::from(green),
+                f32::from(blue),
+                f32::from(alpha),
+            ];
+            *pixel = over(*pixel, product(texel, color));
         }
     }
 }
@@ -173,13 +166,29 @@ fn over(below: Pixel, color: [f32; 4]) -> Pixel {
     ]
 }
 
+/// From 0 to 255 into 0 to 1.
+fn scaled(color: [f64; 4]) -> [f32; 4] {
+    color.map(|level| (level / 255.0) as f32)
+}
+
+/// Where the corners lie once they are on the grid, in pixels.
+fn places(corners: &[Corner; 3]) -> [[f64; 2]; 3] {
+    corners.each_ref().map(|corner| Point::new(corner).pixels())
+}
+
+fn gradient(corners: &[Corner; 3], factor: [f64; 4]) -> Gradient {
+    let [a, b, c] = corners;
+    Gradient::new(&places(corners), [a.color, b.color, c.color], factor)
+}
+
 /// From pixels to texels, where each pixel of the triangle lies on one texel of the texture.
-fn aligned(corners: &[Corner; 3], places: &[[f64; 2]; 3], texture: &Texture) -> Option<[i64; 2]> {
+fn aligned(corners: &[Corner; 3], texture: &Texture) -> Option<[i64; 2]> {
     let size = texture.size();
+    let places = places(corners);
     let mut offset = [0; 2];
     for axis in 0..2 {
         let shift = (corners[0].texel[axis] - places[0][axis]).round();
-        let fits = corners.iter().zip(places).all(|(corner, place)| {
+        let fits = corners.iter().zip(&places).all(|(corner, place)| {
             let texel = place[axis] + shift;
             (corner.texel[axis] - texel).abs() <= ALIGNED_WITHIN
                 && (0.0..=size[axis] as f64).contains(&texel)
@@ -190,64 +199,4 @@ fn aligned(corners: &[Corner; 3], places: &[[f64; 2]; 3], texture: &Texture) -> 
         offset[axis] = shift as i64;
     }
     Some(offset)
-}
-
-/// How far apart in the texture neighbouring pixels lie at most.
-fn longest_step([u, v]: &[Slope; 2]) -> f64 {
-    let length = |u: f64, v: f64| (u * u + v * v).sqrt();
-    length(u.right, v.right).max(length(u.down, v.down))
-}
-
-fn slopes<const COUNT: usize>(
-    places: &[[f64; 2]; 3],
-    value: impl Fn(usize, usize) -> f64,
-) -> [Slope; COUNT] {
-    array::from_fn(|index| Slope::new(places, [value(0, index), value(1, index), value(2, index)]))
-}
-
-/// A number that changes evenly over a triangle.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Slope {
-    /// At the centre of the first pixel of the picture.
-    at_origin: f64,
-    right: f64,
-    down: f64,
-}
-
-impl Slope {
-    /// With these values at the corners of a triangle that has an area.
-    fn new([a, b, c]: &[[f64; 2]; 3], [at_a, at_b, at_c]: [f64; 3]) -> Self {
-        let (ab, ac) = ([b[0] - a[0], b[1] - a[1]], [c[0] - a[0], c[1] - a[1]]);
-        let (rise_b, rise_c) = (at_b - at_a, at_c - at_a);
-        let area = ab[0] * ac[1] - ab[1] * ac[0];
-        let right = (rise_b * ac[1] - rise_c * ab[1]) / area;
-        let down = (rise_c * ab[0] - rise_b * ac[0]) / area;
-        Self {
-            at_origin: at_a + right * (0.5 - a[0]) + down * (0.5 - a[1]),
-            right,
-            down,
-        }
-    }
-
-    /// Along a row, from the pixel at `x` and `y`.
-    fn line(self, x: i64, y: i64) -> Line {
-        Line {
-            start: (self.at_origin + self.right * x as f64 + self.down * y as f64) as f32,
-            step: self.right as f32,
-        }
-    }
-}
-
-/// A number that changes evenly along a run of pixels.
-#[derive(Debug, Clone, Copy)]
-struct Line {
-    start: f32,
-    step: f32,
-}
-
-impl Line {
-    #[inline(always)]
-    fn at(self, index: f32) -> f32 {
-        self.start + self.step * index
-    }
 }

@@ -5,8 +5,10 @@
 //! on a grid of 1/256 pixel. The same triangles give the same bytes on every machine.
 //!
 //! ```text
-//! mod -> mesh -> coverage -> ink -> texture
+//! mod -> mesh -> coverage
 //!             -> window
+//!             -> ink -> slope
+//!                    -> texture
 //! ```
 //!
 //! Knows nothing of widgets, time or files. Paint callbacks belong to a card and are left out.
@@ -14,6 +16,7 @@
 mod coverage;
 mod ink;
 mod mesh;
+mod slope;
 mod texture;
 mod window;
 
@@ -103,7 +106,7 @@ impl Canvas {
         let (width, height) = (width as usize, height as usize);
         Self {
             width,
-            pixels: vec![background; width * height],
+            pixels: vec![background; width].repeat(height),
         }
     }
 

@@ -275,45 +275,51 @@ fn triangle() -> impl Strategy<Value = Mesh> {
         })
 }
 
-/// An upright rectangle in two triangles, in one colour or fading from one side to the other, any way round.
+/// An upright rectangle in two triangles that may differ in how colours and texels change, any way round.
 fn upright() -> impl Strategy<Value = Mesh> {
-    (
-        place(),
-        place(),
-        texture_place(),
-        texture_place(),
-        color(),
-        color(),
-        any::<bool>(),
-    )
-        .prop_map(|(one, other, uv_one, uv_other, from, to, fades)| {
+    let corners = (place(), place(), texture_place(), texture_place());
+    let colored = prop::sample::select(vec![
+        vec![],
+        vec![1_usize, 3],
+        vec![2, 3],
+        vec![3],
+        vec![1, 2],
+    ]);
+    (corners, color(), color(), colored, any::<bool>()).prop_map(
+        |((min, max, uv_min, uv_max), from, to, colored, twisted)| {
             let mut mesh = Mesh::with_texture(PICTURE);
-            let (rect, uv) = (
+            let (place, uv) = (
+                Rect { min, max },
                 Rect {
-                    min: one,
-                    max: other,
-                },
-                Rect {
-                    min: uv_one,
-                    max: uv_other,
+                    min: uv_min,
+                    max: uv_max,
                 },
             );
-            mesh.add_rect_with_uv(rect, uv, from);
-            if fades {
-                mesh.vertices[1].color = to;
-                mesh.vertices[3].color = to;
+            mesh.add_rect_with_uv(place, uv, from);
+            for index in colored {
+                mesh.vertices[index].color = to;
+            }
+            if twisted {
+                mesh.vertices[3].uv = uv_min;
             }
             mesh
-        })
+        },
+    )
 }
 
-/// The image at its own size on the grid of pixels, as glyphs are.
+/// A part of the image at its own size, on the grid of pixels as glyphs are or a little beside it.
 fn copied([width, height]: [usize; 2]) -> impl Strategy<Value = Mesh> {
-    (-2..14_i32, -2..14_i32, color()).prop_map(move |(x, y, color)| {
+    let beside = prop_oneof![Just(0.0), -0.4..0.4_f32];
+    (-2..14_i32, -2..14_i32, beside, color()).prop_map(move |(x, y, beside, color)| {
         let mut mesh = Mesh::with_texture(PICTURE);
-        let size = vec2(width as f32, height as f32);
-        let place = Rect::from_min_size(pos2(x as f32, y as f32), size);
-        mesh.add_rect_with_uv(place, rect(0.0, 0.0, 1.0, 1.0), color);
+        let whole = vec2(width as f32, height as f32);
+        // Without the outermost texels, where others are left.
+        let margin = vec2(f32::from(width > 2), f32::from(height > 2));
+        let place = pos2(x as f32 + beside, y as f32);
+        let place = Rect::from_min_size(place, whole - 2.0 * margin);
+        let first = (margin / whole).to_pos2();
+        let last = ((whole - margin) / whole).to_pos2();
+        mesh.add_rect_with_uv(place, Rect::from_min_max(first, last), color);
         mesh
     })
 }
