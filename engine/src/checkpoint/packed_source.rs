@@ -7,8 +7,6 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use rayon::prelude::*;
-
 use super::error::CheckpointError;
 use super::gptq_config::GptqConfig;
 use super::shards::Shards;
@@ -16,7 +14,7 @@ use crate::grid::{GridConfig, ScaleDtype};
 use crate::packed::gptq::{self, CheckpointFormat};
 use crate::packed::{LayerManifest, MANIFEST_VERSION, METADATA_KEY, Manifest, Part, unpack};
 use crate::solved::Solved;
-use crate::tensor::{Dtype, Matrix, SourceError, TensorInfo};
+use crate::tensor::{Dtype, SourceError, TensorInfo};
 
 /// A dense tensor that is stored packed.
 #[derive(Debug)]
@@ -242,18 +240,11 @@ fn packed_error(root: &Path, layer: &str, problem: String) -> CheckpointError {
 impl PackedTensor {
     /// The dense values in stored order.
     pub(super) fn values(&self, shards: &Shards) -> Result<Vec<f32>, SourceError> {
-        let solved = self.solved(shards)?;
-        let (rows, columns) = (solved.codes.rows, solved.codes.columns);
-        let mut values = vec![0.0; rows * columns];
-        values
-            .par_chunks_mut(columns)
-            .enumerate()
-            .for_each(|(row, output)| solved.dequantize_row(row, output));
-        drop(solved);
+        let values = self.solved(shards)?.dequantize();
         Ok(if self.is_transposed() {
-            Matrix::new(rows, columns, values).transposed().into_data()
+            values.transposed().into_data()
         } else {
-            values
+            values.into_data()
         })
     }
 
@@ -281,12 +272,7 @@ impl PackedTensor {
                 let parts: Vec<Part> = specs
                     .into_iter()
                     .zip(bytes)
-                    .map(|(spec, bytes)| Part {
-                        suffix: spec.suffix.to_owned(),
-                        dtype: spec.dtype,
-                        shape: spec.shape,
-                        bytes,
-                    })
+                    .map(|(spec, bytes)| spec.filled(bytes))
                     .collect();
                 unpack(manifest, &parts).map_err(|error| unfit(error.to_string()))
             }

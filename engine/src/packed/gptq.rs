@@ -17,7 +17,7 @@
 //! transformers through it, and vLLM from 0.11.1 on load.
 //! Knows no file and no config; `formats` writes those.
 
-use super::manifest::PartSpec;
+use super::manifest::{PartSpec, TOO_LARGE, size_bytes};
 use super::{PackError, Part, bits};
 use crate::grid::{AffineGrid, GridConfig, ScaleDtype};
 use crate::solved::{Codes, Grid, Method, Solved};
@@ -132,22 +132,40 @@ pub fn nearest_group(group: usize, columns: usize) -> Option<usize> {
         .find(|&candidate| columns.is_multiple_of(candidate))
 }
 
-/// The tensors of a layer that fits: suffix after the layer's name, dtype, shape, bytes.
-pub fn parts(config: GridConfig, rows: usize, columns: usize) -> Vec<PartSpec> {
-    let words = |codes: usize| codes * usize::from(config.bits) / WORD_CODES;
+/// The tensors of a layer that fits: suffix after the layer's name, dtype, shape, bytes. `None` where a size does not
+/// exist.
+pub fn parts(config: GridConfig, rows: usize, columns: usize) -> Option<Vec<PartSpec>> {
+    let mut parts = Vec::new();
+    each_part(config, rows, columns, |suffix, dtype, shape| {
+        parts.push(PartSpec::new(suffix, dtype, shape)?);
+        Some(())
+    })?;
+    Some(parts)
+}
+
+/// Bytes of these tensors. `None` where the number does not exist.
+pub fn stored_bytes(config: GridConfig, rows: usize, columns: usize) -> Option<u64> {
+    let mut total = 0u64;
+    each_part(config, rows, columns, |_, dtype, shape| {
+        total = total.checked_add(size_bytes(dtype, shape)?)?;
+        Some(())
+    })?;
+    Some(total)
+}
+
+/// Shows `see` the suffix, dtype and shape of each tensor, in order. Allocates nothing.
+fn each_part(
+    config: GridConfig,
+    rows: usize,
+    columns: usize,
+    mut see: impl FnMut(&'static str, Dtype, &[usize]) -> Option<()>,
+) -> Option<()> {
+    let words = |codes: usize| Some(codes.checked_mul(usize::from(config.bits))? / WORD_CODES);
     let groups = config.groups(columns).count();
-    let part = |suffix, dtype: Dtype, shape: Vec<usize>| PartSpec {
-        suffix,
-        dtype,
-        size_bytes: (shape.iter().product::<usize>() * dtype.size_bytes()) as u64,
-        shape,
-    };
-    vec![
-        part("g_idx", Dtype::I32, vec![columns]),
-        part("qweight", Dtype::I32, vec![words(columns), rows]),
-        part("qzeros", Dtype::I32, vec![groups, words(rows)]),
-        part("scales", Dtype::F16, vec![groups, rows]),
-    ]
+    see("g_idx", Dtype::I32, &[columns])?;
+    see("qweight", Dtype::I32, &[words(columns)?, rows])?;
+    see("qzeros", Dtype::I32, &[groups, words(rows)?])?;
+    see("scales", Dtype::F16, &[groups, rows])
 }
 
 /// Packs a solved layer that fits.
@@ -173,15 +191,12 @@ pub fn pack(name: &str, solved: &Solved, format: CheckpointFormat) -> Result<Vec
         bits::pack_rows(&zeros, grid.rows, config.bits),
         transposed_scales(grid),
     ];
-    let specs = parts(config, grid.rows, grid.columns).into_iter();
+    let specs = parts(config, grid.rows, grid.columns)
+        .ok_or_else(|| unfit_layer(TOO_LARGE.to_owned()))?
+        .into_iter();
     Ok(specs
         .zip(bytes)
-        .map(|(spec, bytes)| Part {
-            suffix: spec.suffix.to_owned(),
-            dtype: spec.dtype,
-            shape: spec.shape,
-            bytes,
-        })
+        .map(|(spec, bytes)| spec.filled(bytes))
         .collect())
 }
 
@@ -344,7 +359,8 @@ fn check_layout(
         stored.qzeros.len(),
         stored.scales.len(),
     ];
-    for (spec, found) in parts(config, rows, columns).iter().zip(found) {
+    let specs = parts(config, rows, columns).ok_or(TOO_LARGE)?;
+    for (spec, found) in specs.iter().zip(found) {
         if found as u64 != spec.size_bytes {
             return Err(format!(
                 "its {} has {found} bytes instead of {}",

@@ -17,6 +17,9 @@ pub const METADATA_KEY: &str = "pare";
 /// The version this program writes.
 pub const MANIFEST_VERSION: u32 = 1;
 
+/// What is said of a layer whose sizes do not exist.
+pub(super) const TOO_LARGE: &str = "its size is too large for any machine";
+
 /// All packed layers of one file: the JSON text under `METADATA_KEY`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
@@ -188,16 +191,34 @@ impl CodeKind {
 
     /// Bytes of a layer of this shape, scales, zeros and padding included. `None` where the number does not exist.
     pub fn stored_bytes(&self, rows: usize, columns: usize) -> Option<u64> {
-        self.parts(rows, columns)?
-            .iter()
-            .try_fold(0u64, |sum, part| sum.checked_add(part.size_bytes))
+        let mut total = 0u64;
+        self.each_part(rows, columns, |_, dtype, shape| {
+            total = total.checked_add(size_bytes(dtype, shape)?)?;
+            Some(())
+        })?;
+        Some(total)
     }
 
     /// The parts of a layer of this shape. `None` where a size does not exist.
     pub fn parts(&self, rows: usize, columns: usize) -> Option<Vec<PartSpec>> {
+        let mut parts = Vec::new();
+        self.each_part(rows, columns, |suffix, dtype, shape| {
+            parts.push(PartSpec::new(suffix, dtype, shape)?);
+            Some(())
+        })?;
+        Some(parts)
+    }
+
+    /// Shows `see` the suffix, dtype and shape of each part, in order. Allocates nothing: sizes are asked for each edit.
+    fn each_part(
+        &self,
+        rows: usize,
+        columns: usize,
+        mut see: impl FnMut(&'static str, Dtype, &[usize]) -> Option<()>,
+    ) -> Option<()> {
         rows.checked_mul(columns)?.checked_mul(8)?;
         let code_bytes = row_bytes(columns, self.bits());
-        let mut parts = vec![part("codes", Dtype::U8, vec![rows, code_bytes])?];
+        see("codes", Dtype::U8, &[rows, code_bytes])?;
         match *self {
             Self::Affine {
                 bits,
@@ -208,15 +229,11 @@ impl CodeKind {
             } => {
                 let dtype = dtype_of_scales(scale_dtype);
                 let groups = group_count(columns, group);
-                parts.push(part("scales", dtype, vec![rows, groups])?);
+                see("scales", dtype, &[rows, groups])?;
                 if fractional_zeros {
-                    parts.push(part("zeros", dtype, vec![rows, groups])?);
+                    see("zeros", dtype, &[rows, groups])?;
                 } else if !symmetric {
-                    parts.push(part(
-                        "zeros",
-                        Dtype::U8,
-                        vec![rows, row_bytes(groups, bits)],
-                    )?);
+                    see("zeros", Dtype::U8, &[rows, row_bytes(groups, bits)])?;
                 }
             }
             Self::Nf4 {
@@ -226,15 +243,27 @@ impl CodeKind {
                 let blocks = group_count(columns, block);
                 if double_quant {
                     let outer = rows.checked_mul(blocks)?.div_ceil(BLOCKS_PER_OUTER_SCALE);
-                    parts.push(part("absmax_codes", Dtype::I8, vec![rows, blocks])?);
-                    parts.push(part("absmax_scales", Dtype::F32, vec![outer])?);
-                    parts.push(part("absmax_offset", Dtype::F32, vec![1])?);
+                    see("absmax_codes", Dtype::I8, &[rows, blocks])?;
+                    see("absmax_scales", Dtype::F32, &[outer])?;
+                    see("absmax_offset", Dtype::F32, &[1])?;
                 } else {
-                    parts.push(part("absmax", Dtype::F32, vec![rows, blocks])?);
+                    see("absmax", Dtype::F32, &[rows, blocks])?;
                 }
             }
         }
-        Some(parts)
+        Some(())
+    }
+}
+
+impl PartSpec {
+    /// A part of this shape. `None` where its size does not exist.
+    pub(super) fn new(suffix: &'static str, dtype: Dtype, shape: &[usize]) -> Option<Self> {
+        Some(Self {
+            suffix,
+            dtype,
+            shape: shape.to_vec(),
+            size_bytes: size_bytes(dtype, shape)?,
+        })
     }
 }
 
@@ -315,7 +344,7 @@ impl LayerManifest {
         }
         self.code
             .parts(self.rows, self.columns)
-            .ok_or_else(|| self.wrong("its size is too large for any machine".into()))
+            .ok_or_else(|| self.wrong(TOO_LARGE.into()))
     }
 
     /// The full name of a part.
@@ -356,15 +385,10 @@ fn group_count(columns: usize, group: usize) -> usize {
     }
 }
 
-fn part(suffix: &'static str, dtype: Dtype, shape: Vec<usize>) -> Option<PartSpec> {
+/// Bytes of a tensor. `None` where the number does not exist.
+pub(super) fn size_bytes(dtype: Dtype, shape: &[usize]) -> Option<u64> {
     let elements = shape
         .iter()
         .try_fold(1usize, |product, &dimension| product.checked_mul(dimension))?;
-    let size_bytes = elements.checked_mul(dtype.size_bytes())? as u64;
-    Some(PartSpec {
-        suffix,
-        dtype,
-        shape,
-        size_bytes,
-    })
+    Some(elements.checked_mul(dtype.size_bytes())? as u64)
 }

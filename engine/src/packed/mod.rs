@@ -43,6 +43,18 @@ pub struct Part {
     pub bytes: Vec<u8>,
 }
 
+impl PartSpec {
+    /// The part that these bytes make.
+    pub fn filled(self, bytes: Vec<u8>) -> Part {
+        Part {
+            suffix: self.suffix.to_owned(),
+            dtype: self.dtype,
+            shape: self.shape,
+            bytes,
+        }
+    }
+}
+
 /// A layer as bytes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PackedLayer {
@@ -83,12 +95,7 @@ pub fn pack(name: &str, tensor: OriginalTensor, solved: &Solved) -> Result<Packe
     let parts: Vec<Part> = specs
         .into_iter()
         .zip(bytes)
-        .map(|(spec, bytes)| Part {
-            suffix: spec.suffix.to_owned(),
-            dtype: spec.dtype,
-            shape: spec.shape,
-            bytes,
-        })
+        .map(|(spec, bytes)| spec.filled(bytes))
         .collect();
     let written: u64 = parts.iter().map(|part| part.bytes.len() as u64).sum();
     if written != manifest.stored_bytes() {

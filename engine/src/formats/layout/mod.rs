@@ -212,10 +212,7 @@ pub fn plan(
 
 /// Bytes of a layer in a container: codes, scales, zeros, indices and padding, or its dense values.
 pub fn stored_bytes(format: Format, layer: &LayerInfo, settings: &LayerSettings) -> u64 {
-    let placement = placement(format, settings);
-    parts_of(layer, placement).map_or(u64::MAX, |parts| {
-        parts.iter().map(|part| part.size_bytes).sum()
-    })
+    placed_bytes(layer, placement(format, settings)).unwrap_or(u64::MAX)
 }
 
 fn placement(format: Format, settings: &LayerSettings) -> Placement {
@@ -272,7 +269,7 @@ fn planned_layer(
             tensor: layer.tensor.clone(),
         });
     }
-    let parts = parts_of(layer, placement).ok_or_else(|| LayoutError::TooLarge {
+    let stored_bytes = placed_bytes(layer, placement).ok_or_else(|| LayoutError::TooLarge {
         layer: layer.name.clone(),
     })?;
     Ok(PlannedLayer {
@@ -287,7 +284,7 @@ fn planned_layer(
         columns: layer.columns,
         in_block: !matches!(layer.kind, LayerKind::Embedding | LayerKind::Head),
         placement,
-        stored_bytes: parts.iter().map(|part| part.size_bytes).sum(),
+        stored_bytes,
     })
 }
 
@@ -297,14 +294,27 @@ fn parts_of(layer: &LayerInfo, placement: Placement) -> Option<Vec<PartSpec>> {
         Placement::Source | Placement::Dense => Some(vec![PartSpec {
             suffix: "",
             dtype: layer.dtype,
-            size_bytes: (layer.rows as u64)
-                .checked_mul(layer.columns as u64)?
-                .checked_mul(layer.dtype.size_bytes() as u64)?,
+            size_bytes: dense_bytes(layer)?,
             shape: layer.shape.clone(),
         }]),
         Placement::Pare(code) => code.parts(layer.rows, layer.columns),
-        Placement::Gptq(grid) => Some(gptq::parts(grid, layer.rows, layer.columns)),
+        Placement::Gptq(grid) => gptq::parts(grid, layer.rows, layer.columns),
     }
+}
+
+/// Bytes of the parts of a layer. `None` where the number does not exist.
+fn placed_bytes(layer: &LayerInfo, placement: Placement) -> Option<u64> {
+    match placement {
+        Placement::Source | Placement::Dense => dense_bytes(layer),
+        Placement::Pare(code) => code.stored_bytes(layer.rows, layer.columns),
+        Placement::Gptq(grid) => gptq::stored_bytes(grid, layer.rows, layer.columns),
+    }
+}
+
+fn dense_bytes(layer: &LayerInfo) -> Option<u64> {
+    (layer.rows as u64)
+        .checked_mul(layer.columns as u64)?
+        .checked_mul(layer.dtype.size_bytes() as u64)
 }
 
 /// All tensors in the source's order, those of one source tensor together.
