@@ -18,6 +18,7 @@ mod write;
 use std::path::Path;
 
 pub use error::RecipeError;
+pub use pattern::literal;
 pub use resolve::{Decision, Resolved};
 
 use crate::grid::ScaleDtype;

@@ -13,6 +13,7 @@ use super::{LayerRule, Recipe};
 use crate::model::{LayerInfo, LayerKind};
 use crate::settings::LayerSettings;
 use crate::solved::Method;
+use std::collections::{HashMap, HashSet};
 
 /// What holds for one layer, and which rule decided it.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,15 +36,27 @@ pub struct Resolved {
 impl Recipe {
     /// Decides every one of `layers`.
     pub fn resolve(&self, layers: &[LayerInfo]) -> Resolved {
+        let by_name = by_name(layers);
         let rules: Vec<Rule<'_>> = self
             .layers
             .iter()
-            .map(|rule| Rule::new(rule, layers))
+            .map(|rule| Rule::new(rule, layers, &by_name))
             .collect();
+        let mut deciding = vec![Vec::new(); layers.len()];
+        for rule in &rules {
+            for &layer in rule
+                .hits
+                .iter()
+                .filter(|&&layer| rule.decides(&layers[layer]))
+            {
+                deciding[layer].push(rule.rule);
+            }
+        }
         Resolved {
             decisions: layers
                 .iter()
-                .map(|layer| self.decide(layer, &rules))
+                .zip(&deciding)
+                .map(|(layer, rules)| self.decide(layer, rules))
                 .collect(),
             warnings: rules
                 .iter()
@@ -52,7 +65,8 @@ impl Recipe {
         }
     }
 
-    fn decide(&self, layer: &LayerInfo, rules: &[Rule<'_>]) -> Decision {
+    /// `rules` are those that hit the layer and may decide it, in order.
+    fn decide(&self, layer: &LayerInfo, rules: &[&LayerRule]) -> Decision {
         let untouched = LayerSettings {
             method: Method::None,
             ..self.default
@@ -63,30 +77,24 @@ impl Recipe {
                 rule: "not compressible".to_owned(),
             };
         }
-        let is_end = is_end(layer);
-        let base = match (is_end, &self.embeddings) {
-            (false, _) => (self.default, "[default]"),
-            (true, Some(embeddings)) => (embeddings.apply(self.ends()), "[embeddings]"),
-            (true, None) => (untouched, "no [embeddings]"),
+        let (start, unruled) = match (is_end(layer), &self.embeddings) {
+            (false, _) => (self.default, (self.default, "[default]")),
+            (true, Some(embeddings)) => {
+                let settings = embeddings.apply(self.ends());
+                (settings, (settings, "[embeddings]"))
+            }
+            (true, None) => (self.ends(), (untouched, "no [embeddings]")),
         };
-        let deciding = rules.iter().filter(|rule| rule.decides(layer));
-        let start = if is_end && self.embeddings.is_none() {
-            self.ends()
-        } else {
-            base.0
-        };
-        let changed = deciding.fold(None, |earlier: Option<(LayerSettings, &str)>, rule| {
-            let settings = earlier.map_or(start, |(settings, _)| settings);
-            Some((rule.rule.overrides.apply(settings), &rule.rule.pattern))
-        });
-        match changed {
+        match rules.last() {
             None => Decision {
-                settings: base.0,
-                rule: base.1.to_owned(),
+                settings: unruled.0,
+                rule: unruled.1.to_owned(),
             },
-            Some((settings, pattern)) => Decision {
-                settings,
-                rule: format!("[[layer]] match = \"{pattern}\""),
+            Some(last) => Decision {
+                settings: rules
+                    .iter()
+                    .fold(start, |settings, rule| rule.overrides.apply(settings)),
+                rule: format!("[[layer]] match = \"{}\"", last.pattern),
             },
         }
     }
@@ -105,50 +113,66 @@ fn is_end(layer: &LayerInfo) -> bool {
     matches!(layer.kind, LayerKind::Embedding | LayerKind::Head)
 }
 
+/// The layers of each name; a name may stand for a weight and for a tensor that lacks the ending `.weight`.
+fn by_name(layers: &[LayerInfo]) -> HashMap<&str, Vec<usize>> {
+    let mut by_name: HashMap<&str, Vec<usize>> = HashMap::with_capacity(layers.len());
+    for (index, layer) in layers.iter().enumerate() {
+        by_name.entry(&layer.name).or_default().push(index);
+    }
+    by_name
+}
+
 /// A rule and what it hits.
 struct Rule<'recipe> {
     rule: &'recipe LayerRule,
-    /// `None` where the pattern cannot be read; then it hits nothing.
-    pattern: Option<Pattern>,
+    /// What is wrong with its pattern; then it hits nothing.
+    problem: Option<String>,
+    /// Layers, in order.
+    hits: Vec<usize>,
     hits_inner: bool,
 }
 
 impl<'recipe> Rule<'recipe> {
-    fn new(rule: &'recipe LayerRule, layers: &[LayerInfo]) -> Self {
-        let mut this = Self {
-            rule,
-            pattern: Pattern::new(&rule.pattern).ok(),
-            hits_inner: false,
+    fn new(
+        rule: &'recipe LayerRule,
+        layers: &[LayerInfo],
+        by_name: &HashMap<&str, Vec<usize>>,
+    ) -> Self {
+        let (hits, problem) = match Pattern::new(&rule.pattern) {
+            Ok(Pattern::Name(name)) => (by_name.get(&*name).cloned().unwrap_or_default(), None),
+            Ok(pattern) => {
+                let hit = |&index: &usize| pattern.hits(&layers[index].name);
+                ((0..layers.len()).filter(hit).collect(), None)
+            }
+            Err(problem) => (Vec::new(), Some(problem)),
         };
-        this.hits_inner = layers
-            .iter()
-            .any(|layer| layer.compressible && !is_end(layer) && this.hits(layer));
-        this
+        let is_inner = |&index: &usize| layers[index].compressible && !is_end(&layers[index]);
+        Self {
+            rule,
+            problem,
+            hits_inner: hits.iter().any(is_inner),
+            hits,
+        }
     }
 
-    fn hits(&self, layer: &LayerInfo) -> bool {
-        let pattern = self.pattern.as_ref();
-        pattern.is_some_and(|pattern| pattern.hits(&layer.name))
-    }
-
+    /// Whether the rule, which hits the layer, may decide it.
     fn decides(&self, layer: &LayerInfo) -> bool {
-        self.hits(layer) && !(is_end(layer) && self.hits_inner)
+        !(is_end(layer) && self.hits_inner)
     }
 
     /// What to tell people where nothing follows from the rule.
     fn warning(&self, layers: &[LayerInfo]) -> Option<String> {
         let text = &self.rule.pattern;
-        if let Err(problem) = Pattern::new(text) {
+        if let Some(problem) = &self.problem {
             return Some(format!("[[layer]] match = \"{text}\" {problem}"));
         }
-        let mut hit = layers.iter().filter(|layer| self.hits(layer)).peekable();
-        if hit.peek().is_none() {
+        if self.hits.is_empty() {
             let nearest = nearest_names(text, layers).join(", ");
             return Some(format!(
                 "[[layer]] match = \"{text}\" hits no layer; the nearest names are {nearest}"
             ));
         }
-        if hit.all(|layer| !layer.compressible) {
+        if self.hits.iter().all(|&layer| !layers[layer].compressible) {
             return Some(format!(
                 "[[layer]] match = \"{text}\" hits only tensors that cannot be compressed"
             ));
@@ -161,15 +185,17 @@ impl<'recipe> Rule<'recipe> {
 fn nearest_names<'layers>(pattern: &str, layers: &'layers [LayerInfo]) -> Vec<&'layers str> {
     const SHOWN: usize = 3;
     let core = pattern.trim_matches(|letter: char| "*?/^$.".contains(letter));
-    let mut ranked: Vec<(f64, &str)> = layers
-        .iter()
-        .filter(|layer| layer.compressible)
-        .map(|layer| (similarity(core, &layer.name), layer.name.as_str()))
+    let mut ranked: Vec<(f64, &str)> = candidates(core, layers)
+        .into_iter()
+        .map(|name| (similarity(core, name), name))
         .collect();
     ranked.sort_by(|(left, _), (right, _)| right.total_cmp(left));
     let mut shown: Vec<&str> = Vec::new();
     for (_, name) in ranked {
-        if shown.iter().all(|earlier| !same_but_numbers(earlier, name)) {
+        if shown
+            .iter()
+            .all(|earlier| without_numbers(earlier) != without_numbers(name))
+        {
             shown.push(name);
         }
         if shown.len() == SHOWN {
@@ -177,6 +203,21 @@ fn nearest_names<'layers>(pattern: &str, layers: &'layers [LayerInfo]) -> Vec<&'
         }
     }
     shown
+}
+
+/// Names worth comparing: of those that differ in numbers alone the first, and those with a number of `core`. To compare
+/// all of a large model's would take longer than an edit may.
+fn candidates<'layers>(core: &str, layers: &'layers [LayerInfo]) -> Vec<&'layers str> {
+    let numbers: HashSet<&str> = numbers(core).collect();
+    let mut met = HashSet::new();
+    let names = layers.iter().filter(|layer| layer.compressible);
+    names
+        .map(|layer| layer.name.as_str())
+        .filter(|name| {
+            let is_first = met.insert(without_numbers(name));
+            is_first || self::numbers(name).any(|number| numbers.contains(number))
+        })
+        .collect()
 }
 
 /// How like `core` the name is, or its best end that begins after a dot.
@@ -188,11 +229,137 @@ fn similarity(core: &str, name: &str) -> f64 {
         .fold(0.0, f64::max)
 }
 
-fn same_but_numbers(left: &str, right: &str) -> bool {
-    let letters = |name: &str| -> String {
-        name.chars()
-            .filter(|letter| !letter.is_ascii_digit())
-            .collect()
-    };
-    letters(left) == letters(right)
+/// Runs of digits.
+fn numbers(name: &str) -> impl Iterator<Item = &str> {
+    name.split(|letter: char| !letter.is_ascii_digit())
+        .filter(|run| !run.is_empty())
+}
+
+fn without_numbers(name: &str) -> String {
+    name.chars()
+        .filter(|letter| !letter.is_ascii_digit())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::super::Overrides;
+    use super::super::tests::layer;
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Decisions by the words at the head of this file: every rule tried on every layer.
+    fn slow_decisions(recipe: &Recipe, layers: &[LayerInfo]) -> Vec<Decision> {
+        let hits = |rule: &LayerRule, layer: &LayerInfo| {
+            Pattern::new(&rule.pattern).is_ok_and(|pattern| pattern.hits(&layer.name))
+        };
+        let hits_inner = |rule: &LayerRule| {
+            let mut inner = layers
+                .iter()
+                .filter(|layer| layer.compressible && !is_end(layer));
+            inner.any(|layer| hits(rule, layer))
+        };
+        let decide = |layer: &LayerInfo| {
+            let none = |settings| LayerSettings {
+                method: Method::None,
+                ..settings
+            };
+            let decision = |settings, rule: &str| Decision {
+                settings,
+                rule: rule.to_owned(),
+            };
+            if !layer.compressible {
+                return decision(none(recipe.default), "not compressible");
+            }
+            let mut found = match (is_end(layer), recipe.embeddings) {
+                (false, _) => decision(recipe.default, "[default]"),
+                (true, Some(embeddings)) => {
+                    decision(embeddings.apply(recipe.ends()), "[embeddings]")
+                }
+                (true, None) => decision(none(recipe.default), "no [embeddings]"),
+            };
+            let mut settings = match is_end(layer) && recipe.embeddings.is_none() {
+                true => recipe.ends(),
+                false => found.settings,
+            };
+            for rule in &recipe.layers {
+                if hits(rule, layer) && !(is_end(layer) && hits_inner(rule)) {
+                    settings = rule.overrides.apply(settings);
+                    found = decision(settings, &format!("[[layer]] match = \"{}\"", rule.pattern));
+                }
+            }
+            found
+        };
+        layers.iter().map(decide).collect()
+    }
+
+    /// Names of few letters, so that rules often hit, and several hit one layer.
+    fn name() -> impl Strategy<Value = String> {
+        prop::sample::select(vec!["a", "a.b", "b", "lm_head", "a*", "a.c", "c"])
+            .prop_map(str::to_owned)
+    }
+
+    fn any_rule() -> impl Strategy<Value = LayerRule> {
+        let pattern = prop_oneof![
+            4 => name().prop_map(|name| super::super::literal(&name)),
+            2 => prop::sample::select(vec!["a*", "*", "?", "{a,b}", "/^a/", "/b/", "/(/", ""])
+                .prop_map(str::to_owned),
+        ];
+        let bits = prop::option::of(2u8..9);
+        let group = prop::option::of(prop::sample::select(vec![0usize, 32, 64]));
+        let method = prop::option::of(prop::sample::select(Method::ALL.to_vec()));
+        (pattern, bits, group, method).prop_map(|(pattern, bits, group, method)| LayerRule {
+            pattern,
+            overrides: Overrides {
+                bits,
+                group,
+                method,
+                ..Overrides::default()
+            },
+        })
+    }
+
+    fn any_layer() -> impl Strategy<Value = LayerInfo> {
+        let kinds = vec![
+            LayerKind::Linear,
+            LayerKind::Linear,
+            LayerKind::Embedding,
+            LayerKind::Head,
+            LayerKind::Other,
+        ];
+        (name(), prop::sample::select(kinds)).prop_map(|(name, kind)| layer(&name, kind))
+    }
+
+    proptest! {
+        #[test]
+        fn rules_decide_as_if_each_were_tried_on_every_layer(
+            layers in prop::collection::vec(any_layer(), 0..8),
+            rules in prop::collection::vec(any_rule(), 0..12),
+            bits in prop::option::of(2u8..9),
+        ) {
+            let mut recipe = Recipe { layers: rules, ..Recipe::default() };
+            recipe.embeddings = bits.map(|bits| Overrides { bits: Some(bits), ..Overrides::default() });
+            prop_assert_eq!(recipe.resolve(&layers).decisions, slow_decisions(&recipe, &layers));
+        }
+
+        #[test]
+        fn a_named_rule_warns_as_a_pattern_does(
+            layers in prop::collection::vec(any_layer(), 1..8),
+            name in name(),
+        ) {
+            let warnings = |pattern: &str| {
+                let rule = LayerRule { pattern: pattern.to_owned(), overrides: Overrides::default() };
+                let recipe = Recipe { layers: vec![rule], ..Recipe::default() };
+                recipe.resolve(&layers).warnings
+            };
+            let named = warnings(&super::super::literal(&name));
+            let expression = warnings(&format!("/^{}$/", regex::escape(&name)));
+            prop_assert_eq!(named.len(), expression.len(), "{:?} {:?}", named, expression);
+            let said = |warnings: &[String], words: &str| warnings.iter().any(|text| text.contains(words));
+            for words in ["hits no layer", "cannot be compressed"] {
+                prop_assert_eq!(said(&named, words), said(&expression, words), "{}", words);
+            }
+        }
+    }
 }

@@ -40,7 +40,7 @@ match = "lm_head"
 method = "none"
 "#;
 
-fn layer(name: &str, kind: LayerKind) -> LayerInfo {
+pub(super) fn layer(name: &str, kind: LayerKind) -> LayerInfo {
     LayerInfo {
         name: name.to_owned(),
         tensor: format!("{name}.weight"),
@@ -350,6 +350,12 @@ fn rules_that_hit_nothing_name_the_nearest_names() {
         "{warnings:?}"
     );
     assert!(!warnings[0].contains("layers.1"), "{warnings:?}");
+    let text = "version = 1\n[[layer]]\nmatch = \"model.layers.1.mlp.dwn_proj\"\n";
+    let found = Recipe::parse(text).unwrap().resolve(&layers()).warnings;
+    assert!(
+        found[0].contains("the nearest names are model.layers.1.mlp.down_proj,"),
+        "{found:?}"
+    );
     assert!(warnings[1].contains("cannot be compressed"), "{warnings:?}");
 }
 
