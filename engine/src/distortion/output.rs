@@ -51,12 +51,14 @@ fn energies<const N: usize>(matrices: [&Matrix; N], gram: &Symmetric) -> [f64; N
         })
         .collect();
     let mut energies = [0.0; N];
+    let mut room = vec![0.0; columns * columns.min(PANEL_COLUMNS)];
     for first in (0..columns).step_by(PANEL_COLUMNS) {
         let last = (first + PANEL_COLUMNS).min(columns);
-        let panel = doubled_panel(gram, first, last);
+        let panel = &mut room[..last * (last - first)];
+        fill_panel(panel, gram, first, last);
         let of_slabs: Vec<f64> = slabs
             .par_iter()
-            .map(|(_, slab)| panel_energy(slab, columns, &panel, first, last))
+            .map(|(_, slab)| panel_energy(slab, columns, panel, first, last))
             .collect();
         let mut of_panel = [0.0; N];
         for ((index, _), energy) in slabs.iter().zip(of_slabs) {
@@ -68,25 +70,23 @@ fn energies<const N: usize>(matrices: [&Matrix; N], gram: &Symmetric) -> [f64; N
     energies.map(|energy| energy.max(0.0))
 }
 
-/// Columns `first..last` of `H`, rows `0..last`; rows above the diagonal block doubled, for they stand for their mirror too.
-fn doubled_panel(gram: &Symmetric, first: usize, last: usize) -> Vec<f32> {
-    let width = last - first;
-    let mut panel = vec![0.0; last * width];
+/// Columns `first..last` of the upper triangle of `H`, rows `0..last`; all off the diagonal doubled, for they stand for
+/// their mirror too.
+fn fill_panel(panel: &mut [f32], gram: &Symmetric, first: usize, last: usize) {
     panel
-        .par_chunks_mut(width)
+        .par_chunks_mut(last - first)
         .enumerate()
         .for_each(|(row, values)| {
-            if row < first {
-                let source = &gram.upper_row(row)[first - row..last - row];
-                let pairs = values.iter_mut().zip(source);
-                pairs.for_each(|(value, entry)| *value = 2.0 * entry);
-            } else {
-                for (offset, value) in values.iter_mut().enumerate() {
-                    *value = gram.at(row, first + offset);
-                }
+            let start = first.max(row);
+            let (below, above) = values.split_at_mut(start - first);
+            below.fill(0.0);
+            let source = &gram.upper_row(row)[start - row..last - row];
+            let pairs = above.iter_mut().zip(source);
+            pairs.for_each(|(value, entry)| *value = 2.0 * entry);
+            if row >= first {
+                above[0] = source[0];
             }
         });
-    panel
 }
 
 /// `Σ (slab[:, ..last] panel) ∘ slab[:, first..last]`.

@@ -322,8 +322,10 @@ fn check_loss(rows: usize, columns: usize, config: &GptqConfig, seed: u64) {
         }
     }
     let found = solved.loss.unwrap();
+    // With a scale for each weight, errors come near the rounding of f32 itself, and their sums agree in fewer digits.
+    let tolerance = if config.grid.group == 1 { 1e-3 } else { 1e-4 };
     assert!(
-        (found / expected - 1.0).abs() < 1e-4,
+        (found / expected - 1.0).abs() < tolerance,
         "{config:?}: loss {found}, expected {expected}"
     );
 }
