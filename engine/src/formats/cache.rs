@@ -4,11 +4,9 @@
 //! entry is either whole or absent. Sizes are known before anything is written; the oldest entries make room.
 //! Knows no model or corpus: what a key stands for is the caller's business. A damaged file is a miss, never a panic.
 
-use crate::grid::ScaleDtype;
+use super::moments_file::{read_moments, write_moments};
 use crate::moments::{Moments, StageKey};
-use crate::packed::floats;
 use crate::tensor::Symmetric;
-use safetensors::tensor::{SafeTensors, TensorView, serialize_to_file};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -107,9 +105,7 @@ impl MomentsCache {
             });
         }
         self.evict(self.capacity_bytes - announced_bytes)?;
-        let partial = self
-            .folder
-            .join(format!("{key}.{}.partial", std::process::id()));
+        let partial = self.folder.join(format!("{key}{}", partial_ending()));
         fs::create_dir_all(&partial).map_err(|source| CacheError::Io {
             source,
             path: partial.clone(),
@@ -118,6 +114,26 @@ impl MomentsCache {
             partial,
             finished: self.folder.join(key),
         })
+    }
+
+    /// Where it lies.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Bytes on disk of all entries.
+    pub fn size_bytes(&self) -> u64 {
+        self.entries().iter().map(|entry| entry.size_bytes).sum()
+    }
+
+    /// Removes all entries, also those that a crash left unfinished; what this process is writing stays.
+    pub fn clear(&self) -> Result<(), CacheError> {
+        let own = partial_ending();
+        let entries = self.entries().into_iter();
+        let written = |entry: &Entry| entry.path.to_string_lossy().ends_with(&own);
+        entries
+            .filter(|entry| !written(entry))
+            .try_for_each(|entry| entry.remove())
     }
 
     /// Removes the oldest entries until at most `keep_bytes` are left.
@@ -129,11 +145,8 @@ impl MomentsCache {
             if total <= keep_bytes {
                 break;
             }
-            fs::remove_dir_all(&entry.path).map_err(|source| CacheError::Io {
-                source,
-                path: entry.path.clone(),
-            })?;
             total -= entry.size_bytes;
+            entry.remove()?;
         }
         Ok(())
     }
@@ -159,6 +172,20 @@ struct Entry {
     path: PathBuf,
     size_bytes: u64,
     used: SystemTime,
+}
+
+impl Entry {
+    fn remove(&self) -> Result<(), CacheError> {
+        fs::remove_dir_all(&self.path).map_err(|source| CacheError::Io {
+            source,
+            path: self.path.clone(),
+        })
+    }
+}
+
+/// How names of entries end while this process writes them.
+fn partial_ending() -> String {
+    format!(".{}.partial", std::process::id())
 }
 
 impl CachedMoments {
@@ -211,69 +238,8 @@ impl Drop for CacheWriter {
     }
 }
 
-const VECTORS: [&str; 3] = ["mean_square", "mean_abs", "abs_max"];
-
 fn file_name(key: StageKey) -> String {
     format!("b{:04}-s{:02}.safetensors", key.block, key.stage)
-}
-
-fn write_moments(path: &Path, moments: &Moments) -> io::Result<()> {
-    let count = moments.count.to_le_bytes();
-    let values = [
-        moments.gram.upper(),
-        &moments.mean_square,
-        &moments.mean_abs,
-        &moments.abs_max,
-    ];
-    let bytes: Vec<Vec<u8>> = values
-        .iter()
-        .map(|values| floats::to_bytes(values, ScaleDtype::F32))
-        .collect();
-    let names = ["gram_upper"].into_iter().chain(VECTORS);
-    let mut views = names
-        .zip(&bytes)
-        .map(|(name, bytes)| {
-            Ok((
-                name,
-                TensorView::new(safetensors::Dtype::F32, vec![bytes.len() / 4], bytes)?,
-            ))
-        })
-        .collect::<Result<Vec<_>, safetensors::SafeTensorError>>()
-        .map_err(io::Error::other)?;
-    let count_view =
-        TensorView::new(safetensors::Dtype::U64, vec![1], &count).map_err(io::Error::other)?;
-    views.push(("count", count_view));
-    serialize_to_file(views, None, path).map_err(io::Error::other)
-}
-
-fn read_moments(bytes: &[u8], width: usize) -> Result<Moments, String> {
-    let file = SafeTensors::deserialize(bytes).map_err(|error| error.to_string())?;
-    let tensor = |name: &str| file.tensor(name).map_err(|error| error.to_string());
-    let floats = |name: &str, expected: usize| {
-        let view = tensor(name)?;
-        if view.dtype() != safetensors::Dtype::F32 || view.shape() != [expected] {
-            return Err(format!(
-                "{name} is {:?} {:?} instead of f32 [{expected}]",
-                view.dtype(),
-                view.shape()
-            ));
-        }
-        Ok(floats::from_bytes(view.data(), ScaleDtype::F32))
-    };
-    let count = tensor("count")?;
-    let count: [u8; 8] = count
-        .data()
-        .try_into()
-        .map_err(|_| "count is not one u64".to_owned())?;
-    let gram: Vec<f32> = floats("gram_upper", Symmetric::stored_len(width))?;
-    let [mean_square, mean_abs, abs_max] = VECTORS.map(|name| floats(name, width));
-    Ok(Moments {
-        count: u64::from_le_bytes(count),
-        gram: Symmetric::new(width, gram),
-        mean_square: mean_square?,
-        mean_abs: mean_abs?,
-        abs_max: abs_max?,
-    })
 }
 
 fn size_of_folder(folder: &Path) -> u64 {
@@ -356,6 +322,23 @@ mod tests {
             matches!(entry.load(KEY, 3), Err(CacheError::Damaged { .. })),
             "truncated"
         );
+    }
+
+    #[test]
+    fn clearing_leaves_only_what_is_being_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let (cache, entry) = cache_with_entry(folder.path());
+        assert_eq!(cache.size_bytes(), entry.size_bytes());
+        let mut writer = cache.begin("other", moments_bytes(3)).unwrap();
+        fs::create_dir(folder.path().join("crashed.0.partial")).unwrap();
+        cache.clear().unwrap();
+        assert!(cache.find("key").is_none());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        writer.add(KEY, &moments()).unwrap();
+        assert_eq!(writer.finish().unwrap().load(KEY, 3).unwrap(), moments());
+        let absent = MomentsCache::new(&folder.path().join("absent"), 1);
+        assert_eq!(absent.size_bytes(), 0);
+        absent.clear().unwrap();
     }
 
     #[test]

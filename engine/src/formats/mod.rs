@@ -6,6 +6,7 @@ pub mod cache;
 pub mod emit;
 mod export;
 pub mod layout;
+mod moments_file;
 pub mod store;
 
 pub use assemble::{assemble_run, verify_run};

@@ -15,19 +15,11 @@ use super::norm::Norm;
 use super::ops;
 use super::plan::Plan;
 use super::provider::Provider;
+use super::stage::{STAGES, Stage, stages_of_block};
 use crate::tensor::Matrix;
 use candle_core::Tensor;
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
-
-/// Layers that share one input.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stage {
-    /// Indices into the model's list of layers.
-    pub layers: Vec<usize>,
-    /// Width of the shared input.
-    pub width: usize,
-}
 
 /// A linear layer and its place.
 #[derive(Debug, Clone)]
@@ -60,14 +52,6 @@ pub struct Block {
     pub(super) changed: BTreeSet<String>,
 }
 
-/// The roles of each stage, in forward order.
-const STAGES: [&[Role]; 4] = [
-    &[Role::Query, Role::Key, Role::Value, Role::QueryKeyValue],
-    &[Role::Output],
-    &[Role::Gate, Role::GateUp, Role::Up],
-    &[Role::Down],
-];
-
 /// Asked at each stage: goes on or stops.
 type Visit<'a> = dyn FnMut(usize, &Tensor) -> ControlFlow<()> + 'a;
 
@@ -94,6 +78,10 @@ impl Block {
             mixer.key_norm = norm_if(names.key_norm, config.head_dim)?;
         }
         let linears = load_linears(&Plan::new(config, prefix), layers, index, provider)?;
+        let placed: Vec<(Role, usize)> = linears
+            .iter()
+            .map(|placed| (placed.role, placed.layer))
+            .collect();
         let mut block = Self {
             arrangement: config.arrangement,
             activation: config.activation,
@@ -104,7 +92,7 @@ impl Block {
             attention_post_norm: norm_if(names.attention_post_norm, config.hidden)?,
             mlp_norm: norm(names.mlp_norm, config.hidden)?,
             mlp_post_norm: norm_if(names.mlp_post_norm, config.hidden)?,
-            stages: stages(config, &linears),
+            stages: stages_of_block(config, &placed),
             linears,
             folds: Vec::new(),
             changed: BTreeSet::new(),
@@ -364,28 +352,4 @@ fn load_linears(
         });
     }
     Ok(linears)
-}
-
-fn stages(config: &ModelConfig, linears: &[Placed]) -> Vec<Stage> {
-    let widths = [
-        config.hidden,
-        config.query_width(),
-        config.hidden,
-        config.intermediate,
-    ];
-    let layers_of = |roles: &[Role]| {
-        linears
-            .iter()
-            .filter(|placed| roles.contains(&placed.role))
-            .map(|placed| placed.layer)
-            .collect()
-    };
-    STAGES
-        .iter()
-        .zip(widths)
-        .map(|(roles, width)| Stage {
-            layers: layers_of(roles),
-            width,
-        })
-        .collect()
 }

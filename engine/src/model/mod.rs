@@ -23,13 +23,14 @@ mod plan;
 mod provider;
 mod rope;
 mod scalar;
+mod stage;
 
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
-pub use block::{Block, Stage};
+pub use block::Block;
 pub use cache::BlockCache;
 pub use config::ModelConfig;
 pub use context::Context;
@@ -41,6 +42,7 @@ pub use layers::{LayerInfo, LayerKind, Role, list_layers};
 pub use linear::Linear;
 pub use plan::PlannedTensor;
 pub use provider::Provider;
+pub use stage::Stage;
 
 use crate::tensor::WeightSource;
 use candle_core::Tensor;

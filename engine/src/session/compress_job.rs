@@ -3,9 +3,10 @@
 //! The way: rules -> settings (recipe) -> what the container holds (preflight) -> every byte (plan) -> the loop over
 //! layers (compress) -> files (assemble) -> reopened (verify) -> measured (evaluate) -> named (finish).
 
-use super::calibrate_job::{Cached, hex};
 use super::evaluate_job::open_runnable;
 use super::machine::peak_rss_bytes;
+use super::original_inputs::{OriginalInputs, hex};
+use super::report_file::report_json;
 use super::requests::*;
 use super::{Session, SessionError};
 use crate::compress::{Calibration, Choice, Job, OriginalSource, compress, needs_inputs};
@@ -198,7 +199,7 @@ impl Session {
         observer: &dyn Observer,
     ) -> Result<Vec<LayerReport>, SessionError> {
         let prefix = request.recipe.default.prefix;
-        let original: Option<Cached> = match sequences {
+        let original: Option<OriginalInputs> = match sequences {
             Some(sequences) if prefix == Prefix::Original => {
                 Some(self.original_moments(sequences, observer)?)
             }
@@ -209,7 +210,7 @@ impl Session {
             prefix,
             original: original
                 .as_ref()
-                .map(|cached| cached as &dyn OriginalSource),
+                .map(|inputs| inputs as &dyn OriginalSource),
             spill: self.spill_policy(run.partial()),
         });
         let choices = self.choices(request, prepared);
@@ -349,10 +350,4 @@ fn bits_per_weight(layers: impl Iterator<Item = (Method, u64, u64)>) -> f64 {
         }
     }
     BitsPerWeight::of(Bytes(bytes), weights).0
-}
-
-/// The report as it lies in the run. Numbers are finite by construction, so that JSON can hold them.
-fn report_json(report: &CompressReport) -> String {
-    serde_json::to_string_pretty(report)
-        .unwrap_or_else(|error| format!("{{\"reason\": \"{error}\"}}"))
 }

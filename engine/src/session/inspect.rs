@@ -1,8 +1,8 @@
-//! `inspect`: what is in a model, from headers alone.
+//! `inspect`, and what else is known of a model from headers alone.
 
 use super::Session;
-use super::requests::{DtypeShare, InspectedLayer, Inspection};
-use crate::model::LayerInfo;
+use super::requests::{DtypeShare, InspectedLayer, Inspection, NetworkShape};
+use crate::model::{LayerInfo, Model};
 use crate::tensor::{Dtype, WeightSource as _};
 
 impl Session {
@@ -38,13 +38,37 @@ impl Session {
                     bytes,
                 })
                 .collect(),
-            context_length: config.map(|config| config.context_length),
+            context_length: self.context_length(),
             layers: self
                 .layers
                 .iter()
                 .map(|layer| self.inspect_layer(layer))
                 .collect(),
         }
+    }
+
+    /// The numbers that decide what running the network takes; `None` where it cannot be run.
+    pub fn shape(&self) -> Option<NetworkShape> {
+        let config = self.model.as_ref().ok()?.config();
+        Some(NetworkShape {
+            blocks: config.blocks,
+            hidden: config.hidden,
+            heads: config.heads,
+            kv_heads: config.kv_heads,
+            head_dim: config.head_dim,
+            vocabulary: config.vocabulary,
+            context_length: config.context_length,
+        })
+    }
+
+    /// Whether the network gives hidden states instead of logits; not where it cannot be run.
+    pub fn is_encoder(&self) -> bool {
+        self.model.as_ref().is_ok_and(Model::is_encoder)
+    }
+
+    /// Longest context; `None` where unknown.
+    pub fn context_length(&self) -> Option<usize> {
+        self.shape().map(|shape| shape.context_length)
     }
 
     fn inspect_layer(&self, layer: &LayerInfo) -> InspectedLayer {

@@ -1,4 +1,4 @@
-//! What the session needs to know of the machine: free memory and the process's own high-water mark.
+//! What the session needs to know of the machine: free memory, and the memory of this process.
 //!
 //! Linux tells both in `/proc`; elsewhere the answers are a stated default and nothing.
 
@@ -7,14 +7,24 @@ use std::fs;
 /// Working memory assumed where the system does not say how much is free.
 const ASSUMED_FREE_BYTES: u64 = 4 << 30;
 
-/// Half of what is free now: the documented default of `--memory`.
-pub(super) fn default_memory_bytes() -> u64 {
-    read_kilobytes("/proc/meminfo", "MemAvailable:").unwrap_or(ASSUMED_FREE_BYTES) / 2
+/// Memory that programs could still take without swapping; `None` where the system does not tell.
+pub fn available_memory_bytes() -> Option<u64> {
+    read_kilobytes("/proc/meminfo", "MemAvailable:")
+}
+
+/// Memory that this process holds now; `None` where the system does not tell.
+pub fn resident_bytes() -> Option<u64> {
+    read_kilobytes("/proc/self/status", "VmRSS:")
 }
 
 /// The process's high-water mark; 0 where the system does not tell.
-pub(super) fn peak_rss_bytes() -> u64 {
+pub fn peak_rss_bytes() -> u64 {
     read_kilobytes("/proc/self/status", "VmHWM:").unwrap_or(0)
+}
+
+/// Half of what is free now: the documented default of `--memory`.
+pub(super) fn default_memory_bytes() -> u64 {
+    available_memory_bytes().unwrap_or(ASSUMED_FREE_BYTES) / 2
 }
 
 fn read_kilobytes(path: &str, key: &str) -> Option<u64> {
@@ -26,13 +36,16 @@ fn read_kilobytes(path: &str, key: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]
-    fn linux_tells_both() {
+    fn linux_tells_all() {
         if cfg!(target_os = "linux") {
             assert!(default_memory_bytes() > 0);
-            assert!(peak_rss_bytes() > 100_000, "a running process takes memory");
+            let resident = resident_bytes().unwrap();
+            assert!(resident > 100_000, "a running process takes memory");
+            assert!(peak_rss_bytes() >= resident, "the mark is the highest");
         }
     }
 }

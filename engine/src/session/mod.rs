@@ -9,11 +9,16 @@ mod error;
 mod evaluate_job;
 mod inspect;
 mod machine;
+mod original_inputs;
+mod report_file;
 mod requests;
 mod run_job;
 mod weights;
 
 pub use error::SessionError;
+pub use machine::{available_memory_bytes, peak_rss_bytes, resident_bytes};
+pub use original_inputs::OriginalInputs;
+pub use report_file::read_report;
 pub use requests::*;
 
 use crate::checkpoint::Checkpoint;
@@ -21,7 +26,7 @@ use crate::formats::{self, Format};
 use crate::model::{LayerInfo, Model, list_layers};
 use crate::report::{ExportReport, Observer};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// One open model.
 pub struct Session {
@@ -32,6 +37,8 @@ pub struct Session {
     layers: Vec<LayerInfo>,
     options: SessionOptions,
     pool: rayon::ThreadPool,
+    /// Hash of all weights, once somebody asked for it.
+    model_digest: OnceLock<Vec<u8>>,
 }
 
 impl std::fmt::Debug for Session {
@@ -60,6 +67,7 @@ impl Session {
             layers,
             options,
             pool,
+            model_digest: OnceLock::new(),
         })
     }
 

@@ -3,6 +3,7 @@
 //! Types only. Every path is absolute or relative to the process; recipes come with their paths already resolved.
 
 use crate::formats::Format;
+use crate::formats::cache::MomentsCache;
 use crate::recipe::{CalibrationSettings, Recipe};
 use crate::report::{Evaluation, Fallback, LayerReport, Verified};
 use crate::settings::LayerSettings;
@@ -20,6 +21,35 @@ pub struct SessionOptions {
     pub cache_folder: PathBuf,
     /// Most bytes that the cache may hold; oldest entries go first.
     pub cache_capacity_bytes: u64,
+}
+
+impl SessionOptions {
+    /// The cache of original-prefix moments.
+    pub fn moments_cache(&self) -> MomentsCache {
+        MomentsCache::new(
+            &self.cache_folder.join("moments"),
+            self.cache_capacity_bytes,
+        )
+    }
+}
+
+/// The numbers of a network that decide what running it takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NetworkShape {
+    /// Number of blocks.
+    pub blocks: usize,
+    /// Width of the residual stream.
+    pub hidden: usize,
+    /// Query heads.
+    pub heads: usize,
+    /// Key and value heads.
+    pub kv_heads: usize,
+    /// Channels of a head.
+    pub head_dim: usize,
+    /// Rows of the embedding table.
+    pub vocabulary: usize,
+    /// Positions that the model was made for.
+    pub context_length: usize,
 }
 
 /// What is in a model, from headers alone.

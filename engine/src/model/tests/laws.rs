@@ -173,6 +173,19 @@ fn stage_inputs_are_those_of_the_forward_pass_and_stop_before_the_stage() {
 }
 
 #[test]
+fn stages_known_from_headers_are_those_of_the_loaded_blocks() {
+    for (label, config) in shapes() {
+        let (parsed, _, model) = random_model(&config);
+        let stages = model.stages();
+        assert_eq!(stages.len(), parsed.blocks, "{label}");
+        for (index, stages) in stages.iter().enumerate() {
+            let block = model.load_block(index).unwrap();
+            assert_eq!(stages, block.stages(), "{label}, block {index}");
+        }
+    }
+}
+
+#[test]
 fn weights_read_and_put_back_change_nothing_and_come_out_by_in() {
     for (label, config) in shapes() {
         let (_, weights, model) = random_model(&config);
