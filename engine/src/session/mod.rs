@@ -133,34 +133,3 @@ fn thread_pool(options: &SessionOptions) -> Result<rayon::ThreadPool, SessionErr
         .build()
         .map_err(|error| SessionError::Threads(error.to_string()))
 }
-
-/// Stands in until the real one (item 3 of the engine work) replaces all that follows in this file.
-#[derive(Debug)]
-pub struct OriginalInputs;
-#[allow(missing_docs)]
-impl OriginalInputs {
-    pub fn of_layer(&self, _l: usize) -> Result<Option<crate::moments::Moments>, SessionError> {
-        Ok(None)
-    }
-}
-#[allow(missing_docs)]
-impl Session {
-    pub fn original_inputs(
-        &self,
-        _s: &crate::recipe::CalibrationSettings,
-        _o: &dyn Observer,
-    ) -> Result<OriginalInputs, SessionError> {
-        Ok(OriginalInputs)
-    }
-    pub fn find_original_inputs(
-        &self,
-        _s: &crate::recipe::CalibrationSettings,
-        _o: &dyn Observer,
-    ) -> Result<Option<OriginalInputs>, SessionError> {
-        Ok(None)
-    }
-}
-#[allow(missing_docs)]
-pub fn resident_bytes() -> u64 {
-    0
-}
