@@ -6,10 +6,10 @@ use crate::tensor::{Matrix, Symmetric};
 use rayon::prelude::*;
 
 /// Rows of one slab: the unit in which work is split and sums are added.
-const SLAB_ROWS: usize = 128;
+const SLAB_ROWS: usize = 32;
 
 /// Columns of the Gram matrix multiplied at once.
-const PANEL_COLUMNS: usize = 512;
+const PANEL_COLUMNS: usize = 256;
 
 /// `||X(W-Q)ᵀ||_F / ||XWᵀ||_F` (not squared); `None` where `XWᵀ` is zero.
 pub fn relative_output_error(original: &Matrix, solved: &Matrix, gram: &Symmetric) -> Option<f64> {
