@@ -13,7 +13,7 @@ pub struct LayerSettings {
     pub method: Method,
     /// Bits of a code, 2 to 8.
     pub bits: u8,
-    /// Weights per scale along the input; 0 = a whole row.
+    /// Weights per scale along the input; 0 = a whole row (of NF4, 64).
     pub group: usize,
     /// Zero fixed in the middle.
     pub symmetric: bool,
@@ -41,6 +41,15 @@ impl LayerSettings {
             group: self.group,
             symmetric: self.symmetric,
             scale_dtype: self.scale_dtype,
+        }
+    }
+
+    /// Weights per block of NF4, which has no scale of a whole row: where that is asked, the block of bitsandbytes.
+    pub fn nf4_block(&self) -> usize {
+        const DEFAULT_BLOCK: usize = 64;
+        match self.group {
+            0 => DEFAULT_BLOCK,
+            group => group,
         }
     }
 }

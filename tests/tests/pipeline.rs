@@ -134,6 +134,21 @@ fn every_method_and_format_writes_what_its_dry_run_said() {
 }
 
 #[test]
+fn scales_of_whole_rows_are_written_as_planned_by_every_method() {
+    let workshop = Workshop::new();
+    let session = workshop.open(&workshop.model()).unwrap();
+    for method in Method::ALL {
+        let place = format!("{} of whole rows", method.word());
+        let request = workshop.request(workshop.recipe(method, 4, 0), method.word(), Format::Pare);
+        let planned = session.dry_run(&request).unwrap();
+        let report = session
+            .compress(&request, &Quiet::default())
+            .unwrap_or_else(|error| panic!("{place}: {error}"));
+        assert_eq!(planned.bytes_after, report.bytes_after, "{place}");
+    }
+}
+
+#[test]
 fn calibrated_methods_beat_plain_rounding_on_what_layers_put_out() {
     let workshop = Workshop::new();
     let error = |method| {

@@ -146,7 +146,7 @@ impl CodeKind {
     pub fn of_settings(settings: &LayerSettings) -> Self {
         if settings.method == Method::Nf4 {
             Self::Nf4 {
-                block: settings.group,
+                block: settings.nf4_block(),
                 double_quant: settings.double_quant,
             }
         } else {

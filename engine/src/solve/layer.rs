@@ -11,9 +11,6 @@ use crate::settings::{LayerSettings, Refine};
 use crate::solved::{Method, Solved, Warning};
 use crate::tensor::Matrix;
 
-/// Weights per NF4 block where the settings ask for whole rows: that of bitsandbytes.
-const NF4_BLOCK: usize = 64;
-
 /// Most bits at which `Refine::Auto` refines.
 const AUTO_REFINE_BITS: u8 = 3;
 
@@ -54,14 +51,9 @@ pub fn solve_layer(
             hqq(weights, &HqqConfig { grid }, monitor)
         }
         Method::Nf4 => {
-            let block = match settings.group {
-                0 => NF4_BLOCK,
-                group => group,
-            };
-            let double_quant = settings.double_quant;
             let config = Nf4Config {
-                block,
-                double_quant,
+                block: settings.nf4_block(),
+                double_quant: settings.double_quant,
             };
             nf4(weights, &config, monitor)
         }
