@@ -69,8 +69,8 @@ impl Recipe {
         if let Some(table) = top.table("calibration")? {
             recipe.calibration = calibration(text, table, recipe.calibration)?;
         }
-        for (table, line) in top.tables("layer")? {
-            recipe.layers.push(rule(text, table, line)?);
+        for (table, start) in top.tables("layer")? {
+            recipe.layers.push(rule(text, table, start)?);
         }
         Ok(recipe)
     }
@@ -134,12 +134,13 @@ fn calibration(
     })
 }
 
-fn rule(text: &str, table: &DeTable<'_>, line: usize) -> Result<LayerRule, RecipeError> {
+/// The rule of the table that begins at byte `start`.
+fn rule(text: &str, table: &DeTable<'_>, start: usize) -> Result<LayerRule, RecipeError> {
     let known: Vec<&str> = ["match"].into_iter().chain(SETTINGS).collect();
     let section = Section::new(text, "[[layer]]", table, &known)?;
-    let pattern = section
-        .text("match")?
-        .ok_or(RecipeError::NoMatch { line })?;
+    let pattern = section.text("match")?.ok_or_else(|| RecipeError::NoMatch {
+        line: line_at(text, start),
+    })?;
     Pattern::new(pattern).map_err(|problem| RecipeError::Pattern {
         line: section.line_of("match"),
         pattern: pattern.to_owned(),

@@ -42,15 +42,10 @@ impl<'table> Section<'table> {
         }
     }
 
-    /// The value of `key`, where it stands, and its line.
-    fn value(&self, key: &str) -> Option<(&'table DeValue<'table>, usize)> {
-        let value = self.table.get(key)?;
-        Some((value.get_ref(), line_at(self.text, value.span().start)))
-    }
-
-    /// The line of `key`'s value; 1 where the key is absent.
+    /// The line of `key`'s value; 1 where the key is absent. Counted for errors alone: it walks the whole text.
     pub(super) fn line_of(&self, key: &str) -> usize {
-        self.value(key).map_or(1, |(_, line)| line)
+        let value = self.table.get(key);
+        value.map_or(1, |value| line_at(self.text, value.span().start))
     }
 
     /// A value of the kind that `take` picks out.
@@ -60,11 +55,11 @@ impl<'table> Section<'table> {
         expected: &'static str,
         take: impl Fn(&'table DeValue<'table>) -> Option<T>,
     ) -> Result<Option<T>, RecipeError> {
-        let Some((value, line)) = self.value(key) else {
+        let Some(value) = self.table.get(key).map(Spanned::get_ref) else {
             return Ok(None);
         };
         take(value).map(Some).ok_or_else(|| RecipeError::WrongType {
-            line,
+            line: self.line_of(key),
             key: self.full(key),
             expected,
             found: kind_of(value),
@@ -138,7 +133,7 @@ impl<'table> Section<'table> {
         self.of_kind(key, "a table", DeValue::as_table)
     }
 
-    /// The tables under `key`, each with its line.
+    /// The tables under `key`, each with the byte where it begins.
     pub(super) fn tables(
         &self,
         key: &str,
@@ -148,12 +143,12 @@ impl<'table> Section<'table> {
         let entries = array.into_iter().flat_map(|array| array.iter());
         entries
             .map(|entry: &Spanned<DeValue<'_>>| {
-                let line = line_at(self.text, entry.span().start);
+                let start = entry.span().start;
                 let table = entry.get_ref().as_table();
                 table
-                    .map(|table| (table, line))
+                    .map(|table| (table, start))
                     .ok_or_else(|| RecipeError::WrongType {
-                        line,
+                        line: line_at(self.text, start),
                         key: self.full(key),
                         expected: EXPECTED,
                         found: kind_of(entry.get_ref()),
