@@ -12,10 +12,16 @@ pub use output::{output_energy, output_error, relative_output_error};
 use crate::tensor::Matrix;
 use rayon::prelude::*;
 
-/// `||W-Q||_F / ||W||_F` (not squared); `None` where `W` is zero.
-pub fn relative_weight_error(original: &Matrix, solved: &Matrix) -> Option<f64> {
-    let [signal, error] = signal_and_error(original, solved);
-    (signal > 0.0).then(|| (error / signal).sqrt())
+/// `Σ w²`: what errors of weights are relative to.
+pub fn weight_energy(weights: &Matrix) -> f64 {
+    let [energy] = slab_sums(weights, weights, |weight, _| [weight * weight]);
+    energy
+}
+
+/// `Σ (w-q)²`.
+pub fn weight_error(original: &Matrix, solved: &Matrix) -> f64 {
+    let [_, error] = signal_and_error(original, solved);
+    error
 }
 
 /// `10 log10(Σ w² / Σ (w-q)²)`; `None` where there is no signal or no error.

@@ -1,6 +1,6 @@
 //! The cheap estimate: some rows, solved by what is quick, and how far they move.
 
-use crate::distortion::{relative_output_error, relative_weight_error, sqnr_db};
+use crate::distortion::{output_energy, output_error, sqnr_db, weight_energy, weight_error};
 use crate::moments::Moments;
 use crate::monitor::Monitor;
 use crate::settings::LayerSettings;
@@ -40,10 +40,48 @@ pub struct Estimate {
     pub sampled_rows: usize,
 }
 
-/// Solves `rows` (some rows of a layer, `[rows, in]`) and measures how far they move.
-///
-/// GPTQ and AWQ are stood in for by rounding to nearest with the same grid and clip search: an error that they rarely
-/// exceed. `none` moves nothing.
+/// Some rows of a layer and what is known of its inputs, ready for estimates at many settings: what depends on none of
+/// them is computed once.
+#[derive(Debug, Clone)]
+pub struct Sample {
+    rows: Matrix,
+    moments: Option<Moments>,
+    /// Energy of the outputs, or of the weights, that errors are relative to.
+    signal: f64,
+}
+
+impl Sample {
+    /// Takes up some rows `[rows, in]` of a layer.
+    pub fn new(rows: Matrix, moments: Option<Moments>) -> Result<Self, SolveError> {
+        check_width(&rows, moments.as_ref())?;
+        let signal = energy(&rows, moments.as_ref());
+        Ok(Self {
+            rows,
+            moments,
+            signal,
+        })
+    }
+
+    /// What `settings` would cost these rows.
+    ///
+    /// GPTQ and AWQ are stood in for by rounding to nearest with the same grid and clip search: an error that they
+    /// rarely exceed. `none` moves nothing.
+    pub fn estimate(
+        &self,
+        settings: &LayerSettings,
+        monitor: &dyn Monitor,
+    ) -> Result<Estimate, SolveError> {
+        judge(
+            &self.rows,
+            self.moments.as_ref(),
+            self.signal,
+            settings,
+            monitor,
+        )
+    }
+}
+
+/// `Sample::estimate` of `rows`, for one settings alone.
 pub fn estimate(
     rows: &Matrix,
     moments: Option<&Moments>,
@@ -51,7 +89,21 @@ pub fn estimate(
     monitor: &dyn Monitor,
 ) -> Result<Estimate, SolveError> {
     check_width(rows, moments)?;
-    let estimate = Estimate {
+    let signal = match settings.method {
+        Method::None => 0.0,
+        _ => energy(rows, moments),
+    };
+    judge(rows, moments, signal, settings, monitor)
+}
+
+fn judge(
+    rows: &Matrix,
+    moments: Option<&Moments>,
+    signal: f64,
+    settings: &LayerSettings,
+    monitor: &dyn Monitor,
+) -> Result<Estimate, SolveError> {
+    let mut estimate = Estimate {
         relative_error: 0.0,
         basis: Basis::of(moments),
         sqnr_db: None,
@@ -61,11 +113,27 @@ pub fn estimate(
         return Ok(estimate);
     };
     let after = solved.dequantize();
-    Ok(Estimate {
-        relative_error: relative_error(rows, &after, moments).unwrap_or(0.0),
-        sqnr_db: sqnr_db(rows, &after),
-        ..estimate
-    })
+    let error = match moments {
+        Some(moments) => output_error(rows, &after, &moments.gram),
+        None => weight_error(rows, &after),
+    };
+    estimate.relative_error = ratio(error, signal).unwrap_or(0.0);
+    estimate.sqnr_db = sqnr_db(rows, &after);
+    Ok(estimate)
+}
+
+/// What errors are relative to: the energy of the outputs where moments are known, else of the weights.
+fn energy(rows: &Matrix, moments: Option<&Moments>) -> f64 {
+    match moments {
+        Some(moments) => output_energy(rows, &moments.gram),
+        None => weight_energy(rows),
+    }
+}
+
+/// Root of an error's share of the signal; `None` where there is no signal, or no number.
+pub(super) fn ratio(error: f64, signal: f64) -> Option<f64> {
+    let ratio = (error / signal).sqrt();
+    (signal > 0.0 && ratio.is_finite()).then_some(ratio)
 }
 
 /// The layer solved by the asked method, or by rounding to nearest where that would need more than a moment.
@@ -84,19 +152,6 @@ pub(super) fn stand_in(
         Method::Hqq | Method::Nf4 => solve_layer(weights, None, settings, monitor)?,
     };
     Ok(Some(solved))
-}
-
-/// The relative error of outputs where moments are known, else of weights; `None` without signal.
-pub(super) fn relative_error(
-    before: &Matrix,
-    after: &Matrix,
-    moments: Option<&Moments>,
-) -> Option<f64> {
-    let error = match moments {
-        Some(moments) => relative_output_error(before, after, &moments.gram),
-        None => relative_weight_error(before, after),
-    };
-    error.filter(|error| error.is_finite())
 }
 
 /// Moments must belong to the weights.

@@ -7,16 +7,16 @@ mod estimate;
 mod reach;
 mod survey;
 
-pub use estimate::{Basis, Estimate, estimate};
+pub use estimate::{Basis, Estimate, Sample, estimate};
 
-use crate::distortion::{Histograms, decibels};
+use crate::distortion::{Histograms, decibels, relative_output_error};
 use crate::moments::{LayerStatistics, Moments};
 use crate::monitor::Monitor;
 use crate::settings::LayerSettings;
 use crate::solve::{SolveError, solve_layer};
 use crate::solved::{Grid, Method, Solved, Warning};
 use crate::tensor::Matrix;
-use estimate::{check_width, relative_error, stand_in};
+use estimate::{check_width, stand_in};
 use survey::Survey;
 
 /// Rows from which a quick preview takes the error of the outputs.
@@ -177,7 +177,8 @@ fn error_of_outputs(
         before.row_mut(sample).copy_from_slice(weights.row(row));
         solved.dequantize_row(row, after.row_mut(sample));
     }
-    (count, relative_error(&before, &after, Some(moments)))
+    let error = relative_output_error(&before, &after, &moments.gram);
+    (count, error.filter(|error| error.is_finite()))
 }
 
 #[cfg(test)]

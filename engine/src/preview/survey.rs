@@ -3,6 +3,7 @@
 //! Slabs of rows are surveyed in parallel and merged in order, so that no figure depends on the thread count.
 
 use super::Channel;
+use super::estimate::ratio;
 use super::reach::{Reach, group_size};
 use crate::distortion::{HistogramCounter, Histograms};
 use crate::monitor::{Monitor, Stopped};
@@ -68,8 +69,7 @@ impl Survey {
 
     /// `||W-Q||_F / ||W||_F`.
     pub(super) fn relative_error(&self) -> Option<f64> {
-        let error = (self.error / self.signal).sqrt();
-        (self.signal > 0.0 && error.is_finite()).then_some(error)
+        ratio(self.error, self.signal)
     }
 
     /// `Σ w q / (||w|| ||q||)`.

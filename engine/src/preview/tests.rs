@@ -169,9 +169,26 @@ fn sampled_rows_are_estimated_as_they_stand_in_the_layer() {
     for (place, row) in [3, 17, 59].into_iter().enumerate() {
         whole.dequantize_row(row, after.row_mut(place));
     }
-    let expected = distortion::relative_weight_error(&rows, &after).unwrap();
+    let error = distortion::weight_error(&rows, &after);
+    let expected = (error / distortion::weight_energy(&rows)).sqrt();
     assert_eq!(found.relative_error, expected);
     assert_eq!(found.sampled_rows, 3);
+}
+
+#[test]
+fn a_sample_gives_the_estimates_that_its_rows_give_alone() {
+    let (rows, statistics) = (normal_matrix(20, 64, 11), correlated(64));
+    for moments in [None, Some(&statistics.moments)] {
+        let sample = Sample::new(rows.clone(), moments.cloned()).unwrap();
+        for method in Method::ALL {
+            let settings = settings(method, 3);
+            let expected = estimate(&rows, moments, &settings, &Unwatched).unwrap();
+            let found = sample.estimate(&settings, &Unwatched).unwrap();
+            assert_eq!(found, expected, "{method:?}");
+        }
+    }
+    let narrow = Sample::new(rows, Some(correlated(63).moments));
+    assert!(matches!(narrow, Err(SolveError::Shape { .. })));
 }
 
 #[test]

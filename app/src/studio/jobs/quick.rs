@@ -7,7 +7,7 @@ use crate::studio::event::{Event, Generation};
 use crate::studio::runs::Control;
 use pare_engine::moments::{LayerStatistics, Moments};
 use pare_engine::monitor::Monitor;
-use pare_engine::preview::{self, Estimate, Kind, Preview};
+use pare_engine::preview::{self, Estimate, Kind, Preview, Sample};
 use pare_engine::recipe::LayerSettings;
 use pare_engine::session::{OriginalInputs, Session};
 use pare_engine::solved::Method;
@@ -54,7 +54,7 @@ impl Monitor for Poll<'_> {
 
 /// Answers each wish in order. A stopped job says nothing more: its questions are asked anew.
 pub(super) fn estimate(job: &EstimateJob, office: &Office) {
-    let mut last: Option<(usize, Matrix, Option<Moments>)> = None;
+    let mut last: Option<(usize, Sample)> = None;
     let mut answers: Vec<(EstimateKey, Result<Estimate, String>)> = Vec::new();
     let mut sent = Instant::now();
     for wanted in &job.wanted {
@@ -68,7 +68,7 @@ pub(super) fn estimate(job: &EstimateJob, office: &Office) {
                 None => read_sampled(job, layer)?,
             };
             let monitor = Poll(&job.control);
-            let answer = preview::estimate(&read.1, read.2.as_ref(), &wanted.settings, &monitor);
+            let answer = read.1.estimate(&wanted.settings, &monitor);
             last = Some(read);
             answer.map_err(|error| error.to_string())
         });
@@ -97,17 +97,15 @@ fn send(
     });
 }
 
-fn read_sampled(
-    job: &EstimateJob,
-    layer: usize,
-) -> Result<(usize, Matrix, Option<Moments>), String> {
+fn read_sampled(job: &EstimateJob, layer: usize) -> Result<(usize, Sample), String> {
     let rows = sampled_rows(job.session.layers()[layer].rows);
     let weights = job
         .session
         .read_rows(layer, &rows)
         .map_err(|error| error.to_string())?;
     let moments = moments_of(job.inputs.as_deref(), layer)?;
-    Ok((layer, weights, moments))
+    let sample = Sample::new(weights, moments).map_err(|error| error.to_string())?;
+    Ok((layer, sample))
 }
 
 fn moments_of(inputs: Option<&OriginalInputs>, layer: usize) -> Result<Option<Moments>, String> {
