@@ -67,6 +67,7 @@ impl App {
         if let Some(model) = model {
             app.shell.open_after_restore = Some(model);
         }
+        Look::install_icons(context);
         app.dress(context);
         Ok(app)
     }

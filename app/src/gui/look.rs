@@ -96,6 +96,11 @@ impl Look {
         read(TOKENS).expect("the file of tokens is compiled in, and a test reads it")
     }
 
+    /// Gives `context` the icons, as a font behind that of text: icons may stand inside any text.
+    pub fn install_icons(context: &Context) {
+        egui_material_icons::initialize(context);
+    }
+
     /// Sets both styles of `context` and the theme asked for.
     pub fn install(&self, context: &Context, theme: ThemeChoice) {
         context.set_theme(match theme {

@@ -25,16 +25,6 @@ impl Mark {
             Self::Stale => "stale",
         }
     }
-
-    /// One letter's width of the same.
-    pub fn sign(self) -> &'static str {
-        match self {
-            Self::Exact => "",
-            Self::Estimated => "≈",
-            Self::Measured => "✔",
-            Self::Stale => "~",
-        }
-    }
 }
 
 /// A number and how it is known.

@@ -269,7 +269,6 @@ pub(crate) mod testing {
     //! Small models for tests of the studio.
 
     use super::super::draft::Draft;
-    use super::*;
     use pare_engine::model::{LayerInfo, LayerKind, Role};
     use pare_engine::recipe::Recipe;
     use pare_engine::tensor::Dtype;

@@ -4,6 +4,7 @@ use crate::gui::scene::Scene;
 use crate::studio::Command;
 use crate::studio::log::Level;
 use egui::Ui;
+use egui_material_icons::icons::ICON_NOTIFICATIONS;
 use std::time::Duration;
 
 /// Toasts and the list.
@@ -38,7 +39,7 @@ impl Notices {
 
     pub(super) fn bell(&mut self, ui: &mut Ui, scene: &mut Scene<'_>) {
         let unread = scene.studio.unread();
-        let text = format!("🔔 {unread}");
+        let text = format!("{} {unread}", ICON_NOTIFICATIONS.codepoint);
         if ui.button(text).on_hover_text("Notices").clicked() {
             self.is_open = !self.is_open;
             scene.push(Command::ReadNotices);

@@ -3,6 +3,7 @@
 use crate::gui::look::Look;
 use crate::studio::figure::{Figure, Mark};
 use egui::{Response, RichText, Ui};
+use egui_material_icons::icons::ICON_CHECK;
 
 /// Draws `text` (the number as people read it) with the sign of `figure`'s mark; the whole word is on hover.
 pub fn figure(ui: &mut Ui, look: &Look, figure: Figure, text: &str) -> Response {
@@ -11,8 +12,18 @@ pub fn figure(ui: &mut Ui, look: &Look, figure: Figure, text: &str) -> Response 
         Mark::Estimated => look.colours.text,
         Mark::Stale => look.colours.weak,
     };
-    let label = RichText::new(format!("{}{text}", figure.mark.sign())).color(colour);
+    let label = RichText::new(format!("{}{text}", sign(figure.mark))).color(colour);
     ui.label(label).on_hover_text(mark_hint(figure.mark))
+}
+
+/// What stands before a number: a shape for each mark, so that colour never says it alone.
+pub fn sign(mark: Mark) -> &'static str {
+    match mark {
+        Mark::Exact => "",
+        Mark::Estimated => "≈",
+        Mark::Measured => ICON_CHECK.codepoint,
+        Mark::Stale => "~",
+    }
 }
 
 /// What a mark means, in a sentence.

@@ -9,5 +9,5 @@ mod name;
 
 pub use bar::share_bar;
 pub use empty::empty;
-pub use figure::{error_text, figure, mark_hint};
+pub use figure::{error_text, figure, mark_hint, sign};
 pub use name::elided;
