@@ -8,6 +8,8 @@ mod figures;
 mod open;
 mod outcomes;
 mod run;
+#[cfg(test)]
+mod tests;
 
 use super::action::{Action, View};
 use super::command::Command;
