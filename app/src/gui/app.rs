@@ -194,7 +194,7 @@ impl App {
                     self.closing = true;
                     context.send_viewport_cmd(egui::ViewportCommand::Close);
                 }
-                effect => self.shell.perform(effect, self.studio.now_seconds),
+                effect => self.shell.perform(effect),
             }
         }
         while let Some((purpose, path)) = self.shell.chosen() {

@@ -6,3 +6,4 @@
 mod desk;
 mod painting;
 mod renderer;
+mod reproduce;

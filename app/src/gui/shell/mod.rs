@@ -72,7 +72,7 @@ impl Shell {
     }
 
     /// Effects that are the window's.
-    pub fn perform(&mut self, effect: Effect, now_seconds: f64) {
+    pub fn perform(&mut self, effect: Effect) {
         match effect {
             Effect::Show(view) => self.dock.focus(view),
             Effect::NextPane => self.dock.next(),
@@ -80,7 +80,7 @@ impl Shell {
             Effect::OpenPalette => self.palette.open(),
             Effect::OpenShortcuts => self.dialogs.open_shortcuts(),
             Effect::FocusFilter => self.dock.focus_filter = true,
-            Effect::Toast(level, text) => self.notices.toast(level, text, now_seconds),
+            Effect::Toast(level, text) => self.notices.toast(level, text),
             Effect::ConfirmClose => self.dialogs.confirm_close(),
             Effect::Start(_) | Effect::Copy(_) | Effect::Ask(_) | Effect::Close => {}
         }
@@ -107,8 +107,8 @@ impl Shell {
     }
 
     /// A message that goes by.
-    pub fn toast(&mut self, level: Level, text: String, now_seconds: f64) {
-        self.notices.toast(level, text, now_seconds);
+    pub fn toast(&mut self, level: Level, text: String) {
+        self.notices.toast(level, text);
     }
 }
 
