@@ -5,12 +5,13 @@ use crate::studio::figure::{Figure, Mark};
 use crate::studio::filter::Facts;
 use crate::studio::project::{Project, Totals};
 use crate::studio::rows::{self, LayerFigures, Source};
-use crate::studio::runs::RunStatus;
+use crate::studio::runs::{Run, RunStatus};
 use crate::studio::state::{Studio, weakest};
 use pare_engine::formats::layout::stored_bytes;
 use pare_engine::recipe::LayerSettings;
 use pare_engine::solved::Method;
 use pare_engine::units::{BitsPerWeight, Bytes};
+use std::collections::HashMap;
 
 impl Studio {
     /// Figures, totals, rows; then asks for what is not known yet.
@@ -49,19 +50,21 @@ impl Studio {
         let Some(project) = self.project() else {
             return;
         };
-        let mut measured = std::collections::HashMap::new();
-        let path = project.path.clone();
-        let runs = self.runs.iter().rev();
-        for run in runs.filter(|run| run.model == path && run.status == RunStatus::Done) {
-            let Some(report) = &run.report else { continue };
-            for layer in &report.layers {
-                let index = project
-                    .layers
-                    .iter()
-                    .position(|info| info.name == layer.name);
-                if let Some(index) = index {
-                    measured.insert(index, (layer.settings, layer.clone()));
-                }
+        let places: HashMap<&str, usize> = project
+            .layers
+            .iter()
+            .enumerate()
+            .map(|(index, info)| (info.name.as_str(), index))
+            .collect();
+        let mut measured = HashMap::new();
+        let done = |run: &&Run| run.model == project.path && run.status == RunStatus::Done;
+        let reports = self.runs.iter().rev().filter(done);
+        for layer in reports
+            .filter_map(|run| run.report.as_ref())
+            .flat_map(|report| &report.layers)
+        {
+            if let Some(&index) = places.get(layer.name.as_str()) {
+                measured.insert(index, (layer.settings, layer.clone()));
             }
         }
         if let Some(project) = self.project_mut() {
