@@ -99,6 +99,8 @@ pub enum Action {
     OpenModel,
     /// Open the built-in model.
     OpenSample,
+    /// Open the recent model of this place in the list, 1 to 9.
+    OpenRecent(u8),
     /// Leave the model.
     CloseModel,
     /// Read a recipe into the draft.
@@ -209,6 +211,7 @@ impl Action {
         PLAIN
             .into_iter()
             .chain(View::ALL.into_iter().map(Self::Show))
+            .chain((1..=9).map(Self::OpenRecent))
     }
 
     /// What menus and the palette call it. "…" where more will be asked.
@@ -216,6 +219,7 @@ impl Action {
         let text = match self {
             Self::OpenModel => "Open model…",
             Self::OpenSample => "Open the sample model",
+            Self::OpenRecent(place) => return format!("Open recent model {place}"),
             Self::CloseModel => "Close model",
             Self::OpenRecipe => "Open recipe…",
             Self::SaveRecipe => "Save recipe",
@@ -251,6 +255,48 @@ impl Action {
             Self::Quit => "Quit",
         };
         text.to_owned()
+    }
+
+    /// The label with what it would do now: the step that undo takes back, the model that a recent place names.
+    pub fn label_in(self, studio: &Studio) -> String {
+        let history = studio.project().map(|project| &project.history);
+        let step = |verb: &str, label: Option<&str>| match label {
+            Some(label) => format!("{verb} {label}"),
+            None => verb.to_owned(),
+        };
+        match self {
+            Self::Undo => step("Undo", history.and_then(|history| history.undo_label())),
+            Self::Redo => step("Redo", history.and_then(|history| history.redo_label())),
+            Self::PauseRun => match &studio.active {
+                Some(active) if active.control.is_paused() => "Continue run".to_owned(),
+                _ => "Pause run".to_owned(),
+            },
+            Self::OpenRecent(place) => match recent(studio, place) {
+                Some(recent) => format!("Open recent {}", recent.path.display()),
+                None => self.label(),
+            },
+            _ => self.label(),
+        }
+    }
+
+    /// Other keys that do the same.
+    pub fn alias(self) -> Option<Shortcut> {
+        let command = |key| Shortcut {
+            command: true,
+            shift: false,
+            key,
+        };
+        match self {
+            Self::Redo => Some(command("Y")),
+            Self::Palette => Some(command("P")),
+            Self::ZoomIn => Some(command("Equals")),
+            Self::Shortcuts => Some(Shortcut {
+                command: false,
+                shift: false,
+                key: "Questionmark",
+            }),
+            _ => None,
+        }
     }
 
     /// The key, if any.
@@ -294,6 +340,10 @@ impl Action {
             Self::ZoomReset => command("0"),
             Self::NextPane => command("Tab"),
             Self::Quit => command("Q"),
+            Self::OpenRecent(place) => {
+                const DIGITS: [&str; 9] = ["1", "2", "3", "4", "5", "6", "7", "8", "9"];
+                command(DIGITS.get(usize::from(place).checked_sub(1)?)?)
+            }
             _ => return None,
         })
     }
@@ -335,6 +385,13 @@ impl Action {
                 Some(_) => selected(),
                 None => Err("No layer settings were copied".to_owned()),
             },
+            Self::OpenRecent(place) => match recent(studio, place) {
+                None => Err(format!("There is no recent model {place}")),
+                Some(recent) if recent.is_missing => {
+                    Err(format!("It is gone: {}", recent.path.display()))
+                }
+                Some(_) => Ok(()),
+            },
             Self::Calibrate => open()?.why_no_calibration().map_or(Ok(()), Err),
             Self::StartRun | Self::CopyCommandLine => open()?.why_no_run().map_or(Ok(()), Err),
             Self::PauseRun | Self::StopRun => match studio.active {
@@ -351,5 +408,40 @@ impl Action {
             },
             _ => Ok(()),
         }
+    }
+}
+
+/// The recent model at a place of the list, counted from 1.
+pub(super) fn recent(studio: &Studio, place: u8) -> Option<&super::state::Recent> {
+    studio.recents.get(usize::from(place).checked_sub(1)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_actions_share_a_key() {
+        let mut seen: Vec<(Shortcut, Action)> = Vec::new();
+        for action in Action::all() {
+            for key in action.shortcut().into_iter().chain(action.alias()) {
+                let other = seen.iter().find(|(known, _)| *known == key);
+                assert!(other.is_none(), "{action:?} shares {key:?} with {other:?}");
+                seen.push((key, action));
+            }
+        }
+    }
+
+    #[test]
+    fn labels_are_sentences_of_their_own() {
+        let mut labels: Vec<String> = Action::all().map(Action::label).collect();
+        for label in &labels {
+            assert!(!label.ends_with('.'), "{label}");
+            assert!(label.starts_with(char::is_uppercase), "{label}");
+        }
+        let count = labels.len();
+        labels.sort();
+        labels.dedup();
+        assert_eq!(labels.len(), count, "no two actions have one label");
     }
 }

@@ -4,6 +4,7 @@
 
 use super::action::{Action, View};
 use super::draft::LayerEdit;
+use super::effect::Purpose;
 use super::history::Gesture;
 use super::preferences::Preferences;
 use super::rows::SortKey;
@@ -128,6 +129,10 @@ pub enum Command {
     Prefer(Preferences),
     /// Empty the cache of statistics.
     ClearCache,
+    /// Ask for a file or folder.
+    Choose(Purpose),
+    /// How many bytes the cache holds is wanted.
+    MeasureCache,
     /// Show a view.
     Show(View),
     /// All notices were seen.

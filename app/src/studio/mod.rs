@@ -13,13 +13,14 @@
 //! project        an open model: what is chosen, known, selected
 //! command · event · effect · action · copy
 //! draft · compose · history · selection · filter · rows · estimates · runs · log · figure
-//! places · sample · preferences
+//! places · sample · preferences · devices
 //! ```
 
 pub mod action;
 pub mod command;
 pub mod compose;
 pub mod copy;
+pub mod devices;
 pub mod draft;
 pub mod effect;
 pub mod estimates;

@@ -46,6 +46,10 @@ impl Studio {
             | Command::CloneRun(_) => self.change_draft(command),
             Command::Prefer(preferences) => self.prefer(preferences),
             Command::ClearCache => self.clear_cache(),
+            Command::Choose(purpose) => vec![Effect::Ask(purpose)],
+            Command::MeasureCache => {
+                vec![Effect::Start(Job::MeasureCache(self.cache_folder(), false))]
+            }
             Command::Show(view) => vec![Effect::Show(view)],
             Command::ReadNotices => {
                 for notice in &mut self.notices {
@@ -125,6 +129,10 @@ impl Studio {
         match action {
             Action::OpenModel => vec![Effect::Ask(Purpose::Model)],
             Action::OpenSample => self.open(super::sample::WORD.into()),
+            Action::OpenRecent(place) => match super::action::recent(self, place) {
+                Some(recent) => self.open(recent.path.clone()),
+                None => Vec::new(),
+            },
             Action::CloseModel => self.close_model(),
             Action::OpenRecipe => vec![Effect::Ask(Purpose::Recipe)],
             Action::SaveRecipe => match self.project().and_then(|p| p.recipe_file.clone()) {
