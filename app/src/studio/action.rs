@@ -117,6 +117,8 @@ pub enum Action {
     CopySettings,
     /// Give them to the selection.
     PasteSettings,
+    /// Give the first selected layer's settings to the rest of the selection.
+    FillDown,
     /// Give the cursor's settings to all layers of its role.
     ApplyToRole,
     /// Keep the selection dense.
@@ -172,7 +174,7 @@ pub enum Action {
 impl Action {
     /// All actions, in the palette's order.
     pub fn all() -> impl Iterator<Item = Self> {
-        const PLAIN: [Action; 34] = [
+        const PLAIN: [Action; 35] = [
             Action::OpenModel,
             Action::OpenSample,
             Action::CloseModel,
@@ -183,6 +185,7 @@ impl Action {
             Action::Redo,
             Action::CopySettings,
             Action::PasteSettings,
+            Action::FillDown,
             Action::ApplyToRole,
             Action::KeepDense,
             Action::ToggleLock,
@@ -228,6 +231,7 @@ impl Action {
             Self::Redo => "Redo",
             Self::CopySettings => "Copy layer settings",
             Self::PasteSettings => "Paste layer settings",
+            Self::FillDown => "Fill down from the first selected layer",
             Self::ApplyToRole => "Apply to same role in all blocks",
             Self::KeepDense => "Keep dense",
             Self::ToggleLock => "Lock or unlock layers",
@@ -348,6 +352,26 @@ impl Action {
         })
     }
 
+    /// The key, if any, that means it while the table of layers has the keys: letters and digits belong to whatever has
+    /// the caret, so that these hold nowhere else.
+    pub fn table_shortcut(self) -> Option<Shortcut> {
+        let (command, key) = match self {
+            Self::CopySettings => (true, "C"),
+            Self::PasteSettings => (true, "V"),
+            Self::FillDown => (true, "D"),
+            Self::KeepDense => (false, "0"),
+            Self::ToggleLock => (false, "L"),
+            Self::ClearSelection => (false, "Escape"),
+            Self::Show(View::Inspector) => (false, "Enter"),
+            _ => return None,
+        };
+        Some(Shortcut {
+            command,
+            shift: false,
+            key,
+        })
+    }
+
     /// Whether it can be done now; an error says why not.
     pub fn availability(self, studio: &Studio) -> Result<(), String> {
         let open = || match &studio.phase {
@@ -381,6 +405,10 @@ impl Action {
             | Self::ToggleLock
             | Self::ClearSelection
             | Self::SelectRole => selected(),
+            Self::FillDown => match open()?.selection.len() {
+                0 | 1 => Err("Fewer than two layers are selected".to_owned()),
+                _ => Ok(()),
+            },
             Self::PasteSettings => match studio.copied {
                 Some(_) => selected(),
                 None => Err("No layer settings were copied".to_owned()),

@@ -140,6 +140,16 @@ pub fn method_name(method: Method) -> &'static str {
     }
 }
 
+/// What matters most of `settings`, as people say it: `GPTQ, 4 bits, group 64`.
+pub fn settings_in_words(settings: &LayerSettings) -> String {
+    let method = method_name(settings.method);
+    match (settings.method, settings.group) {
+        (Method::None, _) => method.to_owned(),
+        (_, 0) => format!("{method}, {} bits, one scale per row", settings.bits),
+        (_, group) => format!("{method}, {} bits, group {group}", settings.bits),
+    }
+}
+
 /// Methods that a layer can have: embeddings and heads have no inputs that could calibrate.
 pub fn methods_of(layer: &LayerInfo) -> &'static [Method] {
     match layer.kind {

@@ -16,12 +16,16 @@ pub enum SortKey {
     Model,
     /// Name.
     Name,
+    /// What layers do in the network.
+    Role,
     /// Elements.
     Shape,
     /// Method.
     Method,
     /// Bits of a code.
     Bits,
+    /// Weights per scale.
+    Group,
     /// Stored bits per weight.
     BitsPerWeight,
     /// Bytes before.
@@ -248,12 +252,14 @@ fn compare(source: Source<'_>, left: usize, right: usize) -> Ordering {
     let by_key = match source.sort.key {
         SortKey::Model => left.cmp(&right),
         SortKey::Name => natural(&infos[left].name, &infos[right].name),
+        SortKey::Role => infos[left].role.as_str().cmp(infos[right].role.as_str()),
         SortKey::Shape => infos[left].parameters.cmp(&infos[right].parameters),
         SortKey::Method => settings[left]
             .method
             .word()
             .cmp(settings[right].method.word()),
         SortKey::Bits => bits_of(&settings[left]).cmp(&bits_of(&settings[right])),
+        SortKey::Group => group_of(&settings[left]).cmp(&group_of(&settings[right])),
         SortKey::BitsPerWeight => figures[left]
             .bits_per_weight
             .total_cmp(&figures[right].bits_per_weight),
@@ -269,6 +275,15 @@ fn bits_of(settings: &LayerSettings) -> u8 {
     match settings.method {
         Method::None => u8::MAX,
         _ => settings.bits,
+    }
+}
+
+/// A whole row is the largest group; dense layers have none and come last.
+fn group_of(settings: &LayerSettings) -> usize {
+    match (settings.method, settings.group) {
+        (Method::None, _) => usize::MAX,
+        (_, 0) => usize::MAX - 1,
+        (_, group) => group,
     }
 }
 

@@ -148,12 +148,23 @@ impl Selection {
         let here = self
             .cursor
             .and_then(|cursor| visible.iter().position(|&shown| shown == cursor));
-        let target = match here {
-            None if steps < 0 => last,
-            None => 0,
-            Some(here) => (here as isize)
+        let target = match (here, self.cursor) {
+            _ if steps == isize::MIN => 0,
+            _ if steps == isize::MAX => last,
+            (Some(here), _) => (here as isize)
                 .saturating_add(steps)
                 .clamp(0, last as isize) as usize,
+            // The cursor's row is folded or filtered away: on to the next of the model's order that is shown.
+            (None, Some(cursor)) if steps < 0 => {
+                let before = visible.iter().rposition(|&shown| shown < cursor);
+                before.unwrap_or(0)
+            }
+            (None, Some(cursor)) => {
+                let after = visible.iter().position(|&shown| shown > cursor);
+                after.unwrap_or(last)
+            }
+            (None, None) if steps < 0 => last,
+            (None, None) => 0,
         };
         let join = if reach { Join::Reach } else { Join::Replace };
         self.click(visible[target], join, visible);
@@ -220,6 +231,17 @@ mod tests {
         assert_eq!(selection.layers(), [4]);
         selection.step(1, false, &[]);
         assert_eq!(selection.layers(), [4], "nothing visible: nothing moves");
+    }
+
+    #[test]
+    fn keys_go_on_from_a_row_that_is_folded_away() {
+        let visible = [0, 1, 7, 8];
+        for (steps, expected) in [(1, 7), (-1, 1), (5, 7), (isize::MAX, 8), (isize::MIN, 0)] {
+            let mut selection = Selection::default();
+            selection.click(4, Join::Replace, &[4]);
+            selection.step(steps, false, &visible);
+            assert_eq!(selection.layers(), [expected], "{steps}");
+        }
     }
 
     #[test]

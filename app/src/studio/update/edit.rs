@@ -3,7 +3,7 @@
 use super::open::{autosave, read_draft};
 use crate::studio::action::{Action, View};
 use crate::studio::command::Command;
-use crate::studio::draft::{Draft, LayerEdit};
+use crate::studio::draft::{Draft, LayerEdit, settings_in_words};
 use crate::studio::effect::Effect;
 use crate::studio::filter::Filter;
 use crate::studio::history::Gesture;
@@ -182,7 +182,28 @@ impl Studio {
         let settings = project.draft().settings[layer];
         let name = project.layers[layer].name.clone();
         self.copied = Some(settings);
-        vec![self.tell(Level::Info, format!("Copied the settings of {name}"))]
+        // Without text in the clipboard the desktop tells nobody that something is pasted.
+        let text = format!("{name}: {}", settings_in_words(&settings));
+        let told = self.tell(Level::Info, format!("Copied the settings of {name}"));
+        vec![Effect::Copy(text), told]
+    }
+
+    /// The first selected layer in the order on screen gives its settings to the others.
+    pub(super) fn fill_down(&mut self) -> Vec<Effect> {
+        let Some(project) = self.project() else {
+            return Vec::new();
+        };
+        let selection = &project.selection;
+        let shown = project.rows.visible.iter().copied();
+        let first = shown
+            .filter(|&layer| selection.contains(layer))
+            .chain(selection.layers())
+            .next();
+        let Some(first) = first else {
+            return Vec::new();
+        };
+        let settings = project.draft().settings[first];
+        self.edit_selection(LayerEdit::Paste(settings))
     }
 
     pub(super) fn apply_to_role(&mut self) -> Vec<Effect> {

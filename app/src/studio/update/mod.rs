@@ -146,6 +146,7 @@ impl Studio {
                 Some(settings) => self.edit_selection(LayerEdit::Paste(settings)),
                 None => Vec::new(),
             },
+            Action::FillDown => self.fill_down(),
             Action::ApplyToRole => self.apply_to_role(),
             Action::KeepDense => self.edit_selection(LayerEdit::Method(Method::None)),
             Action::ToggleLock => self.toggle_lock(),
