@@ -1,6 +1,6 @@
 //! The command line: typed text (`arguments`) -> meaning (`plan`) -> one job (`verbs`) -> one answer (`printer`).
 //!
-//! Knows no mathematics and no file format. Nothing but `printer` and `progress` touches the terminal; a verb returns an
+//! Knows no mathematics, no file format and no window: whoever starts it says how the studio is opened. Nothing but `printer` and `progress` touches the terminal; a verb returns an
 //! `Answer` and never prints.
 
 mod answer;
@@ -16,7 +16,8 @@ mod table;
 mod verbs;
 mod words;
 
-use arguments::Arguments;
+use crate::studio::request::{OpenOutcome, OpenRequest};
+use arguments::{Arguments, Open, Verb};
 use clap::Parser;
 use context::Context;
 use failure::Failure;
@@ -32,25 +33,37 @@ const FAILED: u8 = 1;
 /// Exit code of a command line that is wrong.
 const WRONG_USE: u8 = 2;
 
-/// Reads `words` (the program's name first), does what they ask, and returns the exit code.
-pub fn run(words: impl IntoIterator<Item = OsString>) -> ExitCode {
+/// Reads `words` (the program's name first), does what they ask, and returns the exit code. `show` shows the studio.
+pub fn run(
+    words: impl IntoIterator<Item = OsString>,
+    show: impl FnOnce(&OpenRequest) -> Result<OpenOutcome, String>,
+) -> ExitCode {
     let arguments = match Arguments::try_parse_from(words) {
         Ok(arguments) => arguments,
         Err(error) => return refuse(&error),
     };
     let stop = StopFlag::default();
-    match answer(&arguments, &stop) {
+    match answer(arguments, &stop, show) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => report(&failure, &stop),
     }
 }
 
 /// Does the job and prints its answer.
-fn answer(arguments: &Arguments, stop: &StopFlag) -> Result<(), Failure> {
-    stop.watch()?;
+fn answer(
+    arguments: Arguments,
+    stop: &StopFlag,
+    show: impl FnOnce(&OpenRequest) -> Result<OpenOutcome, String>,
+) -> Result<(), Failure> {
+    let verb = arguments.verb.unwrap_or(Verb::Open(Open::default()));
+    let is_window = matches!(&verb, Verb::Open(open) if !open.headless);
+    if !is_window {
+        // Of a window Ctrl-C is the end, as of any other program: its jobs leave nothing half-written.
+        stop.watch()?;
+    }
     let printer = Printer::new(&arguments.everywhere);
     let context = Context::new(&arguments.everywhere, printer, stop.clone())?;
-    let answer = verbs::run(&arguments.verb, &context);
+    let answer = verbs::run(&verb, &context, show);
     context.progress.finish();
     context.printer.answer(&answer?)
 }

@@ -97,7 +97,7 @@ mod tests {
         let cases = [
             (
                 "pare sensitivity x",
-                "`sensitivity` is no verb of pare. These work: inspect, logits, calibrate, compress, evaluate, generate, export, bench.",
+                "`sensitivity` is no verb of pare. These work: open, inspect, logits, calibrate, compress, evaluate, generate, export, bench.",
             ),
             (
                 "pare compress x --out o --method magic",

@@ -2,12 +2,16 @@
 //!
 //! Knows which words work today; clap lists them where another is typed.
 
-use clap::builder::{PossibleValuesParser, TypedValueParser};
+use crate::studio::action::View;
+use crate::studio::preferences::ThemeChoice;
+use crate::studio::request::Renderer;
+use clap::builder::{PathBufValueParser, PossibleValuesParser, TypedValueParser};
 use pare_engine::formats::Format;
 use pare_engine::grid::ScaleDtype;
 use pare_engine::moments::Prefix;
 use pare_engine::recipe::{ColumnOrder, Refine};
 use pare_engine::solved::Method;
+use std::path::PathBuf;
 
 /// A parser that takes only the words of `table`.
 fn table<T: Copy + Send + Sync + 'static>(
@@ -66,6 +70,60 @@ pub(super) fn prefix() -> impl TypedValueParser<Value = Prefix> {
         ("compressed", Prefix::Compressed),
         ("original", Prefix::Original),
     ])
+}
+
+/// `--renderer`.
+pub(super) fn renderer() -> impl TypedValueParser<Value = Renderer> {
+    table(vec![
+        ("auto", Renderer::Auto),
+        ("wgpu", Renderer::Wgpu),
+        ("glow", Renderer::Glow),
+    ])
+}
+
+/// `--theme` of a picture: fixed, so that the same words give the same picture.
+pub(super) fn theme() -> impl TypedValueParser<Value = ThemeChoice> {
+    table(vec![
+        ("dark", ThemeChoice::Dark),
+        ("light", ThemeChoice::Light),
+    ])
+}
+
+/// `--view`.
+pub(super) fn view() -> impl TypedValueParser<Value = View> {
+    table(View::ALL.map(|view| (view.word(), view)).to_vec())
+}
+
+/// `--screenshot`: named as what it will be.
+pub(super) fn png() -> impl TypedValueParser<Value = PathBuf> {
+    PathBufValueParser::new().try_map(|path| {
+        let ending = path.extension().map(|ending| ending.to_ascii_lowercase());
+        match ending.is_some_and(|ending| ending == "png") {
+            true => Ok(path),
+            false => Err("pictures are PNG files, so the name ends with .png"),
+        }
+    })
+}
+
+/// `--size`: width and height in points.
+pub(super) fn size(text: &str) -> Result<[u16; 2], String> {
+    let side = |text: &str| {
+        let side = text.parse::<u16>().ok();
+        side.filter(|side| (200..=4000).contains(side))
+    };
+    text.split_once('x')
+        .and_then(|(width, height)| Some([side(width)?, side(height)?]))
+        .ok_or_else(|| {
+            "a size is width x height in points, 200 to 4000 each, such as 1400x900".to_owned()
+        })
+}
+
+/// `--scale`: pixels of a point.
+pub(super) fn scale(text: &str) -> Result<f32, String> {
+    match text.parse::<f32>() {
+        Ok(value) if (0.5..=4.0).contains(&value) => Ok(value),
+        _ => Err("a scale is a number from 0.5 to 4, such as 1.5".to_owned()),
+    }
 }
 
 /// `--damping`: a share of the mean diagonal.
@@ -147,6 +205,17 @@ mod tests {
         ];
         for (text, expected) in cases {
             assert_eq!(bytes(text).map_err(|_| ()), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn sizes_of_windows_are_width_and_height() {
+        assert_eq!(size("1400x900"), Ok([1400, 900]));
+        for text in ["1400", "1400x", "x900", "100x900", "5000x900", "axb", ""] {
+            assert!(size(text).is_err(), "{text:?}");
+        }
+        for (text, good) in [("1", true), ("1.5", true), ("0", false), ("nan", false)] {
+            assert_eq!(scale(text).is_ok(), good, "{text:?}");
         }
     }
 

@@ -6,6 +6,7 @@ use crate::gui::look::Look;
 use crate::gui::scene::Scene;
 use crate::gui::shell::{Shell, places};
 use crate::gui::views;
+use crate::studio::action::Action;
 use crate::studio::command::Command;
 use crate::studio::effect::Job;
 use crate::studio::state::{Beginning, Phase};
@@ -32,7 +33,10 @@ pub struct App {
     pub memory: views::Memory,
     look: Look,
     worker: Option<Worker>,
-    began: Instant,
+    /// Where time is counted from; `None` = it stands still.
+    began: Option<Instant>,
+    /// Small jobs with files that have not answered yet.
+    unanswered: usize,
     commands: Vec<Command>,
     closing: bool,
     shown_theme: Option<(crate::studio::preferences::ThemeChoice, f32)>,
@@ -57,7 +61,8 @@ impl App {
             memory: views::Memory::default(),
             look: Look::new(),
             worker: Some(worker),
-            began: Instant::now(),
+            began: Some(Instant::now()),
+            unanswered: 0,
             commands: Vec::new(),
             closing: false,
             shown_theme: None,
@@ -106,6 +111,7 @@ impl App {
             || self.shell.open_after_restore.is_some()
             || self.studio.is_working()
             || self.studio.side_job.is_some()
+            || self.unanswered > 0
             || project.is_some_and(|project| {
                 project.preview.busy
                     || project.estimating.is_some()
@@ -113,8 +119,38 @@ impl App {
             })
     }
 
+    /// From now on no time passes: for pictures that are the same each time.
+    pub fn hold_clock(&mut self) {
+        self.began = None;
+        self.studio.now_seconds = 0.0;
+    }
+
+    /// Stops what is at work, keeps the draft, and waits for workers to end. Nothing is shown any more.
+    pub fn finish(&mut self) {
+        let Some(worker) = self.worker.take() else {
+            return;
+        };
+        for command in [Command::Close(true), Command::Act(Action::CloseModel)] {
+            for effect in self.studio.command(command) {
+                if let Effect::Start(job) = effect {
+                    worker.start_job(job);
+                }
+            }
+        }
+        worker.finish();
+    }
+
+    fn tick(&mut self) {
+        if let Some(began) = self.began {
+            self.studio.now_seconds = began.elapsed().as_secs_f64();
+        }
+    }
+
     fn event(&mut self, event: Event, context: &Context) {
-        self.studio.now_seconds = self.began.elapsed().as_secs_f64();
+        self.tick();
+        if is_answer(&event) {
+            self.unanswered = self.unanswered.saturating_sub(1);
+        }
         let restored = matches!(event, Event::Restored(_));
         if let Event::Restored(saved) = &event {
             self.shell.restore_layout(saved.layout.as_deref());
@@ -135,7 +171,7 @@ impl App {
 
     /// Does what a person asked.
     pub fn command(&mut self, command: Command, context: &Context) {
-        self.studio.now_seconds = self.began.elapsed().as_secs_f64();
+        self.tick();
         let effects = self.studio.command(command);
         self.perform(effects, context);
     }
@@ -203,8 +239,9 @@ impl App {
         }
     }
 
-    fn start(&self, job: Job) {
+    fn start(&mut self, job: Job) {
         if let Some(worker) = &self.worker {
+            self.unanswered += usize::from(is_answered(&job));
             worker.start_job(job);
         }
     }
@@ -220,8 +257,30 @@ impl eframe::App for App {
     }
 
     fn on_exit(&mut self, _gl: Option<&eframe::glow::Context>) {
-        if let Some(worker) = self.worker.take() {
-            worker.finish();
-        }
+        self.finish();
     }
+}
+
+/// Whether a small job with files tells when it is done; long ones are seen in the studio's state.
+fn is_answered(job: &Job) -> bool {
+    matches!(
+        job,
+        Job::Restore
+            | Job::ReadRecipe(_)
+            | Job::WriteRecipe(..)
+            | Job::Look(_)
+            | Job::MeasureCache(..)
+    )
+}
+
+/// Whether `event` is what `is_answered` promises.
+fn is_answer(event: &Event) -> bool {
+    matches!(
+        event,
+        Event::Restored(_)
+            | Event::RecipeRead(..)
+            | Event::RecipeWritten(..)
+            | Event::Looked(_)
+            | Event::CacheMeasured(_)
+    )
 }

@@ -12,6 +12,7 @@ pub mod headless;
 pub mod launch;
 pub mod look;
 pub mod painter;
+pub mod picture;
 pub mod scene;
 pub mod shell;
 pub mod views;

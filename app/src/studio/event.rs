@@ -59,6 +59,8 @@ pub enum Event {
         layer: usize,
         /// The preview.
         result: Result<Arc<Preview>, String>,
+        /// Whether no better one follows.
+        finished: bool,
     },
     /// Inputs were gathered.
     Calibrated {

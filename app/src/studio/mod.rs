@@ -13,7 +13,7 @@
 //! project        an open model: what is chosen, known, selected
 //! command · event · effect · action · copy
 //! draft · compose · history · selection · filter · rows · estimates · runs · log · figure
-//! places · sample · preferences · devices
+//! places · sample · preferences · devices · request
 //! ```
 
 pub mod action;
@@ -33,6 +33,7 @@ pub mod log;
 pub mod places;
 pub mod preferences;
 pub mod project;
+pub mod request;
 pub mod rows;
 pub mod runs;
 pub mod sample;

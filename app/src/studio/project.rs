@@ -108,6 +108,8 @@ pub struct PreviewState {
     pub asked: Vec<(usize, LayerSettings)>,
     /// The newest answers, by layer.
     pub answers: HashMap<usize, (LayerSettings, Result<Arc<Preview>, String>)>,
+    /// Layers whose best answer is not there yet.
+    pub unfinished: BTreeSet<usize>,
     /// Whether better answers are on their way.
     pub busy: bool,
     /// Ends the job at work.

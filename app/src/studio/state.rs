@@ -23,6 +23,8 @@ pub struct Studio {
     pub generation: Generation,
     /// What a person likes.
     pub preferences: Preferences,
+    /// What was asked for this session alone; wins over preferences.
+    pub limits: Limits,
     /// The user's cache folder: what `preferences.cache_folder` stands in for.
     pub default_cache_folder: PathBuf,
     /// Where runs are put by default; `None` where there is no data folder.
@@ -74,6 +76,15 @@ pub struct Beginning {
     pub data_folder: Option<PathBuf>,
     /// Milliseconds since 1970, now.
     pub began_unix_ms: i64,
+}
+
+/// How jobs may use the machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Limits {
+    /// Threads; `None` = as preferred.
+    pub threads: Option<usize>,
+    /// Working memory; `None` = as preferred.
+    pub memory_bytes: Option<u64>,
 }
 
 /// What is open.
@@ -177,6 +188,7 @@ impl Studio {
             phase: Phase::Nothing,
             generation: Generation::default(),
             preferences: Preferences::default(),
+            limits: Limits::default(),
             default_cache_folder: beginning.cache_folder,
             runs_folder: beginning.data_folder.map(|folder| folder.join("runs")),
             recents: Vec::new(),

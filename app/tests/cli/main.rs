@@ -18,4 +18,5 @@ mod inspect;
 #[cfg(unix)]
 mod interrupt;
 mod logits;
+mod open;
 mod place;

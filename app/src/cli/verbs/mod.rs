@@ -10,6 +10,7 @@ mod export;
 mod generate;
 mod inspect;
 mod logits;
+mod open;
 mod quality;
 mod reasons;
 
@@ -17,10 +18,16 @@ use crate::cli::answer::Answer;
 use crate::cli::arguments::Verb;
 use crate::cli::context::Context;
 use crate::cli::failure::Failure;
+use crate::studio::request::{OpenOutcome, OpenRequest};
 
-/// Does what `verb` asks.
-pub(super) fn run(verb: &Verb, context: &Context) -> Result<Answer, Failure> {
+/// Does what `verb` asks; `show` shows the studio.
+pub(super) fn run(
+    verb: &Verb,
+    context: &Context,
+    show: impl FnOnce(&OpenRequest) -> Result<OpenOutcome, String>,
+) -> Result<Answer, Failure> {
     match verb {
+        Verb::Open(open) => open::run(open, context, show),
         Verb::Inspect(inspect) => inspect::run(inspect, context),
         Verb::Logits(logits) => logits::run(logits, context),
         Verb::Calibrate(calibrate) => calibrate::run(calibrate, context),

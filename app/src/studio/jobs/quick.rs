@@ -123,22 +123,26 @@ fn sampled_rows(rows: usize) -> Vec<usize> {
 
 /// Sampled rows, then the whole layer, then the method itself where its inputs are known.
 pub(super) fn preview(job: &PreviewJob, office: &Office) {
-    let tell = |result: Result<Preview, String>| {
+    let tell = |result: Result<Preview, String>, finished: bool| {
         if !job.control.is_stopped() {
             office.outbox.send(Event::Previewed {
                 generation: job.generation,
                 question: job.question,
                 layer: job.layer,
                 result: result.map(Arc::new),
+                finished,
             });
         }
     };
     if let Err(reason) = office.preview_pool.install(|| stages(job, &tell)) {
-        tell(Err(reason));
+        tell(Err(reason), true);
     }
 }
 
-fn stages(job: &PreviewJob, tell: &(dyn Fn(Result<Preview, String>) + Sync)) -> Result<(), String> {
+fn stages(
+    job: &PreviewJob,
+    tell: &(dyn Fn(Result<Preview, String>, bool) + Sync),
+) -> Result<(), String> {
     let info = &job.session.layers()[job.layer];
     let monitor = Poll(&job.control);
     let statistics = moments_of(job.inputs.as_deref(), job.layer)?.map(|moments| LayerStatistics {
@@ -158,7 +162,7 @@ fn stages(job: &PreviewJob, tell: &(dyn Fn(Result<Preview, String>) + Sync)) -> 
             .map_err(|error| error.to_string())?;
         let mut first = show(&sampled, Kind::Quick)?;
         first.rows = info.rows;
-        tell(Ok(first));
+        tell(Ok(first), false);
     }
     if job.control.is_stopped() {
         return Ok(());
@@ -167,10 +171,10 @@ fn stages(job: &PreviewJob, tell: &(dyn Fn(Result<Preview, String>) + Sync)) -> 
         .session
         .read_layer(job.layer)
         .map_err(|error| error.to_string())?;
-    tell(Ok(show(&weights, Kind::Quick)?));
     let is_better = matches!(job.settings.method, Method::Gptq) && statistics.is_some();
+    tell(Ok(show(&weights, Kind::Quick)?), !is_better);
     if is_better && !job.control.is_stopped() {
-        tell(Ok(show(&weights, Kind::Exact)?));
+        tell(Ok(show(&weights, Kind::Exact)?), true);
     }
     Ok(())
 }

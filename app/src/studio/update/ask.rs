@@ -66,6 +66,7 @@ impl Studio {
         project.preview.asked = asked.clone();
         project.preview.question += 1;
         project.preview.busy = !asked.is_empty();
+        project.preview.unfinished = asked.iter().map(|&(layer, _)| layer).collect();
         let control = Arc::new(Control::default());
         project.preview.control = Some(control.clone());
         let question = project.preview.question;
@@ -108,32 +109,26 @@ impl Studio {
 
     pub(super) fn previewed(
         &mut self,
-        generation: Generation,
         question: u64,
         layer: usize,
         result: Result<Arc<Preview>, String>,
-    ) -> Vec<Effect> {
-        let is_current = generation == self.generation;
-        let Some(project) = self.project_mut().filter(|_| is_current) else {
-            return Vec::new();
+        finished: bool,
+    ) {
+        let Some(project) = self.project_mut() else {
+            return;
         };
-        if question != project.preview.question {
-            return Vec::new();
+        let preview = &mut project.preview;
+        if question != preview.question {
+            return;
         }
-        let asked = project
-            .preview
-            .asked
-            .iter()
-            .find(|(asked, _)| *asked == layer);
+        let asked = preview.asked.iter().find(|(asked, _)| *asked == layer);
         if let Some(&(_, settings)) = asked {
-            project.preview.answers.insert(layer, (settings, result));
+            preview.answers.insert(layer, (settings, result));
         }
-        let asked = &project.preview.asked;
-        project.preview.busy = asked.iter().any(|(layer, settings)| {
-            let answer = project.preview.answers.get(layer);
-            answer.is_none_or(|(answered, _)| answered != settings)
-        });
-        Vec::new()
+        if finished {
+            preview.unfinished.remove(&layer);
+        }
+        preview.busy = !preview.unfinished.is_empty();
     }
 
     /// Gathers statistics of inputs, or only looks whether they are there. The sample's are gathered at once: it takes a

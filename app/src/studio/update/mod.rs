@@ -97,7 +97,13 @@ impl Studio {
                 question,
                 layer,
                 result,
-            } => self.previewed(generation, question, layer, result),
+                finished,
+            } => {
+                if generation == self.generation {
+                    self.previewed(question, layer, result, finished);
+                }
+                Vec::new()
+            }
             Event::Calibrated { generation, result } => self.calibrated(generation, result),
             Event::RecipeRead(path, result) => self.recipe_read(path, result),
             Event::RecipeWritten(path, result) => self.recipe_written(path, result),

@@ -29,8 +29,8 @@ impl Studio {
     /// How sessions may use the machine.
     pub fn session_options(&self) -> SessionOptions {
         SessionOptions {
-            threads: self.preferences.threads,
-            memory_bytes: self.preferences.memory_bytes,
+            threads: self.limits.threads.or(self.preferences.threads),
+            memory_bytes: self.limits.memory_bytes.or(self.preferences.memory_bytes),
             cache_folder: self.cache_folder(),
             cache_capacity_bytes: self.preferences.cache_capacity_bytes,
         }
