@@ -1,8 +1,11 @@
 //! The two windows that stand before others: leaving with a run at work, and the list of shortcuts.
 
+use super::keys::keyboard;
+use super::menus::MENUS;
 use crate::gui::scene::Scene;
 use crate::studio::Command;
-use egui::Ui;
+use crate::studio::action::{Action, Shortcut};
+use egui::{Grid, Id, Modal, RichText, Ui};
 
 /// Which of them is open.
 #[derive(Debug, Default)]
@@ -20,26 +23,110 @@ impl Dialogs {
         self.closing = true;
     }
 
+    pub(super) fn is_open(&self) -> bool {
+        self.shortcuts || self.closing
+    }
+
     pub(super) fn show(&mut self, ui: &mut Ui, scene: &mut Scene<'_>) {
         if self.closing {
-            let modal = egui::Modal::new(egui::Id::unique("closing")).show(ui.ctx(), |ui| {
-                ui.heading("A run is at work");
-                ui.label(
-                    "Stop it (finished layers are kept for a resume), or keep the window open",
-                );
-                ui.horizontal(|ui| {
-                    if ui.button("Stop and quit").clicked() {
-                        scene.push(Command::Close(true));
-                        self.closing = false;
-                    }
-                    if ui.button("Keep the window").clicked() {
-                        self.closing = false;
-                    }
-                });
-            });
-            if modal.should_close() {
-                self.closing = false;
-            }
+            self.closing = !closing(ui, scene);
+        }
+        if self.shortcuts {
+            self.shortcuts = !shortcuts(ui);
         }
     }
+}
+
+/// Asks whether to leave; true once answered.
+fn closing(ui: &mut Ui, scene: &mut Scene<'_>) -> bool {
+    // A run that ended by itself leaves nothing to ask.
+    let (waiting, at_work) = (scene.studio.waiting.len(), scene.studio.active.is_some());
+    let modal = Modal::new(Id::unique("closing")).show(ui.ctx(), |ui| {
+        ui.set_width(380.0);
+        ui.heading(if at_work {
+            "A run is at work"
+        } else {
+            "The run has ended"
+        });
+        ui.add_space(4.0);
+        ui.label("Stop it and quit: finished layers are kept, and Resume goes on from them");
+        if waiting > 0 {
+            ui.label(format!("{waiting} more waiting will not start"));
+        }
+        ui.add_space(8.0);
+        ui.horizontal(|ui| {
+            let keep = ui.button("Keep the window");
+            let quit = ui.button("Stop and quit");
+            if quit.clicked() {
+                scene.push(Command::Close(true));
+            }
+            keep.clicked() || quit.clicked()
+        })
+        .inner
+    });
+    modal.inner || modal.should_close()
+}
+
+/// Lists all shortcuts; true once closed.
+fn shortcuts(ui: &mut Ui) -> bool {
+    let height = ui.ctx().content_rect().height() - 160.0;
+    let modal = Modal::new(Id::unique("shortcuts")).show(ui.ctx(), |ui| {
+        ui.set_width(640.0);
+        ui.heading("Keyboard shortcuts");
+        ui.add_space(4.0);
+        egui::ScrollArea::vertical()
+            .max_height(height)
+            .show(ui, list);
+        ui.add_space(8.0);
+        ui.button("Close").clicked()
+    });
+    modal.inner || modal.should_close()
+}
+
+/// Every action that has a key, in two columns, by menus.
+pub(in crate::gui) fn list(ui: &mut Ui) {
+    ui.columns(2, |columns| {
+        let middle = MENUS.len() / 2;
+        for (index, (name, groups)) in MENUS.iter().enumerate() {
+            let column = &mut columns[usize::from(index >= middle)];
+            let actions = groups.iter().copied().flatten().copied();
+            section(column, name, actions);
+        }
+        section(
+            &mut columns[0],
+            "Recent models",
+            (1..=9).map(Action::OpenRecent),
+        );
+    });
+}
+
+fn section(ui: &mut Ui, name: &str, actions: impl Iterator<Item = Action>) {
+    let keyed: Vec<(Action, String)> = actions
+        .filter_map(|action| Some((action, keys_text(ui, action)?)))
+        .collect();
+    if keyed.is_empty() {
+        return;
+    }
+    ui.label(RichText::new(name).strong());
+    Grid::new(("shortcuts", name))
+        .num_columns(2)
+        .min_col_width(116.0)
+        .show(ui, |ui| {
+            for (action, keys) in keyed {
+                ui.label(RichText::new(keys).monospace());
+                ui.label(action.label());
+                ui.end_row();
+            }
+        });
+    ui.add_space(8.0);
+}
+
+/// The keys of an action as people read them.
+fn keys_text(ui: &Ui, action: Action) -> Option<String> {
+    let text = |key: Shortcut| Some(ui.ctx().format_shortcut(&keyboard(key)?));
+    let first = action.shortcut().and_then(text)?;
+    Some(match action.alias().and_then(text) {
+        Some(other) => format!("{first}, {other}"),
+        None => first,
+    })
 }

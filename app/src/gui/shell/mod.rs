@@ -3,20 +3,23 @@
 //! Owns the state of the window that is no business of the studio. Knows no view's inside.
 
 mod bar;
-mod dialogs;
+pub(in crate::gui) mod dialogs;
 mod dock;
+mod drops;
+pub(in crate::gui) mod headline;
 mod keys;
+mod menus;
 mod notices;
 mod palette;
 pub mod places;
 
 use crate::gui::scene::Scene;
 use crate::gui::views;
+use crate::studio::Effect;
 use crate::studio::action::View;
 use crate::studio::effect::Purpose;
 use crate::studio::log::Level;
 use crate::studio::state::Phase;
-use crate::studio::{Command, Effect};
 use egui::Ui;
 use std::path::PathBuf;
 
@@ -50,14 +53,17 @@ impl Shell {
 
     /// One frame.
     pub fn show(&mut self, ui: &mut Ui, scene: &mut Scene<'_>, memory: &mut views::Memory) {
-        keys::listen(ui, scene, &mut self.palette);
+        let is_asked = self.palette.is_open() || self.dialogs.is_open() || self.places.is_open();
+        if !is_asked {
+            keys::listen(ui, scene);
+        }
         bar::show(ui, scene, &mut self.notices);
         self.body(ui, scene, memory);
         self.palette.show(ui, scene);
         self.notices.show(ui, scene);
         self.dialogs.show(ui, scene);
         self.places.show(ui, scene);
-        drops(ui, scene);
+        drops::show(ui, scene);
     }
 
     fn body(&mut self, ui: &mut Ui, scene: &mut Scene<'_>, memory: &mut views::Memory) {
@@ -115,30 +121,5 @@ impl Shell {
 impl Default for Shell {
     fn default() -> Self {
         Self::new()
-    }
-}
-
-/// Files dropped on the window; while they hover, the window says what would happen.
-fn drops(ui: &mut Ui, scene: &mut Scene<'_>) {
-    let dropped: Vec<PathBuf> = ui.input(|input| {
-        let files = input.raw.dropped_files.iter();
-        files.map(|file| file.path().to_path_buf()).collect()
-    });
-    for path in dropped {
-        scene.push(Command::Take(path));
-    }
-    let hovers = ui.input(|input| !input.raw.hovered_files.is_empty());
-    if hovers {
-        let rect = ui.ctx().content_rect();
-        let layer = egui::LayerId::new(egui::Order::Foreground, egui::Id::unique("drop overlay"));
-        let painter = ui.ctx().layer_painter(layer);
-        painter.rect_filled(rect, 0, scene.look.colours.surface.gamma_multiply(0.85));
-        painter.text(
-            rect.center(),
-            egui::Align2::CENTER_CENTER,
-            "Drop to open a model or a recipe",
-            egui::FontId::proportional(scene.look.measures.title),
-            scene.look.colours.strong,
-        );
     }
 }

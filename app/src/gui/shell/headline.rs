@@ -1,0 +1,296 @@
+//! The figures that are always in sight: size, bits, quality, speed, fit. Each has a fixed place, so nothing jumps.
+//!
+//! Reads the studio, computes nothing but sums that devices define. The least important places go first where the window
+//! is narrow.
+
+use crate::gui::scene::Scene;
+use crate::gui::widgets::{error_text, mark_hint, sign};
+use crate::studio::devices::{self, Demand, Device};
+use crate::studio::figure::Mark;
+use crate::studio::project::Project;
+use egui::{Align2, FontId, Rect, Sense, Ui, pos2, vec2};
+use pare_engine::units::Bytes;
+
+/// One place: its words, the figure in it, and how it is known.
+struct Place {
+    caption: String,
+    value: String,
+    hint: String,
+    width: f32,
+    is_alarm: bool,
+    is_weak: bool,
+}
+
+/// Height of a place.
+const HEIGHT: f32 = 34.0;
+
+/// Draws as many places as fit, right to left, the most important ones always; then the run's progress.
+pub(super) fn show(ui: &mut Ui, scene: &mut Scene<'_>) {
+    let Some(project) = scene.project() else {
+        progress(ui, scene);
+        return;
+    };
+    let tokens = scene.studio.preferences.context_tokens;
+    let device = devices::device(&scene.studio.preferences.device);
+    let demand = devices::demand(project, tokens);
+    // In the order of importance: what does not fit is left out from the end.
+    let places = [
+        size(project),
+        bits(project),
+        quality(project),
+        fit(&demand, device),
+        speed(&demand, device),
+    ];
+    let running = scene.studio.active.is_some() || scene.studio.side_job.is_some();
+    let mut room = ui.available_width() - if running { PROGRESS_WIDTH + 8.0 } else { 0.0 };
+    let gap = ui.spacing().item_spacing.x;
+    let shown = places.iter().take_while(|place| {
+        room -= place.width + gap;
+        room >= 0.0
+    });
+    // The bar fills from its right edge.
+    let shown: Vec<&Place> = shown.collect();
+    for place in shown.iter().rev() {
+        draw(ui, scene, place);
+    }
+    progress(ui, scene);
+}
+
+fn draw(ui: &mut Ui, scene: &Scene<'_>, place: &Place) {
+    let (rect, response) = ui.allocate_exact_size(vec2(place.width, HEIGHT), Sense::hover());
+    let (look, painter) = (scene.look, ui.painter());
+    painter.vline(
+        rect.left() - 4.0,
+        rect.shrink2(vec2(0.0, 6.0)).y_range(),
+        (1.0, look.colours.line),
+    );
+    let left = rect.left() + 4.0;
+    let colour = match (place.is_alarm, place.is_weak) {
+        (true, _) => look.colours.error,
+        (_, true) => look.colours.weak,
+        _ => look.colours.strong,
+    };
+    painter.text(
+        pos2(left, rect.top() + 3.0),
+        Align2::LEFT_TOP,
+        &place.caption,
+        FontId::proportional(look.measures.small),
+        look.colours.weak,
+    );
+    painter.text(
+        pos2(left, rect.bottom() - 2.0),
+        Align2::LEFT_BOTTOM,
+        &place.value,
+        FontId::proportional(look.measures.text + 1.0),
+        colour,
+    );
+    let text = format!("{} {}", place.caption, place.value);
+    response.widget_info(|| egui::WidgetInfo::labeled(egui::Role::Label, true, &text));
+    response.on_hover_text(&place.hint);
+}
+
+fn size(project: &Project) -> Place {
+    let totals = &project.totals;
+    let before = totals.bytes_before.max(1) as f64;
+    let change = 100.0 * (totals.bytes_after as f64 / before - 1.0);
+    Place {
+        caption: "Size".to_owned(),
+        value: format!("{} ({})", Bytes(totals.bytes_after), percent(change)),
+        hint: format!(
+            "{} before, {} after; {}",
+            Bytes(totals.bytes_before),
+            Bytes(totals.bytes_after),
+            mark_hint(Mark::Exact)
+        ),
+        width: 128.0,
+        is_alarm: false,
+        is_weak: false,
+    }
+}
+
+/// A change as people write it: a true minus sign, no decimals.
+fn percent(change: f64) -> String {
+    match change.round() {
+        change if change < 0.0 => format!("−{} %", -change),
+        change if change > 0.0 => format!("+{change} %"),
+        _ => "±0 %".to_owned(),
+    }
+}
+
+fn bits(project: &Project) -> Place {
+    Place {
+        caption: "Bits / weight".to_owned(),
+        value: format!("{:.2} bpw", project.totals.bits_per_weight()),
+        hint: "Stored bits for each weight of layers that can be compressed: scales, zeros and padding included"
+            .to_owned(),
+        width: 80.0,
+        is_alarm: false,
+        is_weak: false,
+    }
+}
+
+fn quality(project: &Project) -> Place {
+    let error = project.totals.error;
+    let (caption, value, hint) = match error {
+        Some(error) => (
+            format!("Error, {}", error.mark.word()),
+            format!("{}{}", sign(error.mark), error_text(error.value)),
+            format!(
+                "Root of the mean squared relative error of all compressed layers. {}",
+                mark_hint(error.mark)
+            ),
+        ),
+        None => (
+            "Error".to_owned(),
+            "…".to_owned(),
+            "Not every layer is estimated yet".to_owned(),
+        ),
+    };
+    Place {
+        caption,
+        value,
+        hint,
+        width: 98.0,
+        is_alarm: false,
+        is_weak: error.is_none_or(|error| error.mark == Mark::Stale),
+    }
+}
+
+fn speed(demand: &Result<Demand, String>, device: &Device) -> Place {
+    let speed = demand.as_ref().ok();
+    let speed = speed.and_then(|demand| demand.tokens_per_second(device));
+    let (value, hint) = match (demand, speed) {
+        (_, Some(speed)) => (
+            format!("≈{} tok/s", tokens_text(speed)),
+            format!(
+                "{}: a data-sheet roofline, an upper bound and not a measurement",
+                device.name
+            ),
+        ),
+        (Err(reason), None) => ("–".to_owned(), reason.clone()),
+        (Ok(_), None) => (
+            "–".to_owned(),
+            format!(
+                "{}: bandwidth was not measured; choose a device in Size and latency",
+                device.name
+            ),
+        ),
+    };
+    Place {
+        caption: "Speed, estimated".to_owned(),
+        is_weak: speed.is_none(),
+        value,
+        hint,
+        width: 108.0,
+        is_alarm: false,
+    }
+}
+
+fn fit(demand: &Result<Demand, String>, device: &Device) -> Place {
+    let fits = demand.as_ref().ok();
+    let fits = fits.and_then(|demand| Some((demand.memory_bytes(), demand.fits(device)?)));
+    let memory = device.memory_gb.map(|memory| Bytes((memory * 1e9) as u64));
+    let (value, hint) = match (fits, memory, demand) {
+        (Some((needed, true)), Some(memory), _) => (
+            format!("fits {memory}"),
+            format!(
+                "Needs {} with its cache; {} has {memory}",
+                Bytes(needed),
+                device.name
+            ),
+        ),
+        (Some((needed, false)), Some(memory), _) => (
+            format!("needs {}", Bytes(needed)),
+            format!("{} has only {memory}", device.name),
+        ),
+        (_, _, Err(reason)) => ("–".to_owned(), reason.clone()),
+        _ => (
+            "–".to_owned(),
+            format!("The memory of {} is not known", device.name),
+        ),
+    };
+    Place {
+        caption: "Memory".to_owned(),
+        is_alarm: fits.is_some_and(|(_, fits)| !fits),
+        is_weak: fits.is_none(),
+        value,
+        hint,
+        width: 100.0,
+    }
+}
+
+/// A speed with as many digits as it deserves.
+pub(in crate::gui) fn tokens_text(speed: f64) -> String {
+    match speed {
+        speed if speed >= 999_500.0 => format!("{:.1} M", speed / 1e6),
+        speed if speed >= 9_950.0 => format!("{:.0} k", speed / 1e3),
+        speed if speed >= 10.0 => format!("{speed:.0}"),
+        speed => format!("{speed:.1}"),
+    }
+}
+
+const PROGRESS_WIDTH: f32 = 110.0;
+
+/// What is at work, as a small bar.
+fn progress(ui: &mut Ui, scene: &mut Scene<'_>) {
+    let (share, text) = if let Some(active) = &scene.studio.active {
+        let progress = &active.progress;
+        let share = match (progress.layers, progress.total) {
+            (0, 0) => 0.0,
+            (0, total) => progress.done as f32 / total as f32,
+            (layers, _) => progress.layers_done as f32 / layers as f32,
+        };
+        (share, progress.stage.clone())
+    } else if let Some(job) = &scene.studio.side_job {
+        (0.0, job.name.clone())
+    } else {
+        return;
+    };
+    let (rect, response) = ui.allocate_exact_size(vec2(PROGRESS_WIDTH, HEIGHT), Sense::click());
+    let (look, painter) = (scene.look, ui.painter().with_clip_rect(rect));
+    painter.text(
+        rect.left_top() + vec2(0.0, 3.0),
+        Align2::LEFT_TOP,
+        &text,
+        FontId::proportional(look.measures.small),
+        look.colours.weak,
+    );
+    let track = Rect::from_min_max(
+        pos2(rect.left(), rect.bottom() - 12.0),
+        pos2(rect.right(), rect.bottom() - 6.0),
+    );
+    painter.rect_filled(track, 3, look.colours.line);
+    let mut done = track;
+    done.set_width(track.width() * share.clamp(0.0, 1.0));
+    painter.rect_filled(done, 3, look.colours.accent);
+    let name = format!("{text}, {:.0} %", share * 100.0);
+    response.widget_info(|| egui::WidgetInfo::labeled(egui::Role::Button, true, &name));
+    if response
+        .on_hover_text(format!("{name}; click to show it"))
+        .clicked()
+    {
+        scene.act(crate::studio::Action::Show(
+            crate::studio::action::View::Run,
+        ));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changes_and_speeds_read_as_people_write_them() {
+        for (change, expected) in [(-74.2, "−74 %"), (0.2, "±0 %"), (12.0, "+12 %")] {
+            assert_eq!(percent(change), expected, "{change}");
+        }
+        for (speed, expected) in [
+            (0.44, "0.4"),
+            (182.3, "182"),
+            (12_345.0, "12 k"),
+            (2.5e6, "2.5 M"),
+        ] {
+            assert_eq!(tokens_text(speed), expected, "{speed}");
+        }
+    }
+}

@@ -1,0 +1,306 @@
+//! A finished run in another container: which, where, what will be written, and the checklist of what was.
+//!
+//! What the container cannot hold is settled when the choice changes (`choice`); `checklist` shows the outcome.
+
+mod checklist;
+mod choice;
+
+use crate::gui::scene::Scene;
+use crate::gui::widgets::empty;
+use crate::studio::Command;
+use crate::studio::action::Action;
+use crate::studio::effect::Purpose;
+use crate::studio::runs::{Run, RunId, RunStatus};
+use choice::{Outlook, loaders, outlooks};
+use egui::{Button, ComboBox, Grid, RichText, TextEdit, Ui};
+use pare_engine::formats::Format;
+use pare_engine::units::Bytes;
+use std::path::{Path, PathBuf};
+
+/// What the view remembers between frames.
+#[derive(Debug, Default)]
+pub struct Memory {
+    run: Option<RunId>,
+    format: Option<Format>,
+    place: String,
+    /// The place that was looked at last.
+    looked: Option<PathBuf>,
+    /// Whether a folder is being chosen elsewhere.
+    is_choosing: bool,
+    /// What each container makes of the run, and for which run and model.
+    outlooks: Option<(RunId, PathBuf, Vec<Outlook>)>,
+}
+
+/// One frame.
+pub fn show(ui: &mut Ui, scene: &mut Scene<'_>, memory: &mut Memory) {
+    let is_done = |run: &&Run| run.status == RunStatus::Done;
+    let runs: Vec<Run> = scene.studio.runs.iter().filter(is_done).cloned().collect();
+    let chosen = memory
+        .run
+        .and_then(|id| runs.iter().find(|run| run.id == id));
+    let newest = scene.studio.exportable();
+    let newest = newest.and_then(|id| runs.iter().find(|run| run.id == id));
+    let Some(run) = chosen.or(newest).cloned() else {
+        let sentence = "A finished run can be exported from here to other programs' formats";
+        empty(ui, scene, sentence, &[Action::StartRun]);
+        return;
+    };
+    memory.settle(&run, scene);
+    egui::ScrollArea::vertical()
+        .auto_shrink(false)
+        .show(ui, |ui| {
+            Grid::new("export")
+                .num_columns(2)
+                .min_col_width(64.0)
+                .spacing([16.0, 8.0])
+                .show(ui, |ui| {
+                    run_row(ui, &runs, &run, memory);
+                    format_row(ui, scene, memory);
+                    place_row(ui, scene, memory);
+                    written_row(ui, scene, memory);
+                });
+            ui.add_space(4.0);
+            buttons(ui, scene, &run, memory);
+            checklist::show(ui, scene);
+        });
+}
+
+impl Memory {
+    /// Brings what depends on the run up to date, and looks at the place where it changed.
+    fn settle(&mut self, run: &Run, scene: &mut Scene<'_>) {
+        let model = scene.project().map(|project| project.path.clone());
+        let model = model.unwrap_or_default();
+        let is_known = self
+            .outlooks
+            .as_ref()
+            .is_some_and(|(id, path, _)| *id == run.id && *path == model);
+        if !is_known {
+            if self.run.is_none() || self.outlooks.is_none() {
+                self.place.clear();
+            }
+            self.outlooks = Some((run.id, model, outlooks(run, scene.project())));
+        }
+        self.take_chosen(scene);
+        if self.place.is_empty() {
+            let default = default_place(&run.out, self.format());
+            self.place = default.display().to_string();
+        }
+        let path = PathBuf::from(self.place.trim());
+        if self.looked.as_ref() != Some(&path) {
+            self.looked = Some(path.clone());
+            scene.push(Command::CheckPlace(path));
+        }
+    }
+
+    /// A folder that was chosen in the meantime.
+    fn take_chosen(&mut self, scene: &Scene<'_>) {
+        let Some(place) = scene.studio.place.as_ref().filter(|_| self.is_choosing) else {
+            return;
+        };
+        if Some(&place.path) != self.looked.as_ref() {
+            self.is_choosing = false;
+            self.looked = Some(place.path.clone());
+            self.place = place.path.display().to_string();
+        }
+    }
+
+    fn format(&self) -> Format {
+        self.format.unwrap_or(Format::Dense)
+    }
+
+    fn outlook(&self, format: Format) -> Option<&Outlook> {
+        let (_, _, outlooks) = self.outlooks.as_ref()?;
+        outlooks.iter().find(|outlook| outlook.format == format)
+    }
+}
+
+/// Beside the run, named after the format.
+fn default_place(run: &Path, format: Format) -> PathBuf {
+    let name = run.file_name().unwrap_or_default().to_string_lossy();
+    run.with_file_name(format!("{name}-{}", format.word()))
+}
+
+fn run_row(ui: &mut Ui, runs: &[Run], run: &Run, memory: &mut Memory) {
+    ui.label("Run");
+    ui.name_inputs("Run", |ui| {
+        ComboBox::from_id_salt("run")
+            .width(280.0)
+            .selected_text(&run.name)
+            .show_ui(ui, |ui| {
+                for other in runs {
+                    let text = format!("{} · {}", other.name, other.format);
+                    if ui.selectable_label(other.id == run.id, text).clicked() {
+                        memory.run = Some(other.id);
+                        memory.place.clear();
+                    }
+                }
+            });
+    });
+    ui.end_row();
+}
+
+fn format_row(ui: &mut Ui, scene: &Scene<'_>, memory: &mut Memory) {
+    ui.label("Format");
+    ui.vertical(|ui| {
+        ui.horizontal(|ui| {
+            for format in Format::ALL {
+                let refusal = memory
+                    .outlook(format)
+                    .and_then(|outlook| outlook.refusal.clone());
+                let is_chosen = memory.format() == format;
+                let button = Button::new(format.word()).selected(is_chosen);
+                let response = ui.add_enabled(refusal.is_none(), button);
+                let response = match refusal {
+                    Some(reason) => response.on_disabled_hover_text(reason),
+                    None => response.on_hover_text(loaders(format)),
+                };
+                if response.clicked() && !is_chosen {
+                    memory.format = Some(format);
+                    memory.place.clear();
+                }
+            }
+        });
+        let text = format!("Loads in {}", loaders(memory.format()));
+        ui.label(RichText::new(text).small().color(scene.look.colours.weak));
+    });
+    ui.end_row();
+}
+
+fn place_row(ui: &mut Ui, scene: &mut Scene<'_>, memory: &mut Memory) {
+    ui.label("To");
+    ui.vertical(|ui| {
+        ui.horizontal(|ui| {
+            let width = (ui.available_width() - 90.0).clamp(120.0, 520.0);
+            let field = TextEdit::singleline(&mut memory.place)
+                .hint_text("A folder that does not exist yet")
+                .desired_width(width);
+            ui.name_inputs("Export to", |ui| ui.add(field));
+            if ui.button("Choose…").clicked() {
+                memory.is_choosing = true;
+                scene.push(Command::Choose(Purpose::ExportFolder));
+            }
+        });
+        let place = scene.studio.place.as_ref();
+        let place = place.filter(|place| Some(&place.path) == memory.looked.as_ref());
+        let colours = &scene.look.colours;
+        let (text, colour) = match place {
+            None => (String::new(), colours.weak),
+            Some(place) if place.is_taken => (
+                "Something lies there already, and nothing is overwritten; choose another name"
+                    .to_owned(),
+                colours.error,
+            ),
+            Some(place) => match (&place.problem, place.free_bytes) {
+                (Some(problem), _) => (problem.clone(), colours.error),
+                (None, Some(free)) => (format!("{} free on its disk", Bytes(free)), colours.weak),
+                (None, None) => (
+                    "The system does not tell how much is free there".to_owned(),
+                    colours.weak,
+                ),
+            },
+        };
+        // The line keeps its place while the answer is on its way.
+        ui.label(
+            RichText::new(if text.is_empty() { " " } else { &text })
+                .small()
+                .color(colour),
+        );
+    });
+    ui.end_row();
+}
+
+fn written_row(ui: &mut Ui, scene: &Scene<'_>, memory: &Memory) {
+    let Some(outlook) = memory.outlook(memory.format()) else {
+        return;
+    };
+    ui.label("Writes");
+    ui.vertical(|ui| {
+        match outlook.bytes {
+            Some(bytes) => ui.label(format!(
+                "≈{} of tensors, and the files beside them",
+                Bytes(bytes)
+            )),
+            None => ui.label("How much is told once the run's model is open"),
+        };
+        let count = outlook.fallbacks.len();
+        if count > 0 {
+            let text = format!(
+                "{count} of {} compressed layers will be stored in another way",
+                outlook.compressed
+            );
+            egui::CollapsingHeader::new(RichText::new(text).color(scene.look.colours.warning))
+                .id_salt("fallbacks")
+                .show(ui, |ui| {
+                    for line in outlook.fallbacks.iter().take(200) {
+                        ui.label(RichText::new(line).small());
+                    }
+                });
+        }
+    });
+    ui.end_row();
+}
+
+/// Why the export cannot begin, if it cannot.
+fn refusal(scene: &Scene<'_>, memory: &Memory) -> Option<String> {
+    if let Some(job) = &scene.studio.side_job {
+        return Some(format!("{} is at work", job.name));
+    }
+    let outlook = memory.outlook(memory.format());
+    if let Some(reason) = outlook.and_then(|outlook| outlook.refusal.clone()) {
+        return Some(reason);
+    }
+    if memory.place.trim().is_empty() {
+        return Some("No folder is named".to_owned());
+    }
+    let place = scene.studio.place.as_ref();
+    let place = place.filter(|place| Some(&place.path) == memory.looked.as_ref())?;
+    if place.is_taken {
+        return Some("Something lies there already; choose another name".to_owned());
+    }
+    let needed = outlook.and_then(|outlook| outlook.bytes);
+    match (&place.problem, needed, place.free_bytes) {
+        (Some(problem), ..) => Some(problem.clone()),
+        (None, Some(needed), Some(free)) if needed > free => Some(format!(
+            "{} are needed, {} are free there; choose another disk",
+            Bytes(needed),
+            Bytes(free)
+        )),
+        _ => None,
+    }
+}
+
+fn buttons(ui: &mut Ui, scene: &mut Scene<'_>, run: &Run, memory: &Memory) {
+    let refusal = refusal(scene, memory);
+    let (format, out) = (memory.format(), PathBuf::from(memory.place.trim()));
+    ui.horizontal(|ui| {
+        let button = Button::new("Export").fill(scene.look.colours.accent_fill);
+        let response = ui.add_enabled(refusal.is_none(), button);
+        let response = match &refusal {
+            Some(reason) => response.on_disabled_hover_text(reason),
+            None => response,
+        };
+        if response.clicked() {
+            scene.push(Command::Export {
+                run: run.id,
+                format,
+                out: out.clone(),
+            });
+        }
+        if ui.button("Copy as command").clicked() {
+            scene.push(Command::CopyExport {
+                run: run.id,
+                format,
+                out,
+            });
+        }
+        if let Some(job) = &scene.studio.side_job {
+            ui.spinner();
+            ui.label(&job.name);
+            if ui.button("Stop").clicked() {
+                scene.push(Command::StopGenerating);
+            }
+        } else if let Some(reason) = refusal {
+            ui.label(RichText::new(reason).small().color(scene.look.colours.weak));
+        }
+    });
+}
