@@ -69,6 +69,8 @@ pub enum Event {
         /// The statistics.
         result: Outcome<Arc<OriginalInputs>>,
     },
+    /// A run's folder got another name, since the one meant for it was taken.
+    Placed(RunId, PathBuf),
     /// How the run at work, or a calibration, goes.
     Progressed(RunId, Progress),
     /// A layer of a run is solved.

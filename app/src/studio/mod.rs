@@ -13,6 +13,7 @@
 //! project        an open model: what is chosen, known, selected
 //! command · event · effect · action · copy
 //! draft · compose · history · selection · filter · rows · estimates · runs · log · figure
+//! store          one SQLite file: runs, settings, drafts
 //! places · sample · preferences · devices · request
 //! ```
 
@@ -39,6 +40,7 @@ pub mod runs;
 pub mod sample;
 pub mod selection;
 pub mod state;
+pub mod store;
 mod update;
 pub mod worker;
 

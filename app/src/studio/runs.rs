@@ -83,7 +83,15 @@ pub struct Run {
     pub pinned: bool,
 }
 
+/// Numbers as people see them lie below this; what is above tells windows apart.
+const NUMBER_BITS: i64 = 0xffff_ffff;
+
 impl Run {
+    /// Its number as people see it: names and folders end in it.
+    pub fn number(&self) -> i64 {
+        self.id.0 & NUMBER_BITS
+    }
+
     /// The newest measurement.
     pub fn evaluation(&self) -> Option<&Evaluation> {
         let reported = self
@@ -132,6 +140,8 @@ pub struct RunOrder {
     pub session: Arc<Session>,
     /// What is asked of it.
     pub request: CompressRequest,
+    /// Whether nobody chose the folder: where it is taken, the next free name beside it will do.
+    pub may_move: bool,
     /// Stops and pauses it.
     pub control: Arc<Control>,
 }

@@ -35,8 +35,10 @@ pub struct Studio {
     pub open_failure: Option<(PathBuf, String)>,
     /// All runs known, newest first.
     pub runs: Vec<Run>,
-    /// The number of the next run.
+    /// The number of the next run, as people see it.
     pub next_run: i64,
+    /// Added to it for the run's id, so that two windows never share one.
+    pub run_base: i64,
     /// The run at work.
     pub active: Option<ActiveRun>,
     /// Runs that wait for it.
@@ -136,10 +138,14 @@ pub struct Saved {
     pub runs: Vec<Run>,
     /// The number of the next run.
     pub next_run: i64,
+    /// What this window adds to it.
+    pub run_base: i64,
     /// How panes lay, as the window wrote it.
     pub layout: Option<String>,
     /// Why the store does not work, if it does not.
     pub problem: Option<String>,
+    /// What happened to it, where it works.
+    pub notice: Option<String>,
 }
 
 /// Something a person should see.
@@ -195,6 +201,7 @@ impl Studio {
             open_failure: None,
             runs: Vec::new(),
             next_run: 1,
+            run_base: 0,
             active: None,
             waiting: VecDeque::new(),
             side_job: None,

@@ -5,12 +5,12 @@
 
 use super::effect::{Job, Lane};
 use super::event::Event;
-use super::jobs::{self, Desk, Office, Outbox};
+use super::jobs::{self, Desk, Drafts, Office, Outbox};
 use super::runs::{Progress, RunId};
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
@@ -27,6 +27,7 @@ pub struct Worker {
     lanes: Vec<(Lane, Sender<Job>, JoinHandle<()>)>,
     events: Receiver<Event>,
     latest: Latest,
+    drafts: Drafts,
 }
 
 /// The newest progress not read yet.
@@ -65,6 +66,7 @@ impl Worker {
             .thread_name(|index| format!("pare-preview-{index}"))
             .build()
             .map_err(|error| format!("threads could not be started: {error}"))?;
+        let drafts = Drafts::default();
         let office = Office {
             outbox: Arc::new(Post {
                 events: Mutex::new(sender),
@@ -73,6 +75,7 @@ impl Worker {
             }),
             data_folder,
             preview_pool: Arc::new(preview_pool),
+            drafts: drafts.clone(),
         };
         let lanes = [
             (Lane::Long, "pare-runs"),
@@ -88,11 +91,16 @@ impl Worker {
             lanes,
             events,
             latest,
+            drafts,
         })
     }
 
     /// Hands a job to its lane.
     pub fn start_job(&self, job: Job) {
+        // At once: a model opened right after finds its last draft, though lanes do not wait for each other.
+        if let (Job::KeepDraft { model, toml }, Ok(mut drafts)) = (&job, self.drafts.lock()) {
+            drafts.insert(model.clone(), toml.clone());
+        }
         let lane = job.lane();
         if let Some((_, sender, _)) = self.lanes.iter().find(|(of, ..)| *of == lane) {
             // A lane only ends with the worker.
@@ -142,7 +150,7 @@ fn start_lane(
 
 fn work(jobs: &Receiver<Job>, office: &Office) {
     let mut desk = Desk::default();
-    while let Ok(job) = jobs.recv() {
+    while let Some(job) = next(jobs, &mut desk, office) {
         if jobs::is_outdated(&job) {
             continue;
         }
@@ -162,6 +170,27 @@ fn work(jobs: &Receiver<Job>, office: &Office) {
                 job: name.to_owned(),
                 message,
             });
+        }
+    }
+}
+
+/// The next job. What the desk keeps back is written when it is due, and when there are no more jobs.
+fn next(jobs: &Receiver<Job>, desk: &mut Desk, office: &Office) -> Option<Job> {
+    loop {
+        let Some(due) = desk.due() else {
+            return jobs.recv().ok();
+        };
+        match jobs.recv_timeout(due) {
+            Ok(job) if !due.is_zero() => return Some(job),
+            Ok(job) => {
+                desk.flush(office);
+                return Some(job);
+            }
+            Err(RecvTimeoutError::Timeout) => desk.flush(office),
+            Err(RecvTimeoutError::Disconnected) => {
+                desk.flush(office);
+                return None;
+            }
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Jobs that take their time: calibration, runs, measuring, writing text, exports. One after another.
 
 use super::Office;
+use super::place::Reservation;
 use super::watch::Watcher;
 use crate::studio::effect::Job;
 use crate::studio::event::{Event, Outcome};
@@ -79,7 +80,17 @@ fn compress(order: &RunOrder, office: &Office) {
         order.control.clone(),
     );
     office.outbox.send(Event::Began(order.id));
-    let result = order.session.compress(&order.request, &watcher);
+    let mut request = order.request.clone();
+    let reservation = order.may_move.then(|| Reservation::near(&request.out));
+    if let Some(reservation) = &reservation
+        && reservation.folder() != request.out
+    {
+        request.out = reservation.folder().to_owned();
+        office
+            .outbox
+            .send(Event::Placed(order.id, request.out.clone()));
+    }
+    let result = order.session.compress(&request, &watcher);
     let outcome = match outcome(result) {
         Outcome::Done(report) => Outcome::Done(Arc::new(report)),
         Outcome::Stopped => Outcome::Stopped,

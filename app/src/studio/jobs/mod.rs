@@ -5,9 +5,11 @@
 mod disk;
 mod long;
 mod open;
+mod place;
 mod quick;
 mod watch;
 
+pub use disk::Drafts;
 pub(super) use quick::is_outdated;
 
 use super::effect::Job;
@@ -34,6 +36,8 @@ pub struct Office {
     pub data_folder: Option<PathBuf>,
     /// Threads for previews and estimates, beside those of runs.
     pub preview_pool: Arc<rayon::ThreadPool>,
+    /// Drafts that are not written yet: the lane that opens models looks here before it looks into the store.
+    pub drafts: Drafts,
 }
 
 impl std::fmt::Debug for Office {
@@ -49,6 +53,18 @@ impl std::fmt::Debug for Office {
 #[derive(Debug, Default)]
 pub struct Desk {
     disk: disk::Desk,
+}
+
+impl Desk {
+    /// How long until something kept back should be written; `None` where nothing is.
+    pub fn due(&self) -> Option<std::time::Duration> {
+        self.disk.due()
+    }
+
+    /// Writes what was kept back.
+    pub fn flush(&mut self, office: &Office) {
+        self.disk.flush(office);
+    }
 }
 
 /// Does one job.

@@ -37,6 +37,6 @@ fn opened(path: &Path, options: SessionOptions, office: &Office) -> Result<Opene
         is_sample,
         calibration_text: text(Text::Calibration)?,
         evaluation_text: text(Text::Evaluation)?,
-        autosaved: disk::autosaved(office.data_folder.as_deref(), path),
+        autosaved: disk::autosaved(office, path),
     })
 }

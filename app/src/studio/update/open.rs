@@ -143,9 +143,11 @@ impl Studio {
             }
         }
         self.next_run = saved.next_run.max(1);
+        self.run_base = saved.run_base;
         self.take_measured();
-        match saved.problem {
+        match saved.problem.or(saved.notice.clone()) {
             None => Vec::new(),
+            Some(notice) if saved.notice.is_some() => vec![self.tell(Level::Warning, notice)],
             Some(problem) => {
                 self.store = Err(problem.clone());
                 vec![self.tell(Level::Warning, problem)]

@@ -25,6 +25,7 @@ impl Studio {
                 }
                 Vec::new()
             }
+            Event::Placed(id, out) => self.change_run(id, |run| run.out = out),
             Event::Began(id) => self.change_run(id, |run| run.status = RunStatus::Running),
             Event::Ended(id, outcome) => self.ended(id, outcome),
             Event::Evaluated(id, outcome) => self.evaluated(id, outcome),

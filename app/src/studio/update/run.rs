@@ -24,7 +24,7 @@ impl Studio {
             Command::Run(out) => self.start_run(out),
             Command::Resume(id) => self.resume(id),
             Command::Unqueue(id) => self.unqueue(id),
-            Command::Pin(id) => self.change_run(id, |run| run.pinned = !run.pinned),
+            Command::Pin(id) => self.pin(id),
             Command::Rename(id, name) => self.change_run(id, |run| run.name = name),
             Command::Forget(id) => self.forget(id),
             Command::Evaluate(id) => self.evaluate(id),
@@ -63,6 +63,7 @@ impl Studio {
     }
 
     fn start_run(&mut self, out: Option<PathBuf>) -> Vec<Effect> {
+        let may_move = out.is_none();
         let out = out.unwrap_or_else(|| self.next_out());
         let Some(project) = self.project() else {
             return Vec::new();
@@ -87,6 +88,7 @@ impl Studio {
             id: run.id,
             session,
             request,
+            may_move,
             control: Arc::new(Control::default()),
         };
         self.runs.insert(0, run.clone());
@@ -98,7 +100,7 @@ impl Studio {
     fn new_run(&self, project: &Project, request: &CompressRequest) -> Run {
         let recipe_toml = request.recipe.to_toml();
         Run {
-            id: RunId(self.next_run),
+            id: RunId(self.run_base + self.next_run),
             name: format!("{} {}", project.name, self.next_run),
             model: project.path.clone(),
             recipe_hash: recipe_hash(&recipe_toml),
@@ -167,6 +169,7 @@ impl Studio {
             id,
             session: project.session.clone(),
             request,
+            may_move: false,
             control: Arc::new(Control::default()),
         };
         let mut effects = self.change_run(id, |run| run.status = RunStatus::Waiting);
@@ -196,6 +199,21 @@ impl Studio {
             active.stopping = true;
         }
         Vec::new()
+    }
+
+    /// One baseline for each model.
+    fn pin(&mut self, id: RunId) -> Vec<Effect> {
+        let Some(model) = self.run(id).map(|run| run.model.clone()) else {
+            return Vec::new();
+        };
+        let others = self.runs.iter();
+        let others = others.filter(|run| run.pinned && run.model == model && run.id != id);
+        let others: Vec<RunId> = others.map(|run| run.id).collect();
+        let mut effects = self.change_run(id, |run| run.pinned = !run.pinned);
+        for other in others {
+            effects.extend(self.change_run(other, |run| run.pinned = false));
+        }
+        effects
     }
 
     fn forget(&mut self, id: RunId) -> Vec<Effect> {

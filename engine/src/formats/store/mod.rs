@@ -1,6 +1,6 @@
 //! The run folder: `OUT.partial/` while a run works, `OUT/` once it is whole.
 //!
-//! In `.pare/`: `recipe.toml`, `fingerprint`, `layers/` (one solved layer a file), `changed/` (dense tensors that a fold
+//! In `.pare/`: `recipe.toml`, `fingerprint`, `lock` (held while the run works), `layers/` (one solved layer a file), `changed/` (dense tensors that a fold
 //! changed), `seconds/` (only while the run works), and at the end `report.json`. Every file is written under another
 //! name, synced and renamed; a crash loses at most the layer in progress. Knows no solver and no network.
 
@@ -18,7 +18,7 @@ use crate::packed::{OriginalTensor, PackError, floats};
 use crate::report::LayerReport;
 use crate::solved::Solved;
 use crate::tensor::{Dtype, SourceError};
-use std::fs;
+use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use stream::{TensorSpec, write_tensors};
@@ -54,6 +54,14 @@ pub enum StoreError {
     /// An unfinished run is in the way.
     #[error("an unfinished run is in the way; continue it with --resume, or delete it; {path}")]
     Unfinished {
+        /// The partial folder.
+        path: PathBuf,
+    },
+    /// Another run works in the folder.
+    #[error(
+        "another run is at work in this folder; wait until it ends or stop it, or choose another --out; {path}"
+    )]
+    Busy {
         /// The partial folder.
         path: PathBuf,
     },
@@ -143,7 +151,12 @@ impl StoreError {
 pub struct RunFolder {
     partial: PathBuf,
     finished: PathBuf,
+    /// Held as long as the run works: nobody else may write here.
+    lock: Option<File>,
 }
+
+/// Name of the file in `.pare/` that the run at work holds locked.
+const LOCK: &str = "lock";
 
 /// Name of Pare's own folder inside a run.
 pub const OWN_FOLDER: &str = ".pare";
@@ -161,17 +174,19 @@ impl RunFolder {
         resume: bool,
     ) -> Result<Self, StoreError> {
         check_output(out, input)?;
-        let run = Self {
+        let mut run = Self {
             partial: partial_name(out),
             finished: out.to_owned(),
+            lock: None,
         };
         if resume {
+            run.check_exists()?;
+            run.take_lock()?;
             run.check_fingerprint(fingerprint)?;
             return Ok(run);
         }
-        if run.partial.exists() {
-            return Err(StoreError::Unfinished { path: run.partial });
-        }
+        run.make_partial()?;
+        run.take_lock()?;
         for folder in [run.own("layers"), run.own("changed"), run.own("seconds")] {
             fs::create_dir_all(&folder).map_err(StoreError::io("could not be created", &folder))?;
         }
@@ -245,7 +260,7 @@ impl RunFolder {
     }
 
     /// Writes the report, drops the solved layers unless they are kept, and gives the folder its name.
-    pub fn finish(self, report_json: &str, keep_layers: bool) -> Result<PathBuf, StoreError> {
+    pub fn finish(mut self, report_json: &str, keep_layers: bool) -> Result<PathBuf, StoreError> {
         write_text(&self.own("report.json"), report_json)?;
         let seconds = self.own("seconds");
         fs::remove_dir_all(&seconds).map_err(StoreError::io("could not be removed", &seconds))?;
@@ -258,12 +273,77 @@ impl RunFolder {
             fs::remove_dir(&self.finished)
                 .map_err(StoreError::io("is in the way", &self.finished))?;
         }
+        if cfg!(windows) {
+            // There a folder with an open file in it cannot be renamed.
+            self.lock = None;
+        }
         fs::rename(&self.partial, &self.finished).map_err(StoreError::io(
             "could not be renamed into place",
             &self.finished,
         ))?;
+        // Removed last: until now it kept others out. The run is whole with it or without.
+        let _ = fs::remove_file(self.finished.join(OWN_FOLDER).join(LOCK));
         atomic::sync_folder(parent_of(&self.finished))?;
         Ok(self.finished)
+    }
+
+    fn check_exists(&self) -> Result<(), StoreError> {
+        match self.own("fingerprint").exists() {
+            true => Ok(()),
+            false => Err(StoreError::NothingToResume {
+                path: self.partial.clone(),
+            }),
+        }
+    }
+
+    /// Makes the partial folder; of two that try at once, one succeeds.
+    fn make_partial(&mut self) -> Result<(), StoreError> {
+        match fs::create_dir(&self.partial) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                // Says so where somebody is at work there.
+                self.take_lock()?;
+                return Err(StoreError::Unfinished {
+                    path: self.partial.clone(),
+                });
+            }
+            Err(error) => {
+                return Err(StoreError::io("could not be created", &self.partial)(error));
+            }
+        }
+        let own = self.partial.join(OWN_FOLDER);
+        fs::create_dir(&own).map_err(StoreError::io("could not be created", &own))
+    }
+
+    /// Locks the folder for this run. File systems without locks leave it at the folder's name.
+    fn take_lock(&mut self) -> Result<(), StoreError> {
+        let path = self.own(LOCK);
+        let opened = File::options().create(true).append(true).open(&path);
+        let file = match opened {
+            Ok(file) => file,
+            // A folder of that name that is no run: whoever asked finds that out next.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(StoreError::io("could not be locked", &path)(error)),
+        };
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) => {
+                return Err(StoreError::Busy {
+                    path: self.partial.clone(),
+                });
+            }
+            Err(TryLockError::Error(error)) if error.kind() != io::ErrorKind::Unsupported => {
+                return Err(StoreError::io("could not be locked", &path)(error));
+            }
+            _ => {}
+        }
+        self.lock = Some(file);
+        // Between opening and locking, the run before may have ended and taken the folder away.
+        match path.exists() {
+            true => Ok(()),
+            false => Err(StoreError::NothingToResume {
+                path: self.partial.clone(),
+            }),
+        }
     }
 
     fn own(&self, name: &str) -> PathBuf {

@@ -111,6 +111,26 @@ fn a_resume_must_ask_for_the_same() {
 }
 
 #[test]
+fn two_runs_never_work_in_one_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out");
+    let first = create(&out, false, "0").unwrap();
+    for resume in [false, true] {
+        let error = create(&out, resume, "0").unwrap_err();
+        assert!(
+            matches!(error, StoreError::Busy { .. }),
+            "resume {resume}: {error}"
+        );
+    }
+    drop(first);
+    let again = create(&out, true, "0").unwrap();
+    again.finish("{}", true).unwrap();
+    assert!(!out.join(OWN_FOLDER).join(LOCK).exists());
+    let error = create(&out, true, "0").unwrap_err();
+    assert!(matches!(error, StoreError::NotEmpty { .. }), "{error}");
+}
+
+#[test]
 fn outputs_that_are_taken_or_inside_the_input_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("out");
