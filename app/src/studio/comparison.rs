@@ -140,10 +140,18 @@ fn metrics(sides: [Option<&Run>; 2]) -> Vec<Metric> {
                 run.kl().map(|(value, stderr)| Measured { value, stderr })
             })
         }),
-        both("KL p50", Unit::Number, &|side, _| kl_part(side, |kl| kl.p50)),
-        both("KL p90", Unit::Number, &|side, _| kl_part(side, |kl| kl.p90)),
-        both("KL p99", Unit::Number, &|side, _| kl_part(side, |kl| kl.p99)),
-        both("KL max", Unit::Number, &|side, _| kl_part(side, |kl| kl.max)),
+        both("KL p50", Unit::Number, &|side, _| {
+            kl_part(side, |kl| kl.p50)
+        }),
+        both("KL p90", Unit::Number, &|side, _| {
+            kl_part(side, |kl| kl.p90)
+        }),
+        both("KL p99", Unit::Number, &|side, _| {
+            kl_part(side, |kl| kl.p99)
+        }),
+        both("KL max", Unit::Number, &|side, _| {
+            kl_part(side, |kl| kl.max)
+        }),
         both("Perplexity", Unit::Number, &perplexity),
         both("Perplexity ratio", Unit::Number, &|side, other| {
             against(side, other, 1.0, |run| match run.evaluation()? {

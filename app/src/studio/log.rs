@@ -48,14 +48,18 @@ pub struct Line {
 pub struct Log {
     lines: VecDeque<Line>,
     written: u64,
+    counts: [usize; 3],
 }
 
 impl Log {
     /// Adds a line; the oldest goes where the ring is full.
     pub fn write(&mut self, level: Level, seconds: f64, text: impl Into<Arc<str>>) {
-        if self.lines.len() == MOST_LINES {
-            self.lines.pop_front();
+        if self.lines.len() == MOST_LINES
+            && let Some(gone) = self.lines.pop_front()
+        {
+            self.counts[gone.level as usize] -= 1;
         }
+        self.counts[level as usize] += 1;
         self.lines.push_back(Line {
             number: self.written,
             level,
@@ -70,6 +74,18 @@ impl Log {
         self.lines.iter()
     }
 
+    /// The line of a number, if it is still kept.
+    pub fn line(&self, number: u64) -> Option<&Line> {
+        let first = self.lines.front()?.number;
+        let index = usize::try_from(number.checked_sub(first)?).ok()?;
+        self.lines.get(index)
+    }
+
+    /// The number of the oldest line kept, or of the next one.
+    pub fn first(&self) -> u64 {
+        self.lines.front().map_or(self.written, |line| line.number)
+    }
+
     /// Lines ever written: changes whenever the log does.
     pub fn written(&self) -> u64 {
         self.written
@@ -77,6 +93,6 @@ impl Log {
 
     /// Lines of `level` kept.
     pub fn count(&self, level: Level) -> usize {
-        self.lines.iter().filter(|line| line.level == level).count()
+        self.counts[level as usize]
     }
 }

@@ -12,13 +12,14 @@
 //! state          Studio: everything a face can show
 //! project        an open model: what is chosen, known, selected
 //! command · event · effect · action · copy
-//! draft · compose · history · selection · filter · rows · estimates · runs · log · figure
+//! draft · compose · comparison · history · selection · filter · rows · estimates · runs · log · figure
 //! store          one SQLite file: runs, settings, drafts
 //! places · sample · preferences · devices · request
 //! ```
 
 pub mod action;
 pub mod command;
+pub mod comparison;
 pub mod compose;
 pub mod copy;
 pub mod devices;
