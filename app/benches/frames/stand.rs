@@ -1,0 +1,143 @@
+//! The window on a test stand: opened without a display, with a run that is only pretended, frames timed one by one.
+
+use egui::{Event, RawInput, Theme, pos2, vec2};
+use pare::gui::App;
+use pare::gui::headless::Stage;
+use pare::studio::Command;
+use pare::studio::runs::{ActiveRun, Control, Progress, Run, RunId, RunStatus};
+use pare::studio::state::Beginning;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Steps of the run that is pretended.
+const STEPS: u64 = 100_000;
+
+/// The window and its stage.
+pub(crate) struct Stand {
+    pub(crate) app: App,
+    stage: Stage,
+    step: u64,
+}
+
+impl Stand {
+    /// Opens `model` and waits until every job has answered.
+    pub(crate) fn open(folder: &Path, model: &Path) -> Self {
+        let mut stand = Self::open_to_table(folder, model);
+        while stand.app.is_busy() {
+            stand
+                .app
+                .wait(stand.stage.context(), Duration::from_millis(100));
+        }
+        stand
+    }
+
+    /// Opens `model` and draws the first frame with its table.
+    pub(crate) fn open_to_table(folder: &Path, model: &Path) -> Self {
+        let stage = Stage::new(vec2(1400.0, 900.0), 1.0, Theme::Dark);
+        let beginning = Beginning {
+            cache_folder: folder.join("cache"),
+            data_folder: None,
+            began_unix_ms: 0,
+        };
+        let app = App::new(stage.context(), beginning, Some(model.to_owned()), None).unwrap();
+        let mut stand = Self {
+            app,
+            stage,
+            step: 0,
+        };
+        while stand.app.studio.project().is_none() {
+            stand
+                .app
+                .wait(stand.stage.context(), Duration::from_millis(100));
+            let failure = &stand.app.studio.open_failure;
+            assert!(failure.is_none(), "{failure:?}");
+        }
+        stand.frame();
+        stand
+    }
+
+    pub(crate) fn command(&mut self, command: Command) {
+        self.app.command(command, self.stage.context());
+    }
+
+    /// From now on each frame finds news of a run.
+    pub(crate) fn pretend_run(&mut self) {
+        let id = RunId(1);
+        let control = Arc::new(Control::default());
+        let studio = &mut self.app.studio;
+        let model = studio.project().unwrap().path.clone();
+        studio.runs.insert(0, run(id, model));
+        studio.active = Some(ActiveRun {
+            id,
+            control,
+            progress: Progress::default(),
+            layers: Vec::new(),
+            stopping: false,
+        });
+    }
+
+    /// Seconds of each of `count` frames, with what `before` does counted in. The pointer moves all the time.
+    pub(crate) fn frames(&mut self, count: usize, before: impl Fn(&mut Self, usize)) -> Vec<f64> {
+        for _ in 0..3 {
+            self.frame();
+        }
+        let mut seconds = Vec::with_capacity(count);
+        for frame in 0..count {
+            let began = Instant::now();
+            before(self, frame);
+            self.frame();
+            seconds.push(began.elapsed().as_secs_f64());
+        }
+        seconds
+    }
+
+    fn frame(&mut self) {
+        self.step += 1;
+        if let Some(active) = &mut self.app.studio.active {
+            active.progress = progress(self.step);
+        }
+        self.app.take_events(self.stage.context());
+        let across = (self.step * 37 % 1400) as f32;
+        let down = (60 + self.step * 13 % 800) as f32;
+        let input = RawInput {
+            events: vec![Event::PointerMoved(pos2(across, down))],
+            ..RawInput::default()
+        };
+        let app = &mut self.app;
+        self.stage.frame(input, |ui| app.frame(ui));
+    }
+}
+
+fn run(id: RunId, model: PathBuf) -> Run {
+    Run {
+        id,
+        name: "pretended".to_owned(),
+        model,
+        recipe_toml: String::new(),
+        recipe_hash: "0".repeat(12),
+        format: "pare".to_owned(),
+        out: PathBuf::from("pretended"),
+        evaluation_text: None,
+        created_unix_ms: 0,
+        status: RunStatus::Running,
+        report: None,
+        evaluations: Vec::new(),
+        pinned: false,
+    }
+}
+
+fn progress(step: u64) -> Progress {
+    Progress {
+        stage: "solving".to_owned(),
+        done: step % STEPS,
+        total: STEPS,
+        layers_done: (step % 1000) as usize,
+        layers: 1000,
+        last_layer: Some("model.layers.1.mlp.up_proj".to_owned()),
+        seconds_per_layer: Some(0.2),
+        elapsed_seconds: 0.01 * step as f64,
+        eta_seconds: Some(100.0),
+        resident_bytes: 100_000_000 + step,
+    }
+}
