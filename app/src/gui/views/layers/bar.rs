@@ -1,0 +1,296 @@
+//! The bar that edits every selected layer at once.
+//!
+//! Shows what the selected layers share. Always there, so that nothing jumps when something is selected.
+
+use super::Memory;
+use super::choices::{self, group_text, mixed};
+use crate::gui::scene::Scene;
+use crate::studio::action::Action;
+use crate::studio::draft::{LayerEdit, method_name};
+use crate::studio::{Command, Project};
+use egui::{Button, DragValue, Popup, PopupCloseBehavior, Response, RichText, Ui};
+use egui_material_icons::icons::{ICON_ARROW_DROP_DOWN, ICON_LOCK, ICON_MORE_HORIZ};
+use pare_engine::recipe::{ColumnOrder, LayerSettings, Refine};
+use pare_engine::solved::Method;
+
+/// Bits that have a button.
+const BITS: [u8; 6] = [2, 3, 4, 5, 6, 8];
+
+/// What the selected layers share; `None` where they differ.
+#[derive(Debug, Clone, Copy, Default)]
+struct Shared {
+    method: Option<Method>,
+    bits: Option<u8>,
+    group: Option<usize>,
+    locked: Option<bool>,
+}
+
+impl Shared {
+    fn of(project: &Project) -> Self {
+        let draft = project.draft();
+        let layers = project.selection.layers();
+        let settings = || layers.iter().map(|&layer| draft.settings[layer]);
+        let coded = || settings().filter(|settings| settings.method != Method::None);
+        Self {
+            method: same(settings().map(|settings| settings.method)),
+            bits: same(coded().map(|settings| settings.bits)),
+            group: same(coded().map(|settings| settings.group)),
+            locked: same(layers.iter().map(|&layer| draft.locked[layer])),
+        }
+    }
+}
+
+fn same<T: PartialEq + Copy>(mut values: impl Iterator<Item = T>) -> Option<T> {
+    let first = values.next()?;
+    values.all(|value| value == first).then_some(first)
+}
+
+/// One frame of the bar.
+pub(super) fn show(ui: &mut Ui, scene: &mut Scene<'_>, project: &Project, memory: &mut Memory) {
+    let shared = Shared::of(project);
+    let any = !project.selection.is_empty();
+    ui.add_space(scene.look.measures.grid);
+    ui.horizontal_wrapped(|ui| {
+        let edits = ui.add_enabled_ui(any, |ui| {
+            let edits = [
+                bits(ui, shared),
+                list(
+                    ui,
+                    scene,
+                    ("Group", shared.group.map(group_text)),
+                    false,
+                    |ui| choices::groups(ui, shared.group),
+                ),
+                list(
+                    ui,
+                    scene,
+                    (
+                        "Method",
+                        shared.method.map(|method| method_name(method).to_owned()),
+                    ),
+                    std::mem::take(&mut memory.open_methods),
+                    |ui| choices::methods(ui, &Method::ALL, shared.method),
+                ),
+            ];
+            more(ui, scene, project, memory);
+            lock(ui, scene, shared);
+            edits
+        });
+        for edit in edits.inner.into_iter().flatten() {
+            push(scene, edit);
+        }
+        uniform(ui, scene);
+    });
+}
+
+fn push(scene: &mut Scene<'_>, edit: LayerEdit) {
+    scene.push(Command::Edit {
+        edit,
+        layers: None,
+        gesture: None,
+    });
+}
+
+fn bits(ui: &mut Ui, shared: Shared) -> Option<LayerEdit> {
+    let mut edit = None;
+    let is_dense = shared.method == Some(Method::None);
+    ui.spacing_mut().item_spacing.x = 2.0;
+    for bits in BITS {
+        let chosen = shared.bits == Some(bits) && !is_dense;
+        let button = Button::selectable(chosen, bits.to_string()).min_size(egui::vec2(24.0, 0.0));
+        let response = ui.add(button).on_hover_text(format!("Key {bits}"));
+        name(&response, &format!("Set {bits} bits"), chosen);
+        if response.clicked() {
+            edit = Some(LayerEdit::Bits(bits));
+        }
+    }
+    let response = ui
+        .add(Button::selectable(is_dense, "dense"))
+        .on_hover_text("Key 0");
+    name(&response, "Set dense", is_dense);
+    if response.clicked() {
+        edit = Some(LayerEdit::Method(Method::None));
+    }
+    ui.spacing_mut().item_spacing.x = 6.0;
+    edit
+}
+
+fn name(response: &Response, label: &str, chosen: bool) {
+    let enabled = response.enabled();
+    response.widget_info(|| egui::WidgetInfo::selected(egui::Role::Button, enabled, chosen, label));
+}
+
+/// A button that shows what is shared and opens a list.
+fn list(
+    ui: &mut Ui,
+    scene: &Scene<'_>,
+    (title, text): (&str, Option<String>),
+    open: bool,
+    content: impl FnOnce(&mut Ui) -> Option<LayerEdit>,
+) -> Option<LayerEdit> {
+    let (text, colour) = match ui.is_enabled() {
+        true => mixed(text, scene.look),
+        false => ("–".to_owned(), scene.look.colours.weak),
+    };
+    let text = match (title, text.as_str()) {
+        ("Group", "mixed" | "–") => format!("group {text}"),
+        ("Group", "row") => "group row".to_owned(),
+        ("Group", _) => format!("group {text}"),
+        _ => text,
+    };
+    let shown = format!("{text} {}", ICON_ARROW_DROP_DOWN.codepoint);
+    let response = ui.add(Button::new(RichText::new(shown).color(colour)));
+    name(&response, &format!("{title} of the selection"), false);
+    if open {
+        Popup::open_id(ui.ctx(), Popup::default_response_id(&response));
+    }
+    let shown = Popup::menu(&response).show(content);
+    shown.and_then(|shown| shown.inner)
+}
+
+/// What is changed seldom.
+fn more(ui: &mut Ui, scene: &mut Scene<'_>, project: &Project, memory: &mut Memory) {
+    let response = ui
+        .button(ICON_MORE_HORIZ.codepoint)
+        .on_hover_text("Symmetry, column order, refinement, clip search, damping");
+    name(&response, "More settings of the selection", false);
+    let first = project
+        .selection
+        .cursor()
+        .or(project.selection.layers().first().copied());
+    let Some(settings) = first.map(|layer| project.draft().settings[layer]) else {
+        return;
+    };
+    Popup::menu(&response)
+        .close_behavior(PopupCloseBehavior::CloseOnClickOutside)
+        .show(|ui| {
+            ui.set_min_width(230.0);
+            egui::Grid::new("more settings")
+                .num_columns(2)
+                .show(ui, |ui| {
+                    symmetry(ui, scene, &settings);
+                    order(ui, scene, &settings);
+                    refinement(ui, scene, &settings);
+                    numbers(ui, scene, &settings, memory);
+                    let mut double = settings.double_quant;
+                    ui.label("NF4");
+                    if ui.checkbox(&mut double, "Double quantization").changed() {
+                        push(scene, LayerEdit::DoubleQuant(double));
+                    }
+                    ui.end_row();
+                });
+        });
+}
+
+fn symmetry(ui: &mut Ui, scene: &mut Scene<'_>, settings: &LayerSettings) {
+    ui.label("Zero");
+    let words = [(false, "Asymmetric"), (true, "Symmetric")];
+    pick(ui, scene, settings.symmetric, &words, LayerEdit::Symmetric);
+}
+
+fn order(ui: &mut Ui, scene: &mut Scene<'_>, settings: &LayerSettings) {
+    ui.label("Column order");
+    let words = [
+        (ColumnOrder::None, "As stored"),
+        (ColumnOrder::Static, "Static"),
+        (ColumnOrder::Gar, "GAR"),
+    ];
+    pick(ui, scene, settings.order, &words, LayerEdit::Order);
+}
+
+fn refinement(ui: &mut Ui, scene: &mut Scene<'_>, settings: &LayerSettings) {
+    ui.label("Refinement");
+    let words = [
+        (Refine::Auto, "Auto"),
+        (Refine::Off, "Off"),
+        (Refine::On, "On"),
+    ];
+    pick(ui, scene, settings.refine, &words, LayerEdit::Refine);
+}
+
+fn pick<T: PartialEq + Copy>(
+    ui: &mut Ui,
+    scene: &mut Scene<'_>,
+    current: T,
+    words: &[(T, &str)],
+    edit: fn(T) -> LayerEdit,
+) {
+    ui.horizontal(|ui| {
+        for &(value, word) in words {
+            if ui.selectable_label(value == current, word).clicked() {
+                push(scene, edit(value));
+            }
+        }
+    });
+    ui.end_row();
+}
+
+fn numbers(ui: &mut Ui, scene: &mut Scene<'_>, settings: &LayerSettings, memory: &mut Memory) {
+    let mut steps = settings.clip_search;
+    let title = ui.label("Clip search");
+    let field = DragValue::new(&mut steps).range(0..=200).suffix(" steps");
+    let response = ui.add(field).labelled_by(title.id);
+    gesture(scene, &response, LayerEdit::ClipSearch(steps), memory);
+    ui.end_row();
+    let mut percent = settings.damping * 100.0;
+    let title = ui.label("Damping");
+    let field = DragValue::new(&mut percent)
+        .range(0.0..=100.0)
+        .speed(0.02)
+        .suffix(" %");
+    let response = ui.add(field).labelled_by(title.id);
+    gesture(
+        scene,
+        &response,
+        LayerEdit::Damping(percent / 100.0),
+        memory,
+    );
+    ui.end_row();
+}
+
+/// A whole drag, or all that is typed until the caret leaves, is one step of undo.
+fn gesture(scene: &mut Scene<'_>, response: &Response, edit: LayerEdit, memory: &mut Memory) {
+    if response.drag_started() || response.gained_focus() {
+        memory.begin_gesture();
+    }
+    if response.changed() {
+        scene.push(Command::Edit {
+            edit,
+            layers: None,
+            gesture: Some(memory.gesture()),
+        });
+    }
+    if response.drag_stopped() || response.lost_focus() {
+        scene.push(Command::EndGesture);
+    }
+}
+
+fn lock(ui: &mut Ui, scene: &mut Scene<'_>, shared: Shared) {
+    let locked = shared.locked == Some(true);
+    let response = ui.add(Button::selectable(locked, ICON_LOCK.codepoint));
+    let word = if locked {
+        "Unlock the selection"
+    } else {
+        "Lock the selection"
+    };
+    name(&response, word, locked);
+    if response.on_hover_text(format!("{word}, key L")).clicked() {
+        scene.act(Action::ToggleLock);
+    }
+}
+
+/// Every inner layer at the same bits: the baseline that a mix has to beat.
+fn uniform(ui: &mut Ui, scene: &mut Scene<'_>) {
+    let text = format!("Uniform {}", ICON_ARROW_DROP_DOWN.codepoint);
+    let response = ui
+        .button(text)
+        .on_hover_text("Every layer of every block at the same bits");
+    name(&response, "Uniform baseline", false);
+    Popup::menu(&response).show(|ui| {
+        for bits in BITS {
+            if ui.button(format!("{bits} bits everywhere")).clicked() {
+                scene.push(Command::Uniform(bits));
+            }
+        }
+    });
+}

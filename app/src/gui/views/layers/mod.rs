@@ -1,0 +1,144 @@
+//! The layers view: the table of layers, its filter, and the bar that edits what is selected.
+//!
+//! ```text
+//! chips     the filter's field, its words as chips, n of N
+//! table     rows: what is drawn over a whole row, clicks, drags, the pointer
+//! columns   which columns fit, their headers
+//! cells     one cell of a layer · groups   one cell of a block's header
+//! choices   cells and buttons that open a list of bits, groups or methods
+//! menu      the context menu · bar   edits of the selection · totals   sums of selection and model
+//! keys      what keys mean while the table has them
+//! ```
+//!
+//! Rows come grouped, sorted and filtered from the studio; nothing here looks at all of them.
+
+mod bar;
+mod cells;
+mod chips;
+mod choices;
+mod columns;
+mod groups;
+mod keys;
+mod menu;
+mod table;
+mod totals;
+
+use crate::gui::scene::Scene;
+use crate::gui::widgets;
+use crate::studio::action::Action;
+use crate::studio::history::Gesture;
+use crate::studio::{Command, Project};
+use egui::{Frame, Panel, Pos2, Ui};
+
+/// What the view remembers between frames.
+#[derive(Debug)]
+pub struct Memory {
+    /// The filter wants the caret.
+    pub focus_filter: bool,
+    /// Plain keys mean the table: the last press of the pointer was in this view.
+    has_keys: bool,
+    /// The layer that this view last said to be under the pointer.
+    hovering: Option<usize>,
+    /// The cursor of the last frame: where it moves, the table scrolls to it.
+    cursor: Option<usize>,
+    /// The rows that a drag over them has reached.
+    drag: Option<table::Drag>,
+    /// Rows that fit.
+    page_rows: usize,
+    /// The list of methods wants to open.
+    open_methods: bool,
+    /// Where the context menu was asked for.
+    context_at: Option<Pos2>,
+    /// Counts gestures.
+    gestures: u64,
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self {
+            focus_filter: false,
+            has_keys: true,
+            hovering: None,
+            cursor: None,
+            drag: None,
+            page_rows: 1,
+            open_methods: false,
+            context_at: None,
+            gestures: 0,
+        }
+    }
+}
+
+impl Memory {
+    /// A gesture that nobody used yet.
+    fn begin_gesture(&mut self) {
+        self.gestures += 1;
+    }
+
+    /// The gesture at work.
+    fn gesture(&self) -> Gesture {
+        Gesture(self.gestures)
+    }
+}
+
+/// One frame.
+pub fn show(ui: &mut Ui, scene: &mut Scene<'_>, memory: &mut Memory) {
+    let studio = scene.studio;
+    let Some(project) = studio.project() else {
+        let actions = [Action::OpenModel, Action::OpenSample];
+        return widgets::empty(ui, scene, "Open a model to see its layers", &actions);
+    };
+    if project.rows.total == 0 {
+        let sentence = "This model has no layer that can be compressed";
+        return widgets::empty(ui, scene, sentence, &[Action::OpenModel]);
+    }
+    memory.has_keys = takes_keys(ui, memory.has_keys);
+    // Labels in rows are there to be clicked through, not to be marked.
+    ui.style_mut().interaction.selectable_labels = false;
+    let typing = chips::show(ui, scene, project, memory);
+    Panel::bottom("layers below the table")
+        .frame(Frame::NONE)
+        .resizable(false)
+        .show_separator_line(false)
+        .show(ui, |ui| {
+            bar::show(ui, scene, project, memory);
+            totals::show(ui, scene, project);
+        });
+    if project.rows.rows.is_empty() {
+        nothing_matches(ui, scene);
+    } else {
+        table::show(ui, scene, project, memory);
+    }
+    menu::show(ui, scene, project, memory);
+    if !typing && memory.has_keys {
+        keys::listen(ui, scene, project, memory);
+    }
+}
+
+fn nothing_matches(ui: &mut Ui, scene: &mut Scene<'_>) {
+    let room = ui.available_height();
+    ui.vertical_centered(|ui| {
+        ui.add_space((room / 2.0 - 24.0).max(8.0));
+        ui.weak("No layer matches the filter");
+        if ui.button("Show all layers").clicked() {
+            scene.push(Command::Filter(String::new()));
+        }
+    });
+}
+
+/// A press inside the view gives it the keys, one elsewhere takes them; menus that lie over it change nothing.
+fn takes_keys(ui: &Ui, before: bool) -> bool {
+    let press = ui.input(|input| {
+        let pressed = input.pointer.any_pressed();
+        pressed.then(|| input.pointer.interact_pos()).flatten()
+    });
+    match press {
+        Some(at) if ui.ctx().layer_id_at(at) == Some(ui.layer_id()) => ui.max_rect().contains(at),
+        _ => before,
+    }
+}
+
+/// Edits of `layer` are edits of the selection where it is part of it.
+fn touched(project: &Project, layer: usize) -> Option<Vec<usize>> {
+    (!project.selection.contains(layer)).then(|| vec![layer])
+}

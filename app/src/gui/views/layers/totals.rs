@@ -1,0 +1,72 @@
+//! Sums under the table: of the selection, and of the model.
+
+use crate::gui::scene::Scene;
+use crate::gui::widgets;
+use crate::studio::Project;
+use crate::studio::project::Totals;
+use egui::{Align, Layout, RichText, Ui};
+use pare_engine::units::Bytes;
+
+/// Beside the selection's sums, the model's error is left out where there is less room.
+const LEAST_FOR_ERROR: f32 = 280.0;
+
+/// One line.
+pub(super) fn show(ui: &mut Ui, scene: &mut Scene<'_>, project: &Project) {
+    ui.horizontal(|ui| {
+        selection(ui, scene, project);
+        ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+            let totals = Totals {
+                error: project
+                    .totals
+                    .error
+                    .filter(|_| ui.available_width() > LEAST_FOR_ERROR),
+                ..project.totals
+            };
+            sums(ui, scene, &totals, true);
+            ui.label(RichText::new("Model").color(scene.look.colours.weak));
+        });
+    });
+}
+
+fn selection(ui: &mut Ui, scene: &Scene<'_>, project: &Project) {
+    let count = project.selection.len();
+    if count == 0 {
+        ui.weak("Nothing selected");
+        return;
+    }
+    let hidden = project.selection.hidden(&project.rows.visible);
+    let words = match hidden {
+        0 => format!("{count} selected"),
+        hidden => format!("{count} selected, {hidden} hidden"),
+    };
+    ui.label(RichText::new(words).color(scene.look.colours.strong));
+    sums(ui, scene, &project.selected_totals, false);
+}
+
+/// Size, bits per weight and error; the other way around where they are laid from the right.
+fn sums(ui: &mut Ui, scene: &Scene<'_>, totals: &Totals, from_right: bool) {
+    let size = |ui: &mut Ui| {
+        let (before, after) = (Bytes(totals.bytes_before), Bytes(totals.bytes_after));
+        ui.label(after.to_string())
+            .on_hover_text(format!("{after} will be written in place of {before}"));
+    };
+    let bits = |ui: &mut Ui| {
+        ui.label(format!("{:.2} bpw", totals.bits_per_weight()))
+            .on_hover_text("Stored bits for each weight");
+    };
+    let error = |ui: &mut Ui| {
+        if let Some(error) = totals.error.filter(|error| error.value > 0.0) {
+            let text = widgets::error_text(error.value);
+            widgets::figure(ui, scene.look, error, &format!("{text} error"));
+        }
+    };
+    if from_right {
+        error(ui);
+        bits(ui);
+        size(ui);
+    } else {
+        size(ui);
+        bits(ui);
+        error(ui);
+    }
+}
