@@ -88,14 +88,21 @@ pub struct Totals {
     pub bytes_before: u64,
     /// Bytes to be written.
     pub bytes_after: u64,
+    /// Weights of the layers that are not kept dense.
+    pub compressed_weights: u64,
+    /// Bytes to be written of those.
+    pub compressed_bytes: u64,
     /// Root of the mean squared relative error over layers, weighted by weights; `None` while any is unknown.
     pub error: Option<Figure>,
 }
 
 impl Totals {
-    /// Stored bits for each weight.
+    /// Stored bits for each weight over the layers that are not kept dense, as runs report it; over all where all are.
     pub fn bits_per_weight(&self) -> f64 {
-        BitsPerWeight::of(Bytes(self.bytes_after), self.weights).0
+        match self.compressed_weights {
+            0 => BitsPerWeight::of(Bytes(self.bytes_after), self.weights).0,
+            weights => BitsPerWeight::of(Bytes(self.compressed_bytes), weights).0,
+        }
     }
 }
 

@@ -132,6 +132,10 @@ pub(super) fn totals(project: &Project, layers: impl Iterator<Item = usize>) -> 
         totals.weights += info.parameters;
         totals.bytes_before += figures.bytes_before;
         totals.bytes_after += figures.bytes_after;
+        if project.draft().settings[layer].method != Method::None {
+            totals.compressed_weights += info.parameters;
+            totals.compressed_bytes += figures.bytes_after;
+        }
         match figures.error {
             Some(error) => {
                 squares += error.value * error.value * info.parameters as f64;
