@@ -76,6 +76,8 @@ pub enum Command {
 
     /// Start a run of the draft in a folder; `None` = in the data folder under the run's name.
     Run(Option<PathBuf>),
+    /// Where the next run goes; `None` = in the data folder under the run's name.
+    SetDestination(Option<PathBuf>),
     /// Go on with a stopped run.
     Resume(RunId),
     /// Take a waiting run out of the queue.

@@ -37,6 +37,8 @@ pub struct Studio {
     pub runs: Vec<Run>,
     /// The number of the next run, as people see it.
     pub next_run: i64,
+    /// Where the next run goes, if a person said so.
+    pub destination: Option<PathBuf>,
     /// Added to it for the run's id, so that two windows never share one.
     pub run_base: i64,
     /// The run at work.
@@ -201,6 +203,7 @@ impl Studio {
             open_failure: None,
             runs: Vec::new(),
             next_run: 1,
+            destination: None,
             run_base: 0,
             active: None,
             waiting: VecDeque::new(),

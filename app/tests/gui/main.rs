@@ -7,3 +7,4 @@ mod desk;
 mod painting;
 mod renderer;
 mod reproduce;
+mod run;

@@ -6,8 +6,10 @@ mod bar;
 mod empty;
 mod figure;
 mod name;
+mod typed;
 
 pub use bar::share_bar;
 pub use empty::empty;
 pub use figure::{error_text, figure, mark_hint, sign};
 pub use name::elided;
+pub use typed::Typed;

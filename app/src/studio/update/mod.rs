@@ -64,6 +64,7 @@ impl Studio {
                 Vec::new()
             }
             Command::Run(_)
+            | Command::SetDestination(_)
             | Command::Resume(_)
             | Command::Unqueue(_)
             | Command::Pin(_)

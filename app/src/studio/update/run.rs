@@ -22,6 +22,10 @@ impl Studio {
     pub(super) fn run_command(&mut self, command: Command) -> Vec<Effect> {
         match command {
             Command::Run(out) => self.start_run(out),
+            Command::SetDestination(path) => {
+                self.destination = path;
+                Vec::new()
+            }
             Command::Resume(id) => self.resume(id),
             Command::Unqueue(id) => self.unqueue(id),
             Command::Pin(id) => self.pin(id),
@@ -51,8 +55,11 @@ impl Studio {
         }
     }
 
-    /// Where the next run of the open model goes if nobody says otherwise.
+    /// Where the next run of the open model goes: as a person said, or under its name in the data folder.
     pub fn next_out(&self) -> PathBuf {
+        if let Some(destination) = &self.destination {
+            return destination.clone();
+        }
         let name = self
             .project()
             .map_or("run", |project| project.name.as_str());
@@ -63,7 +70,7 @@ impl Studio {
     }
 
     fn start_run(&mut self, out: Option<PathBuf>) -> Vec<Effect> {
-        let may_move = out.is_none();
+        let may_move = out.is_none() && self.destination.is_none();
         let out = out.unwrap_or_else(|| self.next_out());
         let Some(project) = self.project() else {
             return Vec::new();
@@ -84,6 +91,7 @@ impl Studio {
         let run = self.new_run(project, &request);
         let session = project.session.clone();
         self.next_run += 1;
+        self.destination = None;
         let order = RunOrder {
             id: run.id,
             session,

@@ -1,13 +1,10 @@
-//! The runs view.
-
+//! TEMP
 use crate::gui::scene::Scene;
 use egui::Ui;
-
-/// What the view remembers between frames.
+/// M
 #[derive(Debug, Default)]
 pub struct Memory {}
-
-/// One frame.
+/// S
 pub fn show(ui: &mut Ui, _scene: &mut Scene<'_>, _memory: &mut Memory) {
     ui.label("runs");
 }

@@ -1,0 +1,209 @@
+//! What the next run will be: texts, container, folder; and the button.
+
+use crate::gui::scene::Scene;
+use crate::gui::widgets::Typed;
+use crate::studio::Command;
+use crate::studio::action::Action;
+use crate::studio::effect::Purpose;
+use egui::{Align, ComboBox, DragValue, Layout, RichText, Ui};
+use pare_engine::formats::Format;
+use std::path::PathBuf;
+
+/// Width of the words before fields.
+const LABEL_WIDTH: f32 = 112.0;
+
+/// Texts being typed.
+#[derive(Debug, Default)]
+pub(super) struct Memory {
+    calibration: Typed,
+    evaluation: Typed,
+    folder: Typed,
+}
+
+pub(super) fn show(ui: &mut Ui, scene: &mut Scene<'_>, memory: &mut Memory, title: &str) {
+    ui.horizontal(|ui| {
+        ui.label(RichText::new(title).strong());
+        ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+            scene.action_button(ui, Action::CopyCommandLine);
+            scene.action_button(ui, Action::StartRun);
+            let reason = Action::StartRun.availability(scene.studio).err();
+            if let Some(reason) = reason {
+                ui.add(
+                    egui::Label::new(RichText::new(reason).color(scene.look.colours.warning))
+                        .truncate(),
+                );
+            }
+        });
+    });
+    calibration(ui, scene, memory);
+    evaluation(ui, scene, memory);
+    destination(ui, scene, memory);
+    ui.add_space(scene.look.measures.grid);
+}
+
+/// A row: its word in a column of its own, then `fields`, buttons at the right end.
+fn row(
+    ui: &mut Ui,
+    scene: &mut Scene<'_>,
+    word: &str,
+    right: impl FnOnce(&mut Ui, &mut Scene<'_>),
+    field: impl FnOnce(&mut Ui, &mut Scene<'_>, f32),
+) {
+    ui.horizontal(|ui| {
+        let height = scene.look.measures.row_height;
+        let size = egui::vec2(LABEL_WIDTH, height);
+        ui.allocate_ui_with_layout(size, Layout::left_to_right(Align::Center), |ui| {
+            ui.set_min_width(LABEL_WIDTH);
+            ui.label(RichText::new(word).color(scene.look.colours.weak));
+        });
+        ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+            right(ui, scene);
+            let width = ui.available_width() - 8.0;
+            field(ui, scene, width.max(60.0));
+        });
+    });
+}
+
+fn calibration(ui: &mut Ui, scene: &mut Scene<'_>, memory: &mut Memory) {
+    let Some(project) = scene.project() else {
+        return;
+    };
+    let settings = project.draft().calibration.clone();
+    let current = settings.corpus.clone().unwrap_or_default();
+    let mut changed = settings.clone();
+    let mut chosen = None;
+    row(
+        ui,
+        scene,
+        "Calibration text",
+        |ui, scene| {
+            choose(ui, scene, "calibration text", Purpose::CalibrationText);
+        },
+        |ui, _, width| {
+            let hint = "a text file, or a .safetensors file of token ids";
+            let (_, text) = memory
+                .calibration
+                .show(ui, "Calibration text", &current, hint, width);
+            chosen = text;
+        },
+    );
+    row(
+        ui,
+        scene,
+        "of which",
+        |_, _| {},
+        |ui, scene, _| {
+            ui.with_layout(Layout::left_to_right(Align::Center), |ui| {
+                let context = scene.project().and_then(|p| p.inspection.context_length);
+                number(ui, "sequences", &mut changed.sequences, 1..=65_536);
+                let longest = context.unwrap_or(1 << 20);
+                number(ui, "tokens each", &mut changed.length, 1..=longest);
+                let seed = ui.add(DragValue::new(&mut changed.seed).prefix("seed "));
+                seed.on_hover_text("Seed of the draw of sequences");
+            });
+        },
+    );
+    if let Some(text) = chosen {
+        changed.corpus = (!text.is_empty()).then_some(text);
+    }
+    if changed != settings {
+        scene.push(Command::SetCalibration(changed));
+    }
+}
+
+fn number(ui: &mut Ui, unit: &str, value: &mut usize, range: std::ops::RangeInclusive<usize>) {
+    let field = DragValue::new(value)
+        .range(range)
+        .suffix(format!(" {unit}"));
+    ui.add(field).on_hover_text(format!("Calibration: {unit}"));
+}
+
+fn evaluation(ui: &mut Ui, scene: &mut Scene<'_>, memory: &mut Memory) {
+    let Some(project) = scene.project() else {
+        return;
+    };
+    let text = project.draft().evaluation.clone();
+    let current = text.map_or(String::new(), |text| text.display().to_string());
+    row(
+        ui,
+        scene,
+        "Evaluation text",
+        |ui, scene| {
+            choose(ui, scene, "evaluation text", Purpose::EvaluationText);
+            let clear = ui.add_enabled(!current.is_empty(), egui::Button::new("Clear"));
+            let clear = clear.on_hover_text("Clear evaluation text: the run is not measured");
+            if clear.clicked() {
+                scene.push(Command::SetEvaluation(None));
+            }
+        },
+        |ui, scene, width| {
+            let hint = "none: the run is not measured";
+            let (_, text) = memory
+                .evaluation
+                .show(ui, "Evaluation text", &current, hint, width);
+            if let Some(text) = text {
+                let text = (!text.is_empty()).then(|| PathBuf::from(text));
+                scene.push(Command::SetEvaluation(text));
+            }
+        },
+    );
+}
+
+fn choose(ui: &mut Ui, scene: &mut Scene<'_>, what: &str, purpose: Purpose) {
+    let button = ui.button("Choose…").on_hover_text(format!("Choose {what}"));
+    if button.clicked() {
+        scene.push(Command::Choose(purpose));
+    }
+}
+
+fn destination(ui: &mut Ui, scene: &mut Scene<'_>, memory: &mut Memory) {
+    let Some(project) = scene.project() else {
+        return;
+    };
+    let format = project.draft().format;
+    let folder = scene.studio.next_out();
+    let current = folder.display().to_string();
+    row(
+        ui,
+        scene,
+        "Folder and format",
+        |ui, scene| {
+            let mut chosen = format;
+            ComboBox::from_id_salt("run format")
+                .selected_text(format.word())
+                .width(72.0)
+                .show_ui(ui, |ui| {
+                    for format in Format::ALL {
+                        ui.selectable_value(&mut chosen, format, format.word());
+                    }
+                })
+                .response
+                .on_hover_text("Format that the run writes");
+            if chosen != format {
+                scene.push(Command::SetFormat(chosen));
+            }
+        },
+        |ui, scene, width| {
+            let hint = "in the data folder, under the run's name";
+            let (_, text) = memory
+                .folder
+                .show(ui, "Folder of the run", &current, hint, width);
+            if let Some(text) = text {
+                let path = (!text.is_empty()).then(|| PathBuf::from(text));
+                scene.push(Command::SetDestination(path.clone()));
+                scene.commands.extend(path.map(Command::CheckPlace));
+            }
+        },
+    );
+    let place = scene.studio.place.as_ref();
+    let problem = place
+        .filter(|place| place.path == folder)
+        .and_then(|place| {
+            let taken = "Something lies in this folder already; choose another or empty it";
+            let problem = place.problem.clone();
+            problem.or_else(|| place.is_taken.then(|| taken.to_owned()))
+        });
+    if let (Some(problem), Some(_)) = (problem, &scene.studio.destination) {
+        ui.label(RichText::new(problem).color(scene.look.colours.warning));
+    }
+}

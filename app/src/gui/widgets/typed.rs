@@ -1,0 +1,40 @@
+//! A field for text that counts once it is finished: on Enter or when the caret leaves.
+
+use egui::{Response, TextEdit, Ui};
+
+/// What is being typed.
+#[derive(Debug, Clone, Default)]
+pub struct Typed {
+    text: String,
+    is_typing: bool,
+}
+
+impl Typed {
+    /// Draws the field over `current`; answers the new text once it is finished and different. `name` is what screen
+    /// readers say.
+    pub fn show(
+        &mut self,
+        ui: &mut Ui,
+        name: &str,
+        current: &str,
+        hint: &str,
+        width: f32,
+    ) -> (Response, Option<String>) {
+        if !self.is_typing && self.text != current {
+            current.clone_into(&mut self.text);
+        }
+        let field = TextEdit::singleline(&mut self.text)
+            .hint_text(hint)
+            .desired_width(width);
+        let response = ui.add(field);
+        response.widget_info(|| {
+            let mut info = egui::WidgetInfo::text_edit(true, "", current, hint);
+            info.label = Some(name.to_owned());
+            info
+        });
+        self.is_typing = response.has_focus();
+        let finished = response.lost_focus() && self.text.trim() != current;
+        let text = finished.then(|| self.text.trim().to_owned());
+        (response, text)
+    }
+}
