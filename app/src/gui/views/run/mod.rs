@@ -40,11 +40,7 @@ pub fn show(ui: &mut Ui, scene: &mut Scene<'_>, memory: &mut Memory) {
         .show(ui, |ui| {
             progress::show(ui, scene);
             if scene.project().is_some() {
-                let title = match scene.studio.is_working() {
-                    true => "Next run",
-                    false => "Run",
-                };
-                setup::show(ui, scene, &mut memory.setup, title);
+                setup::show(ui, scene, &mut memory.setup);
             }
         });
     ui.separator();

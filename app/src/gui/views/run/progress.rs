@@ -29,7 +29,7 @@ fn at_work(ui: &mut Ui, scene: &mut Scene<'_>, active: &ActiveRun) {
         let (word, colour) = match (active.stopping, paused) {
             (true, _) => ("stopping…", scene.look.colours.warning),
             (false, true) => ("paused", scene.look.colours.warning),
-            (false, false) => (&progress.stage[..], scene.look.colours.weak),
+            (false, false) => ("", scene.look.colours.weak),
         };
         ui.label(RichText::new(word).color(colour));
         ui.with_layout(Layout::right_to_left(Align::Center), |ui| {

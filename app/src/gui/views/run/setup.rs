@@ -18,14 +18,22 @@ pub(super) struct Memory {
     calibration: Typed,
     evaluation: Typed,
     folder: Typed,
+    /// Fields are shown although a run is at work.
+    is_open: bool,
 }
 
-pub(super) fn show(ui: &mut Ui, scene: &mut Scene<'_>, memory: &mut Memory, title: &str) {
+pub(super) fn show(ui: &mut Ui, scene: &mut Scene<'_>, memory: &mut Memory) {
+    let working = scene.studio.is_working();
+    let title = if working { "Next run" } else { "Run" };
     ui.horizontal(|ui| {
         ui.label(RichText::new(title).strong());
         ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
             scene.action_button(ui, Action::CopyCommandLine);
             scene.action_button(ui, Action::StartRun);
+            if working {
+                ui.toggle_value(&mut memory.is_open, "Change…")
+                    .on_hover_text("Texts, folder and format of the next run");
+            }
             let reason = Action::StartRun.availability(scene.studio).err();
             if let Some(reason) = reason {
                 ui.add(
@@ -35,6 +43,9 @@ pub(super) fn show(ui: &mut Ui, scene: &mut Scene<'_>, memory: &mut Memory, titl
             }
         });
     });
+    if working && !memory.is_open {
+        return;
+    }
     calibration(ui, scene, memory);
     evaluation(ui, scene, memory);
     destination(ui, scene, memory);
@@ -90,10 +101,11 @@ fn calibration(ui: &mut Ui, scene: &mut Scene<'_>, memory: &mut Memory) {
     row(
         ui,
         scene,
-        "of which",
+        "Draw",
         |_, _| {},
         |ui, scene, _| {
             ui.with_layout(Layout::left_to_right(Align::Center), |ui| {
+                ui.add_space(8.0);
                 let context = scene.project().and_then(|p| p.inspection.context_length);
                 number(ui, "sequences", &mut changed.sequences, 1..=65_536);
                 let longest = context.unwrap_or(1 << 20);
