@@ -36,6 +36,16 @@ pub fn mark_hint(mark: Mark) -> &'static str {
     }
 }
 
+/// A number with its standard error: both with the digits that the error leaves meaningful.
+pub fn interval_text(value: f64, stderr: f64) -> String {
+    if !stderr.is_finite() || stderr <= 0.0 {
+        return format!("{} ± 0", error_text(value));
+    }
+    // Two digits of the error.
+    let decimals = (1.0 - stderr.log10().floor()).clamp(0.0, 8.0) as usize;
+    format!("{value:.decimals$} ± {stderr:.decimals$}")
+}
+
 /// A relative error as people read it: three digits, no exponent unless it is tiny.
 pub fn error_text(value: f64) -> String {
     match value {

@@ -10,6 +10,6 @@ mod typed;
 
 pub use bar::share_bar;
 pub use empty::empty;
-pub use figure::{error_text, figure, mark_hint, sign};
+pub use figure::{error_text, figure, interval_text, mark_hint, sign};
 pub use name::elided;
 pub use typed::Typed;

@@ -25,7 +25,7 @@ impl Typed {
         }
         let field = TextEdit::singleline(&mut self.text)
             .hint_text(hint)
-            .vertical_align(egui::Align::Center)
+            .align(egui::Align2::LEFT_CENTER)
             .desired_width(width);
         let response = ui.add(field);
         response.widget_info(|| {

@@ -1,7 +1,7 @@
 //! The table of metrics: both sides, the difference, and whether it is more than noise.
 
 use crate::gui::scene::Scene;
-use crate::gui::widgets::error_text;
+use crate::gui::widgets::{error_text, interval_text};
 use crate::studio::comparison::{Measured, Metric, Unit};
 use egui::{Align, Grid, Layout, RichText, Ui, vec2};
 use pare_engine::units::Bytes;
@@ -62,9 +62,9 @@ fn measured(unit: Unit, side: Option<Measured>) -> String {
     let Some(side) = side else {
         return "–".to_owned();
     };
-    match side.stderr {
-        Some(stderr) => format!("{} ± {}", number(unit, side.value), number(unit, stderr)),
-        None => number(unit, side.value),
+    match (side.stderr, unit) {
+        (Some(stderr), Unit::Number) => interval_text(side.value, stderr),
+        _ => number(unit, side.value),
     }
 }
 

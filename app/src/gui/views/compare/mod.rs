@@ -118,21 +118,21 @@ fn name(scene: &Scene<'_>, id: Option<RunId>) -> String {
 fn sides(ui: &mut Ui, scene: &mut Scene<'_>) {
     let (mut left, mut right) = scene.studio.compared;
     ui.horizontal(|ui| {
-        side(ui, scene, "A", &mut left);
+        let width = (ui.available_width() / 3.0).clamp(90.0, 240.0);
+        side(ui, scene, "A", &mut left, width);
         let swap = ui.button(ICON_SWAP_HORIZ.codepoint);
         if swap.on_hover_text("Swap sides").clicked() {
             std::mem::swap(&mut left, &mut right);
         }
-        side(ui, scene, "B", &mut right);
+        side(ui, scene, "B", &mut right, width);
     });
     if (left, right) != scene.studio.compared {
         scene.push(Command::Compare(left, right));
     }
 }
 
-fn side(ui: &mut Ui, scene: &Scene<'_>, letter: &str, chosen: &mut Option<RunId>) {
+fn side(ui: &mut Ui, scene: &Scene<'_>, letter: &str, chosen: &mut Option<RunId>, width: f32) {
     ui.label(RichText::new(letter).strong());
-    let width = (ui.available_width() / 3.0).clamp(100.0, 240.0);
     let combo = ComboBox::from_id_salt(letter)
         .selected_text(name(scene, *chosen))
         .width(width)

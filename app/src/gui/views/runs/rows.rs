@@ -1,6 +1,6 @@
 //! The rows of the table as text, in order: made anew only when runs, order or baseline change.
 
-use crate::gui::widgets::error_text;
+use crate::gui::widgets::{error_text, interval_text};
 use crate::studio::Studio;
 use crate::studio::runs::{Run, RunId, RunStatus};
 use pare_engine::report::Evaluation;
@@ -235,7 +235,7 @@ fn written(run: &Run, column: Column, value: f64) -> String {
         Column::Seconds => format!("{value:.1}"),
         Column::Quality => format!("{value:.3}"),
         _ => match run.kl().and_then(|(_, stderr)| stderr) {
-            Some(stderr) => format!("{} ± {}", error_text(value), error_text(stderr)),
+            Some(stderr) => interval_text(value, stderr),
             None => error_text(value),
         },
     }
