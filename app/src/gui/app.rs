@@ -188,6 +188,10 @@ impl App {
             commands: &mut commands,
         };
         self.shell.show(ui, &mut scene, &mut self.memory);
+        if !commands.is_empty() {
+            // What was asked for shows in the next frame.
+            context.request_repaint();
+        }
         for command in commands.drain(..) {
             self.command(command, &context);
         }

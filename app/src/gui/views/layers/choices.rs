@@ -234,8 +234,11 @@ pub(super) fn methods(
 }
 
 fn item(ui: &mut Ui, is_current: bool, text: String, key: &str) -> bool {
-    let button = Button::selectable(is_current, text).shortcut_text(key);
-    let clicked = ui.add(button).clicked();
+    let button = Button::selectable(is_current, text.as_str()).shortcut_text(key);
+    let response = ui.add(button);
+    // Without the key: it is no part of the name.
+    response.widget_info(|| WidgetInfo::selected(Role::Button, true, is_current, &text));
+    let clicked = response.clicked();
     if clicked {
         ui.close();
     }

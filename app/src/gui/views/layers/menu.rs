@@ -4,7 +4,7 @@ use super::{Memory, choices};
 use crate::gui::scene::Scene;
 use crate::studio::action::{Action, Shortcut, View};
 use crate::studio::{Command, Project};
-use egui::{Align, Button, Id, Layout, Popup, PopupKind, SetOpenCommand, Ui};
+use egui::{Align, Button, Id, Layout, Popup, PopupKind, Role, SetOpenCommand, Ui, WidgetInfo};
 use pare_engine::solved::Method;
 
 /// The actions, in groups.
@@ -82,6 +82,8 @@ fn item(ui: &mut Ui, scene: &mut Scene<'_>, action: Action) {
     let key = action.table_shortcut().or(action.shortcut());
     let button = Button::new(action.label()).shortcut_text(key.map_or(String::new(), key_text));
     let response = ui.add_enabled(availability.is_ok(), button);
+    let enabled = availability.is_ok();
+    response.widget_info(|| WidgetInfo::labeled(Role::Button, enabled, action.label()));
     let response = match availability {
         Ok(()) => response,
         Err(reason) => response.on_disabled_hover_text(reason),
