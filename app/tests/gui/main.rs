@@ -5,6 +5,7 @@
 
 mod desk;
 mod layers;
+mod flow;
 mod painting;
 mod renderer;
 mod reproduce;
