@@ -80,6 +80,16 @@ fn a_run_for_a_picture_leaves_nothing() {
 }
 
 #[test]
+fn a_recipe_that_says_sample_is_run_on_the_sample_s_text() {
+    let place = Place::new();
+    place.file(
+        "recipe.toml",
+        "version = 1\n[calibration]\ncorpus = \"sample\"\nsequences = 8\n",
+    );
+    picture(&place, &["--recipe", "recipe.toml", "--run"]).page();
+}
+
+#[test]
 fn words_that_make_no_picture_are_a_wrong_command_line() {
     let place = Place::new();
     let cases: [(&[&str], &[&str]); 10] = [

@@ -78,7 +78,7 @@ fn closing_with_a_run_at_work_asks() {
     };
     let folder = TempDir::new().unwrap();
     // Long enough to be met at work.
-    let recipe = "version = 1\n[calibration]\ncorpus = \"sample\"\nsequences = 3000\n";
+    let recipe = "version = 1\n[calibration]\ncorpus = \"sample\"\nsequences = 188\n";
     fs::write(folder.path().join("long.toml"), recipe).unwrap();
     let words = [
         "open",

@@ -6,9 +6,11 @@ use super::watch::Watcher;
 use crate::studio::effect::Job;
 use crate::studio::event::{Event, Outcome};
 use crate::studio::runs::{Control, RunId, RunOrder};
+use crate::studio::sample::{self, Text};
 use crate::studio::state::Playground;
+use pare_engine::recipe::CalibrationSettings;
 use pare_engine::session::{self, GenerateRequest, Session, SessionError, SessionOptions};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// The number under which jobs that are no runs report progress.
@@ -25,11 +27,14 @@ pub(super) fn run(job: Job, office: &Office) {
             control,
         } => {
             let watcher = Watcher::new(NO_RUN, 0, office.outbox.clone(), control);
-            let result = match only_find {
-                true => session.find_original_inputs(&settings, &watcher),
-                false => session.original_inputs(&settings, &watcher).map(Some),
+            let result = match with_text(settings, &session) {
+                Err(reason) => Outcome::Failed(reason),
+                Ok(settings) => outcome(match only_find {
+                    true => session.find_original_inputs(&settings, &watcher),
+                    false => session.original_inputs(&settings, &watcher).map(Some),
+                }),
             };
-            let result = match outcome(result) {
+            let result = match result {
                 Outcome::Done(Some(inputs)) => Outcome::Done(Arc::new(inputs)),
                 Outcome::Done(None) | Outcome::Stopped => Outcome::Stopped,
                 Outcome::Failed(reason) => Outcome::Failed(reason),
@@ -90,13 +95,33 @@ fn compress(order: &RunOrder, office: &Office) {
             .outbox
             .send(Event::Placed(order.id, request.out.clone()));
     }
-    let result = order.session.compress(&request, &watcher);
-    let outcome = match outcome(result) {
+    let outcome = match with_text(request.recipe.calibration, &order.session) {
+        Err(reason) => Outcome::Failed(reason),
+        Ok(calibration) => {
+            request.recipe.calibration = calibration;
+            outcome(order.session.compress(&request, &watcher))
+        }
+    };
+    let outcome = match outcome {
         Outcome::Done(report) => Outcome::Done(Arc::new(report)),
         Outcome::Stopped => Outcome::Stopped,
         Outcome::Failed(reason) => Outcome::Failed(reason),
     };
     office.outbox.send(Event::Ended(order.id, outcome));
+}
+
+/// The settings with a path for the word `sample`, which a recipe may say instead.
+fn with_text(
+    mut settings: CalibrationSettings,
+    session: &Session,
+) -> Result<CalibrationSettings, String> {
+    if let Some(corpus) = &settings.corpus {
+        let cache = &session.options().cache_folder;
+        let text = sample::text(Path::new(corpus), Text::Calibration, cache);
+        let text = text.map_err(|error| error.to_string())?;
+        settings.corpus = Some(text.to_string_lossy().into_owned());
+    }
+    Ok(settings)
 }
 
 fn outcome<T>(result: Result<T, SessionError>) -> Outcome<T> {
