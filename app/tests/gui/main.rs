@@ -4,8 +4,8 @@
 #![allow(clippy::unwrap_used)] // Helpers of tests are tests to us, but not to clippy.
 
 mod desk;
-mod layers;
 mod flow;
+mod layers;
 mod painting;
 mod renderer;
 mod reproduce;
