@@ -7,6 +7,7 @@ use super::headless::{Stage, write_png};
 use super::{App, launch};
 use crate::studio::Command;
 use crate::studio::action::{Action, View};
+use crate::studio::devices;
 use crate::studio::log::Level;
 use crate::studio::preferences::ThemeChoice;
 use crate::studio::request::{OpenOutcome, OpenRequest, PictureRequest};
@@ -76,6 +77,10 @@ impl<'a> Set<'a> {
             request.recipe.clone(),
         )?;
         app.studio.limits = request.limits;
+        // What this machine has free is another figure each time.
+        if let Some(device) = devices::devices().get(1) {
+            app.studio.preferences.device = device.name.clone();
+        }
         app.hold_clock();
         Ok(Self {
             stage,

@@ -9,5 +9,6 @@
 
 mod desktop;
 mod starting;
+mod twin;
 mod window;
 mod work;

@@ -1,11 +1,19 @@
 //! A whole piece of work by keyboard and mouse: open, filter, set bits on three layers, run, compare, export.
 
 use crate::desktop::{Desktop, until};
+use crate::twin::Twin;
 use crate::window::{PATIENCE, Window, pare};
+use egui::accesskit::Role;
+use pare::studio::Command;
+use pare::studio::action::View;
 use serde_json::Value;
 use std::fs;
 use std::path::Path;
+use std::process::Stdio;
 use tempfile::TempDir;
+
+/// Tensors of the sample, norms included.
+const SAMPLE_TENSORS: usize = 29;
 
 fn json(path: &Path) -> Value {
     serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap()
@@ -19,12 +27,27 @@ fn palette(window: &Window<'_>, name: &str) {
     window.rest();
 }
 
-/// Selects every layer whose name holds `text` and sets its bits.
-fn set_bits(window: &Window<'_>, text: &str, bits: &str) {
-    window.keys(&["ctrl+f"]);
+/// Filters the table.
+fn filter(window: &Window<'_>, text: &str) {
+    window.keys(&["ctrl+f", "ctrl+a"]);
     window.types(text);
-    window.keys(&["Return", "ctrl+a", bits]);
+    window.keys(&["Return"]);
     window.rest();
+}
+
+/// Names of layers that a run solved with so many bits.
+fn with_bits(report: &Value, bits: u64) -> Vec<String> {
+    let layers = report["layers"].as_array().unwrap().iter();
+    let layers = layers.filter(|layer| layer["bits"] == bits);
+    layers
+        .map(|layer| layer["name"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+fn in_each_block(part: &str) -> Vec<String> {
+    (0..3)
+        .map(|block| format!("model.layers.{block}.{part}"))
+        .collect()
 }
 
 #[test]
@@ -37,38 +60,64 @@ fn from_opening_to_an_export_that_opens_again() {
     let window = Window::open(&desktop, pare(&desktop, folder.path(), &words));
     window.picture("1-open");
 
-    set_bits(&window, "down_proj", "6");
-    window.picture("2-bits");
+    // By keyboard: all that the filter leaves.
+    filter(&window, "down_proj");
+    window.keys(&["ctrl+a", "6"]);
+    window.rest();
+    window.picture("2-bits-by-keyboard");
+
+    // By mouse: one row, then two more with Ctrl.
+    filter(&window, "q_proj");
+    let mut twin = Twin::open(folder.path());
+    twin.command(Command::Filter("q_proj".to_owned()));
+    let queries = in_each_block("self_attn.q_proj");
+    for (name, held) in queries.iter().zip([None, Some("ctrl"), Some("ctrl")]) {
+        window.click(twin.place(Role::Row, name), held);
+    }
+    drop(twin);
+    window.keys(&["3"]);
+    window.rest();
+    window.picture("3-bits-by-mouse");
 
     window.keys(&["F5"]);
     let run = folder.path().join("data/pare/runs/sample-1");
     let report = run.join(".pare/report.json");
     until("the run to end", PATIENCE, || report.exists().then_some(()));
     window.rest();
-    window.picture("3-run");
-    let layers = json(&report)["layers"].as_array().unwrap().clone();
-    let bits: Vec<(&str, u64)> = layers
-        .iter()
-        .map(|layer| {
-            (
-                layer["name"].as_str().unwrap(),
-                layer["bits"].as_u64().unwrap(),
-            )
-        })
-        .filter(|(name, _)| name.contains("down_proj"))
-        .collect();
-    assert_eq!(bits.len(), 3, "{bits:?}");
-    assert!(bits.iter().all(|(_, bits)| *bits == 6), "{bits:?}");
-    let others = layers.iter().filter(|layer| layer["bits"] == 6).count();
-    assert_eq!(others, 3, "other layers stay as they were");
+    window.picture("4-run");
+    let report = json(&report);
+    assert_eq!(with_bits(&report, 6), in_each_block("mlp.down_proj"));
+    assert_eq!(
+        with_bits(&report, 3),
+        queries,
+        "other layers stay as they were"
+    );
 
     palette(&window, "show compare");
-    window.picture("4-compare");
+    window.picture("5-compare");
 
     window.keys(&["ctrl+e"]);
     window.rest();
-    window.picture("5-export");
+    let mut twin = Twin::open(folder.path());
+    twin.command(Command::Show(View::Export));
+    window.click(twin.place(Role::Button, "Export"), None);
+    drop(twin);
+    let exported = folder.path().join("data/pare/runs/sample-1-dense");
+    until("the export", PATIENCE, || exported.exists().then_some(()));
+    window.rest();
+    window.picture("6-export");
     window.close();
+    let again = pare(&desktop, folder.path(), &["inspect", "--json"])
+        .arg(&exported)
+        .stdout(Stdio::piped())
+        .output()
+        .unwrap();
+    let again: Value = serde_json::from_slice(&again.stdout).unwrap();
+    assert_eq!(
+        again["layers"].as_array().unwrap().len(),
+        SAMPLE_TENSORS,
+        "{again:#}"
+    );
 }
 
 #[test]
