@@ -85,7 +85,7 @@ impl LayerEdit {
     }
 
     /// `settings` after the edit. `template` tells what a dense layer becomes once bits or a group are named.
-    fn apply(&self, settings: LayerSettings, template: &LayerSettings) -> LayerSettings {
+    pub fn apply(&self, settings: LayerSettings, template: &LayerSettings) -> LayerSettings {
         let woken = || match settings.method {
             Method::None => LayerSettings {
                 method: awake(template.method),

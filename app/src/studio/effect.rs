@@ -6,6 +6,7 @@ use super::action::View;
 use super::estimates::Wanted;
 use super::event::Generation;
 use super::preferences::Preferences;
+use super::project::Stage;
 use super::runs::{Control, Run, RunId, RunOrder};
 use pare_engine::formats::Format;
 use pare_engine::recipe::{CalibrationSettings, LayerSettings};
@@ -90,6 +91,8 @@ pub enum Job {
     Estimate {
         /// About which model.
         generation: Generation,
+        /// Its number: answers of jobs about other inputs are dropped.
+        job: u64,
         /// The model.
         session: Arc<Session>,
         /// Statistics of inputs, where gathered.
@@ -113,6 +116,8 @@ pub enum Job {
         layer: usize,
         /// Its settings.
         settings: LayerSettings,
+        /// The best answer that is wanted.
+        until: Stage,
         /// Ends it early.
         control: Arc<Control>,
     },

@@ -58,9 +58,44 @@ pub struct Estimates {
     /// The last known estimate of each layer, whatever its settings: shown as stale until the new one is there.
     last: HashMap<usize, Estimate>,
     version: u64,
+    /// The number of the newest job.
+    job: u64,
+    /// Layers that were looked at when it began.
+    looked_at: Vec<usize>,
+    /// Answers of jobs before this one are about other inputs.
+    first_valid: u64,
 }
 
 impl Estimates {
+    /// The number of a new job, begun while `looked_at` are looked at; only its end counts from now on.
+    pub fn begin(&mut self, looked_at: Vec<usize>) -> u64 {
+        self.job += 1;
+        self.looked_at = looked_at;
+        self.asked.clear();
+        self.job
+    }
+
+    /// Whether answers of `job` are about the inputs known now.
+    pub fn is_valid(&self, job: u64) -> bool {
+        job >= self.first_valid
+    }
+
+    /// Whether `job` is the newest one.
+    pub fn is_newest(&self, job: u64) -> bool {
+        job == self.job
+    }
+
+    /// The layers that the newest job answers first.
+    pub fn looked_at(&self) -> &[usize] {
+        &self.looked_at
+    }
+
+    /// Whether an answer is known or on its way.
+    pub fn is_asked(&self, layer: usize, settings: &LayerSettings) -> bool {
+        let key = EstimateKey::new(layer, settings);
+        self.known.contains_key(&key) || self.asked.contains(&key)
+    }
+
     /// What is known for `layer` under `settings`.
     pub fn get(&self, layer: usize, settings: &LayerSettings) -> Option<&Result<Estimate, String>> {
         self.known.get(&EstimateKey::new(layer, settings))
@@ -98,10 +133,11 @@ impl Estimates {
         self.asked.clear();
     }
 
-    /// Everything known was about other inputs.
+    /// Everything known was about other inputs, and so is what jobs begun before will still tell.
     pub fn clear(&mut self) {
         self.known.clear();
         self.asked.clear();
+        self.first_valid = self.job + 1;
         self.version += 1;
     }
 
@@ -122,17 +158,5 @@ impl Estimates {
     /// What estimates of inputs rest on, where any is known.
     pub fn basis(&self) -> Option<Basis> {
         self.last.values().next().map(|estimate| estimate.basis)
-    }
-}
-
-/// The template at other bits: what the trade-off's baselines and the inspector's curve are made of.
-pub fn option(template: LayerSettings, bits: u8) -> LayerSettings {
-    LayerSettings {
-        method: match template.method {
-            Method::None | Method::Nf4 => Method::Gptq,
-            method => method,
-        },
-        bits,
-        ..template
     }
 }

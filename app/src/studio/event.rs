@@ -3,9 +3,10 @@
 //! Each event names what it is about (a generation, a run), so that late answers to old questions can be dropped.
 
 use super::estimates::EstimateKey;
+use super::project::Answer;
 use super::runs::{Progress, RunId};
 use super::state::{Place, Playground, Saved};
-use pare_engine::preview::{Estimate, Preview};
+use pare_engine::preview::Estimate;
 use pare_engine::report::{Evaluation, ExportReport, LayerReport};
 use pare_engine::session::{CompressReport, OriginalInputs, Session};
 use std::path::PathBuf;
@@ -44,6 +45,8 @@ pub enum Event {
     Estimated {
         /// About which model.
         generation: Generation,
+        /// The job that tells.
+        job: u64,
         /// The answers.
         estimates: Vec<(EstimateKey, Result<Estimate, String>)>,
         /// Whether the job has no more.
@@ -53,14 +56,10 @@ pub enum Event {
     Previewed {
         /// About which model.
         generation: Generation,
-        /// Which question.
-        question: u64,
         /// The layer.
         layer: usize,
-        /// The preview.
-        result: Result<Arc<Preview>, String>,
-        /// Whether no better one follows.
-        finished: bool,
+        /// The preview, and which question it answers.
+        answer: Box<Answer>,
     },
     /// Inputs were gathered.
     Calibrated {

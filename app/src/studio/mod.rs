@@ -12,7 +12,7 @@
 //! state          Studio: everything a face can show
 //! project        an open model: what is chosen, known, selected
 //! command · event · effect · action · copy
-//! draft · compose · comparison · history · selection · filter · rows · estimates · runs · log · figure
+//! draft · compose · comparison · history · selection · filter · rows · estimates · quality · runs · log · figure
 //! store          one SQLite file: runs, settings, drafts
 //! places · sample · preferences · devices · request
 //! ```
@@ -35,6 +35,7 @@ pub mod log;
 pub mod places;
 pub mod preferences;
 pub mod project;
+pub mod quality;
 pub mod request;
 pub mod rows;
 pub mod runs;

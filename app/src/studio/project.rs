@@ -1,11 +1,12 @@
 //! An open model: what is chosen, what is known, what is selected. Questions about it; changes happen in `update`.
 
 use super::compose;
-use super::draft::{Draft, LayerEdit};
+use super::draft::{self, Draft, LayerEdit};
 use super::estimates::Estimates;
 use super::figure::Figure;
 use super::filter::Filter;
 use super::history::History;
+use super::quality::Outlook;
 use super::rows::{LayerFigures, Rows, Sort};
 use super::runs::Control;
 use super::selection::Selection;
@@ -65,6 +66,8 @@ pub struct Project {
     pub selected_totals: Totals,
     /// Errors estimated.
     pub estimates: Estimates,
+    /// Size against quality: baselines, runs, the last draft.
+    pub outlook: Outlook,
     /// Errors measured by runs, with the settings they are for.
     pub measured: HashMap<usize, (LayerSettings, LayerReport)>,
     /// The estimate job at work.
@@ -114,13 +117,39 @@ pub struct PreviewState {
     /// What was asked: layer and settings.
     pub asked: Vec<(usize, LayerSettings)>,
     /// The newest answers, by layer.
-    pub answers: HashMap<usize, (LayerSettings, Result<Arc<Preview>, String>)>,
-    /// Layers whose best answer is not there yet.
-    pub unfinished: BTreeSet<usize>,
+    pub answers: HashMap<usize, Answer>,
     /// Whether better answers are on their way.
     pub busy: bool,
     /// Ends the job at work.
     pub control: Option<Arc<Control>>,
+}
+
+/// How much work went into a preview.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Stage {
+    /// Some rows, by a quick stand-in of the method.
+    Sampled,
+    /// All rows, by a quick stand-in of the method.
+    Whole,
+    /// All rows, by the method itself.
+    Exact,
+}
+
+/// A preview and what it is about.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// The question that it answers: grows with each, so that it names what is shown.
+    pub question: u64,
+    /// The settings that it is for.
+    pub settings: LayerSettings,
+    /// How much work went into it.
+    pub stage: Stage,
+    /// Whether no better answer follows.
+    pub is_last: bool,
+    /// Whether other inputs are known since.
+    pub is_outdated: bool,
+    /// The preview.
+    pub result: Result<Arc<Preview>, String>,
 }
 
 /// Statistics of inputs: what output errors and GPTQ previews need.
@@ -183,6 +212,59 @@ impl Project {
             (None, _) => Some("No calibration text is chosen".to_owned()),
             (_, Inputs::Gathering(_)) => Some("Calibration is at work".to_owned()),
             _ => None,
+        }
+    }
+
+    /// The newest preview of `layer`, and whether it is about what is chosen and known now.
+    pub fn answer(&self, layer: usize) -> Option<(&Answer, bool)> {
+        let answer = self.preview.answers.get(&layer)?;
+        let is_fresh = !answer.is_outdated && answer.settings == self.draft().settings[layer];
+        Some((answer, is_fresh))
+    }
+
+    /// What a run measured of `layer` with exactly the settings chosen now.
+    pub fn measured_now(&self, layer: usize) -> Option<&LayerReport> {
+        let (settings, report) = self.measured.get(&layer)?;
+        (*settings == self.draft().settings[layer]).then_some(report)
+    }
+
+    /// The error of `layer` under `settings`: measured where a run had them, else estimated; `None` where neither is known.
+    pub fn error_under(&self, layer: usize, settings: &LayerSettings) -> Option<Figure> {
+        if settings.method == Method::None {
+            return Some(Figure::exact(0.0));
+        }
+        if let Some((measured_for, report)) = self.measured.get(&layer)
+            && measured_for == settings
+            && let Some(error) = report.relative_output_error
+        {
+            return Some(Figure::measured(error));
+        }
+        match self.estimates.get(layer, settings) {
+            Some(Ok(estimate)) => Some(Figure::estimated(estimate.relative_error)),
+            _ => None,
+        }
+    }
+
+    /// `layer` as it would be at `bits`.
+    pub fn option(&self, layer: usize, bits: u8) -> LayerSettings {
+        let draft = self.draft();
+        let edit = LayerEdit::Bits(bits);
+        let settings = edit.apply(draft.settings[layer], &draft.template);
+        draft::possible(&self.layers[layer], settings)
+    }
+
+    /// Other inputs are known, or none any more: estimates and previews are asked for anew, and late answers do not count.
+    pub fn inputs_changed(&mut self) {
+        if let Some(control) = self.estimating.take() {
+            control.stop();
+        }
+        self.estimates.clear();
+        if let Some(control) = self.preview.control.take() {
+            control.stop();
+        }
+        self.preview.asked.clear();
+        for answer in self.preview.answers.values_mut() {
+            answer.is_outdated = true;
         }
     }
 

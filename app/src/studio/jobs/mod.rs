@@ -77,6 +77,7 @@ pub fn run(job: Job, office: &Office, desk: &mut Desk) {
         } => open::open(generation, path, options, office),
         Job::Estimate {
             generation,
+            job,
             session,
             inputs,
             wanted,
@@ -84,6 +85,7 @@ pub fn run(job: Job, office: &Office, desk: &mut Desk) {
         } => quick::estimate(
             &quick::EstimateJob {
                 generation,
+                job,
                 session,
                 inputs,
                 wanted,
@@ -98,6 +100,7 @@ pub fn run(job: Job, office: &Office, desk: &mut Desk) {
             inputs,
             layer,
             settings,
+            until,
             control,
         } => quick::preview(
             &quick::PreviewJob {
@@ -107,6 +110,7 @@ pub fn run(job: Job, office: &Office, desk: &mut Desk) {
                 inputs,
                 layer,
                 settings,
+                until,
                 control,
             },
             office,

@@ -4,6 +4,7 @@ use super::Office;
 use crate::studio::effect::Job;
 use crate::studio::estimates::{EstimateKey, Wanted};
 use crate::studio::event::{Event, Generation};
+use crate::studio::project::{Answer, Stage};
 use crate::studio::runs::Control;
 use pare_engine::moments::{LayerStatistics, Moments};
 use pare_engine::monitor::Monitor;
@@ -24,6 +25,7 @@ const SEND_EVERY: Duration = Duration::from_millis(60);
 /// What `Job::Estimate` holds.
 pub(super) struct EstimateJob {
     pub(super) generation: Generation,
+    pub(super) job: u64,
     pub(super) session: Arc<Session>,
     pub(super) inputs: Option<Arc<OriginalInputs>>,
     pub(super) wanted: Vec<Wanted>,
@@ -38,6 +40,7 @@ pub(super) struct PreviewJob {
     pub(super) inputs: Option<Arc<OriginalInputs>>,
     pub(super) layer: usize,
     pub(super) settings: LayerSettings,
+    pub(super) until: Stage,
     pub(super) control: Arc<Control>,
 }
 
@@ -52,14 +55,15 @@ impl Monitor for Poll<'_> {
     }
 }
 
-/// Answers each wish in order. A stopped job says nothing more: its questions are asked anew.
+/// Answers each wish in order. A stopped job tells what it found so far, never that it has finished: what is missing then
+/// is asked anew.
 pub(super) fn estimate(job: &EstimateJob, office: &Office) {
     let mut last: Option<(usize, Sample)> = None;
     let mut answers: Vec<(EstimateKey, Result<Estimate, String>)> = Vec::new();
     let mut sent = Instant::now();
     for wanted in &job.wanted {
         if job.control.is_stopped() {
-            return;
+            return send(job, office, answers, false);
         }
         let layer = wanted.key.layer;
         let result = office.preview_pool.install(|| {
@@ -73,7 +77,7 @@ pub(super) fn estimate(job: &EstimateJob, office: &Office) {
             answer.map_err(|error| error.to_string())
         });
         if job.control.is_stopped() {
-            return;
+            return send(job, office, answers, false);
         }
         answers.push((wanted.key, result));
         if sent.elapsed() >= SEND_EVERY {
@@ -92,6 +96,7 @@ fn send(
 ) {
     office.outbox.send(Event::Estimated {
         generation: job.generation,
+        job: job.job,
         estimates,
         finished,
     });
@@ -123,26 +128,31 @@ fn sampled_rows(rows: usize) -> Vec<usize> {
 
 /// Sampled rows, then the whole layer, then the method itself where its inputs are known.
 pub(super) fn preview(job: &PreviewJob, office: &Office) {
-    let tell = |result: Result<Preview, String>, finished: bool| {
+    let tell = |stage, is_last, result: Result<Preview, String>| {
         if !job.control.is_stopped() {
             office.outbox.send(Event::Previewed {
                 generation: job.generation,
-                question: job.question,
                 layer: job.layer,
-                result: result.map(Arc::new),
-                finished,
+                answer: Box::new(Answer {
+                    question: job.question,
+                    settings: job.settings,
+                    stage,
+                    is_last,
+                    is_outdated: false,
+                    result: result.map(Arc::new),
+                }),
             });
         }
     };
     if let Err(reason) = office.preview_pool.install(|| stages(job, &tell)) {
-        tell(Err(reason), true);
+        tell(Stage::Sampled, true, Err(reason));
     }
 }
 
-fn stages(
-    job: &PreviewJob,
-    tell: &(dyn Fn(Result<Preview, String>, bool) + Sync),
-) -> Result<(), String> {
+/// Takes a stage, whether it is the last one, and the preview.
+type Tell<'a> = dyn Fn(Stage, bool, Result<Preview, String>) + Sync + 'a;
+
+fn stages(job: &PreviewJob, tell: &Tell<'_>) -> Result<(), String> {
     let info = &job.session.layers()[job.layer];
     let monitor = Poll(&job.control);
     let statistics = moments_of(job.inputs.as_deref(), job.layer)?.map(|moments| LayerStatistics {
@@ -162,7 +172,7 @@ fn stages(
             .map_err(|error| error.to_string())?;
         let mut first = show(&sampled, Kind::Quick)?;
         first.rows = info.rows;
-        tell(Ok(first), false);
+        tell(Stage::Sampled, false, Ok(first));
     }
     if job.control.is_stopped() {
         return Ok(());
@@ -171,10 +181,11 @@ fn stages(
         .session
         .read_layer(job.layer)
         .map_err(|error| error.to_string())?;
-    let is_better = matches!(job.settings.method, Method::Gptq) && statistics.is_some();
-    tell(Ok(show(&weights, Kind::Quick)?), !is_better);
-    if is_better && !job.control.is_stopped() {
-        tell(Ok(show(&weights, Kind::Exact)?), true);
+    let is_gptq = job.settings.method == Method::Gptq;
+    let goes_on = is_gptq && statistics.is_some() && job.until == Stage::Exact;
+    tell(Stage::Whole, !goes_on, Ok(show(&weights, Kind::Quick)?));
+    if goes_on && !job.control.is_stopped() {
+        tell(Stage::Exact, true, Ok(show(&weights, Kind::Exact)?));
     }
     Ok(())
 }

@@ -1,38 +1,47 @@
 //! What is asked of the background lanes as the draft and the selection change, and how answers come in.
 
 use crate::studio::effect::{Effect, Job};
-use crate::studio::estimates::{EstimateKey, MOST_PREVIEWS, OPTION_BITS, option};
+use crate::studio::estimates::{EstimateKey, MOST_PREVIEWS, OPTION_BITS};
 use crate::studio::event::{Generation, Outcome};
 use crate::studio::log::Level;
-use crate::studio::project::{Inputs, Project};
+use crate::studio::project::{Answer, Inputs, Project, Stage};
 use crate::studio::runs::Control;
 use crate::studio::state::Studio;
-use pare_engine::preview::{Estimate, Preview};
+use pare_engine::preview::Estimate;
 use pare_engine::recipe::LayerSettings;
 use pare_engine::session::OriginalInputs;
 use pare_engine::solved::Method;
 use std::sync::Arc;
 
+/// Previews kept, those shown and those seen before.
+const MOST_ANSWERS: usize = 64;
+
 impl Studio {
-    /// Asks for estimates of what is chosen, then of every layer at every option.
+    /// Asks for estimates of what is chosen, then of every layer in every baseline. A job at work goes on unless something
+    /// that is looked at now would have to wait for it.
     pub(super) fn ask_estimates(&mut self) -> Vec<Effect> {
         let generation = self.generation;
         let Some(project) = self.project_mut() else {
             return Vec::new();
         };
-        if project.estimating.is_some() {
-            // What is missing then is asked for when the job at work has ended.
-            return Vec::new();
+        if let Some(control) = &project.estimating {
+            if !is_urgent(project) {
+                return Vec::new();
+            }
+            control.stop();
         }
+        let job = project.estimates.begin(looked_at(project));
         let wanted = wishes(project);
         let wanted = project.estimates.ask(wanted.into_iter());
         if wanted.is_empty() {
+            project.estimating = None;
             return Vec::new();
         }
         let control = Arc::new(Control::default());
         project.estimating = Some(control.clone());
         vec![Effect::Start(Job::Estimate {
             generation,
+            job,
             session: project.session.clone(),
             inputs: project.inputs().cloned(),
             wanted,
@@ -47,13 +56,7 @@ impl Studio {
             return Vec::new();
         };
         let draft = project.draft().clone();
-        let mut layers = project.selection.layers();
-        if let Some(cursor) = project.selection.cursor() {
-            // The layer at the cursor is answered first.
-            layers.sort_by_key(|&layer| layer != cursor);
-        }
-        layers.truncate(MOST_PREVIEWS);
-        let asked: Vec<(usize, LayerSettings)> = layers
+        let asked: Vec<(usize, LayerSettings)> = looked_at(project)
             .into_iter()
             .map(|layer| (layer, draft.settings[layer]))
             .collect();
@@ -63,13 +66,22 @@ impl Studio {
         if let Some(control) = project.preview.control.take() {
             control.stop();
         }
-        project.preview.asked = asked.clone();
-        project.preview.question += 1;
-        project.preview.busy = !asked.is_empty();
-        project.preview.unfinished = asked.iter().map(|&(layer, _)| layer).collect();
+        let preview = &mut project.preview;
+        preview.asked = asked.clone();
+        preview.question += 1;
+        preview.busy = !asked.is_empty();
+        if preview.answers.len() > MOST_ANSWERS {
+            let is_asked = |layer: &usize| asked.iter().any(|(asked, _)| asked == layer);
+            preview.answers.retain(|layer, _| is_asked(layer));
+        }
         let control = Arc::new(Control::default());
-        project.preview.control = Some(control.clone());
-        let question = project.preview.question;
+        preview.control = Some(control.clone());
+        let question = preview.question;
+        // The method itself takes long: several layers are compared by what is quick.
+        let until = match asked.len() {
+            1 => Stage::Exact,
+            _ => Stage::Whole,
+        };
         let (session, inputs) = (&project.session, project.inputs());
         let job = |(layer, settings)| {
             Effect::Start(Job::Preview {
@@ -79,6 +91,7 @@ impl Studio {
                 inputs: inputs.cloned(),
                 layer,
                 settings,
+                until,
                 control: control.clone(),
             })
         };
@@ -88,19 +101,21 @@ impl Studio {
     pub(super) fn estimated(
         &mut self,
         generation: Generation,
+        job: u64,
         estimates: Vec<(EstimateKey, Result<Estimate, String>)>,
         finished: bool,
     ) -> Vec<Effect> {
-        if generation != self.generation {
-            return Vec::new();
-        }
-        let Some(project) = self.project_mut() else {
+        let is_current = generation == self.generation;
+        let Some(project) = self.project_mut().filter(|_| is_current) else {
             return Vec::new();
         };
+        if !project.estimates.is_valid(job) {
+            return Vec::new();
+        }
         for (key, estimate) in estimates {
             project.estimates.insert(key, estimate);
         }
-        if finished {
+        if finished && project.estimates.is_newest(job) {
             project.estimating = None;
             project.estimates.forget_asked();
         }
@@ -109,26 +124,26 @@ impl Studio {
 
     pub(super) fn previewed(
         &mut self,
-        question: u64,
+        generation: Generation,
         layer: usize,
-        result: Result<Arc<Preview>, String>,
-        finished: bool,
-    ) {
-        let Some(project) = self.project_mut() else {
-            return;
+        answer: Answer,
+    ) -> Vec<Effect> {
+        let is_current = generation == self.generation;
+        let Some(project) = self.project_mut().filter(|_| is_current) else {
+            return Vec::new();
         };
         let preview = &mut project.preview;
-        if question != preview.question {
-            return;
+        if answer.question != preview.question {
+            return Vec::new();
         }
-        let asked = preview.asked.iter().find(|(asked, _)| *asked == layer);
-        if let Some(&(_, settings)) = asked {
-            preview.answers.insert(layer, (settings, result));
-        }
-        if finished {
-            preview.unfinished.remove(&layer);
-        }
-        preview.busy = !preview.unfinished.is_empty();
+        preview.answers.insert(layer, answer);
+        let (question, answers) = (preview.question, &preview.answers);
+        let is_answered = |layer: &usize| {
+            let answer = answers.get(layer);
+            answer.is_some_and(|answer| answer.question == question && answer.is_last)
+        };
+        preview.busy = !preview.asked.iter().all(|(layer, _)| is_answered(layer));
+        Vec::new()
     }
 
     /// Gathers statistics of inputs, or only looks whether they are there. The sample's are gathered at once: it takes a
@@ -164,11 +179,7 @@ impl Studio {
         match result {
             Outcome::Done(inputs) => {
                 project.inputs = Inputs::Ready(inputs);
-                if let Some(control) = project.estimating.take() {
-                    control.stop();
-                }
-                project.estimates.clear();
-                project.preview.asked.clear();
+                project.inputs_changed();
                 self.refresh()
             }
             Outcome::Stopped => {
@@ -183,19 +194,87 @@ impl Studio {
     }
 }
 
-/// Every layer as chosen, selected ones first; then at every option.
-fn wishes(project: &Project) -> Vec<(usize, LayerSettings)> {
-    let draft = project.draft();
-    let mut layers: Vec<usize> = (0..project.layers.len())
-        .filter(|&layer| project.layers[layer].compressible)
-        .collect();
-    layers.sort_by_key(|&layer| !project.selection.contains(layer));
-    let chosen = layers.iter().map(|&layer| (layer, draft.settings[layer]));
-    let chosen = chosen.filter(|(_, settings)| settings.method != Method::None);
-    let options = OPTION_BITS.into_iter().flat_map(|bits| {
-        layers
-            .iter()
-            .map(move |&layer| (layer, option(draft.template, bits)))
-    });
-    chosen.chain(options).collect()
+/// The selected layers that are previewed: the one at the cursor first.
+fn looked_at(project: &Project) -> Vec<usize> {
+    let mut layers = project.selection.layers();
+    layers.retain(|&layer| project.layers[layer].compressible);
+    if let Some(cursor) = project.selection.cursor() {
+        layers.sort_by_key(|&layer| layer != cursor);
+    }
+    layers.truncate(MOST_PREVIEWS);
+    layers
 }
+
+/// `layers` as chosen, but for dense ones, whose error is known.
+fn chosen<'a>(
+    project: &'a Project,
+    layers: impl IntoIterator<Item = usize> + 'a,
+) -> impl Iterator<Item = (usize, LayerSettings)> + 'a {
+    let settings = &project.draft().settings;
+    let chosen = layers
+        .into_iter()
+        .map(move |layer| (layer, settings[layer]));
+    chosen.filter(|(_, settings)| settings.method != Method::None)
+}
+
+/// Each layer looked at, at all bits that it could have.
+fn own_options(
+    project: &Project,
+    layers: Vec<usize>,
+) -> impl Iterator<Item = (usize, LayerSettings)> {
+    layers
+        .into_iter()
+        .flat_map(|layer| OPTION_BITS.map(|bits| (layer, project.option(layer, bits))))
+}
+
+/// Each inner layer as in every baseline, one layer after the other: a layer is read once for all of them.
+fn baselines(project: &Project) -> impl Iterator<Item = (usize, LayerSettings)> {
+    let baselines = &project.outlook.baselines;
+    let quantized = |(_, settings): &(usize, LayerSettings)| settings.method != Method::None;
+    compressible(project)
+        .into_iter()
+        .flat_map(|layer| {
+            baselines
+                .iter()
+                .map(move |base| (layer, base.settings[layer]))
+        })
+        .filter(quantized)
+}
+
+/// What a person waits for: the layers looked at, chosen settings first; then what the totals need.
+fn front(project: &Project) -> Vec<(usize, LayerSettings)> {
+    let looked_at = looked_at(project);
+    let mut wishes: Vec<_> = chosen(project, looked_at.clone()).collect();
+    wishes.extend(own_options(project, looked_at));
+    wishes.extend(chosen(project, compressible(project)));
+    wishes
+}
+
+/// What a person waits for, then every layer as in every baseline.
+fn wishes(project: &Project) -> Vec<(usize, LayerSettings)> {
+    let mut wishes = front(project);
+    wishes.extend(baselines(project));
+    wishes
+}
+
+fn compressible(project: &Project) -> Vec<usize> {
+    let layers = 0..project.layers.len();
+    layers
+        .filter(|&layer| project.layers[layer].compressible)
+        .collect()
+}
+
+/// Whether something that a person waits for is not asked for, or stands behind what nobody looks at any more.
+fn is_urgent(project: &Project) -> bool {
+    let estimates = &project.estimates;
+    let now = looked_at(project);
+    let has_moved = estimates.looked_at() != now;
+    front(project).iter().any(|(layer, settings)| {
+        let waits_behind = has_moved && now.contains(layer);
+        let is_known = estimates.get(*layer, settings).is_some();
+        !is_known && (waits_behind || !estimates.is_asked(*layer, settings))
+    })
+}
+
+#[cfg(test)]
+mod tests;

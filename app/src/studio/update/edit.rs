@@ -46,7 +46,7 @@ impl Studio {
                     .push(draft, "set the calibration text".to_owned(), None);
                 if changed {
                     project.inputs = Inputs::None;
-                    project.estimates.clear();
+                    project.inputs_changed();
                     let mut effects = self.calibrate(true);
                     effects.extend(self.draft_changed());
                     return effects;
@@ -153,7 +153,7 @@ impl Studio {
         let mut effects = Vec::new();
         if project.draft().calibration != before {
             project.inputs = Inputs::None;
-            project.estimates.clear();
+            project.inputs_changed();
             effects.extend(self.calibrate(true));
         }
         effects.extend(self.draft_changed());

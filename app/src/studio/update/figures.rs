@@ -4,6 +4,7 @@ use crate::studio::effect::Effect;
 use crate::studio::figure::{Figure, Mark};
 use crate::studio::filter::Facts;
 use crate::studio::project::{Project, Totals};
+use crate::studio::quality::Outlook;
 use crate::studio::rows::{self, LayerFigures, Source};
 use crate::studio::runs::{Run, RunStatus};
 use crate::studio::state::{Studio, weakest};
@@ -19,10 +20,21 @@ impl Studio {
         if let Some(project) = self.project_mut() {
             refresh_figures(project);
         }
+        self.look_ahead();
         self.rebuild_rows();
         let mut effects = self.ask_estimates();
         effects.extend(self.ask_previews());
         effects
+    }
+
+    /// Size against quality of what is chosen and of what ran.
+    pub(super) fn look_ahead(&mut self) {
+        if let Some(project) = self.project() {
+            let outlook = Outlook::of(project, self.runs_of_model());
+            if let Some(project) = self.project_mut() {
+                project.outlook = outlook;
+            }
+        }
     }
 
     /// Only the rows: filter, order or folding changed.
@@ -42,7 +54,9 @@ impl Studio {
         if project.filter_text.contains("selected") {
             self.rebuild_rows();
         }
-        self.ask_previews()
+        let mut effects = self.ask_estimates();
+        effects.extend(self.ask_previews());
+        effects
     }
 
     /// What finished runs measured, for the table: the newest run wins.
@@ -101,23 +115,13 @@ fn figures_of(project: &Project, layer: usize) -> LayerFigures {
 
 /// Measured where a run had these settings, else estimated, else the last estimate as stale.
 fn error_of(project: &Project, layer: usize, settings: &LayerSettings) -> Option<Figure> {
-    if settings.method == Method::None {
-        return Some(Figure::exact(0.0));
-    }
-    if let Some((measured_for, report)) = project.measured.get(&layer)
-        && measured_for == settings
-        && let Some(error) = report.relative_output_error
-    {
-        return Some(Figure::measured(error));
-    }
-    match project.estimates.get(layer, settings) {
-        Some(Ok(estimate)) => Some(Figure::estimated(estimate.relative_error)),
-        Some(Err(_)) => None,
-        None => project
-            .estimates
-            .last(layer)
-            .map(|estimate| Figure::estimated(estimate.relative_error).stale()),
-    }
+    let last = || {
+        let last = project.estimates.last(layer)?;
+        Some(Figure::estimated(last.relative_error).stale())
+    };
+    let is_failed = matches!(project.estimates.get(layer, settings), Some(Err(_)));
+    let known = project.error_under(layer, settings);
+    known.or_else(|| if is_failed { None } else { last() })
 }
 
 /// Sums over `layers`.

@@ -90,21 +90,15 @@ impl Studio {
             } => self.opened(generation, path, result),
             Event::Estimated {
                 generation,
+                job,
                 estimates,
                 finished,
-            } => self.estimated(generation, estimates, finished),
+            } => self.estimated(generation, job, estimates, finished),
             Event::Previewed {
                 generation,
-                question,
                 layer,
-                result,
-                finished,
-            } => {
-                if generation == self.generation {
-                    self.previewed(question, layer, result, finished);
-                }
-                Vec::new()
-            }
+                answer,
+            } => self.previewed(generation, layer, *answer),
             Event::Calibrated { generation, result } => self.calibrated(generation, result),
             Event::RecipeRead(path, result) => self.recipe_read(path, result),
             Event::RecipeWritten(path, result) => self.recipe_written(path, result),
@@ -251,7 +245,7 @@ impl Studio {
     fn clear_cache(&mut self) -> Vec<Effect> {
         if let Some(project) = self.project_mut() {
             project.inputs = super::project::Inputs::None;
-            project.estimates.clear();
+            project.inputs_changed();
         }
         let mut effects = vec![Effect::Start(Job::MeasureCache(self.cache_folder(), true))];
         effects.extend(self.refresh());

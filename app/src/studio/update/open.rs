@@ -10,6 +10,7 @@ use crate::studio::filter::Filter;
 use crate::studio::history::History;
 use crate::studio::log::Level;
 use crate::studio::project::{Inputs, PreviewState, Project, Totals};
+use crate::studio::quality::Outlook;
 use crate::studio::rows::{Rows, Sort};
 use crate::studio::runs::RunStatus;
 use crate::studio::sample;
@@ -319,6 +320,7 @@ fn project(path: PathBuf, opened: Opened) -> Project {
         totals: Totals::default(),
         selected_totals: Totals::default(),
         estimates: Estimates::default(),
+        outlook: Outlook::default(),
         measured: HashMap::new(),
         estimating: None,
         preview: PreviewState::default(),

@@ -96,6 +96,7 @@ impl Studio {
         match outcome {
             Outcome::Done(evaluation) => {
                 let mut effects = self.change_run(id, |run| run.evaluations.push(evaluation));
+                self.look_ahead();
                 effects.push(self.tell(Level::Info, "Measured again"));
                 effects
             }

@@ -48,7 +48,7 @@ fn nothing_open(folder: &Path) -> Studio {
     })
 }
 
-fn with_sample() -> Studio {
+pub(super) fn with_sample() -> Studio {
     let mut studio = nothing_open(Path::new("/nowhere"));
     studio.command(Command::Open(sample::WORD.into()));
     let effects = studio.event(Event::Opened {
@@ -73,7 +73,7 @@ fn bits(studio: &Studio) -> Vec<u8> {
 }
 
 /// An edit of the first layers inside blocks.
-fn edit(studio: &mut Studio, count: usize, edit: LayerEdit) -> Vec<Effect> {
+pub(super) fn edit(studio: &mut Studio, count: usize, edit: LayerEdit) -> Vec<Effect> {
     let project = studio.project().unwrap();
     let inner = project.rows.visible.iter().copied();
     let inner = inner.filter(|&layer| project.layers[layer].block.is_some());
@@ -309,7 +309,7 @@ fn a_stopped_estimate_is_asked_again_with_the_inputs() {
 }
 
 /// Watches nothing.
-struct Quiet;
+pub(super) struct Quiet;
 
 impl pare_engine::monitor::Monitor for Quiet {
     fn step(&self, _done: u64, _total: u64) {}
