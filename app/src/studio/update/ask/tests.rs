@@ -12,7 +12,7 @@ use crate::studio::project::{Answer, Stage};
 use crate::studio::{Command, Effect, Event, Studio};
 use pare_engine::preview::{Basis, Estimate};
 use proptest::prelude::*;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// The number of the estimate job in `effects`, and what it wants.
 fn asked(effects: &[Effect]) -> Option<(u64, Vec<Wanted>)> {
@@ -43,9 +43,12 @@ fn answers(studio: &Studio, job: u64, wanted: &[Wanted], error: f64, finished: b
 
 /// Gathers inputs of a few tokens.
 fn calibrate(studio: &mut Studio) -> Vec<Effect> {
+    // One at a time: a cache entry is gathered by one and found by the others.
+    static GATHERING: Mutex<()> = Mutex::new(());
+    let _gathering = GATHERING.lock().unwrap_or_else(PoisonError::into_inner);
     let project = studio.project().unwrap();
     let mut few = project.draft().calibration.clone();
-    (few.sequences, few.length) = (2, 32);
+    (few.sequences, few.length) = (2, 31);
     let inputs = project.session.original_inputs(&few, &Quiet).unwrap();
     studio.event(Event::Calibrated {
         generation: studio.generation,
