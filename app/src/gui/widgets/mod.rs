@@ -6,6 +6,7 @@ mod bar;
 mod empty;
 mod figure;
 mod name;
+pub mod plot;
 mod typed;
 
 pub use bar::share_bar;

@@ -1,0 +1,206 @@
+//! Named figures of one layer, and their text for the clipboard.
+
+use super::model::Picture;
+use crate::gui::look::Look;
+use crate::gui::widgets::{error_text, mark_hint, sign};
+use crate::studio::Project;
+use crate::studio::figure::Mark;
+use crate::studio::project::Stage;
+use egui::{Grid, RichText, Ui};
+use pare_engine::model::LayerInfo;
+use pare_engine::preview::{Basis, Preview};
+use pare_engine::report::LayerReport;
+use pare_engine::solved::{Method, Warning};
+use pare_engine::units::Bytes;
+
+/// A named figure.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Fact {
+    pub(super) name: &'static str,
+    pub(super) value: String,
+    pub(super) mark: Mark,
+}
+
+/// All that is known of `layer`: measured where a run had these settings, else from the newest preview.
+pub(super) fn of(project: &Project, layer: usize) -> Vec<Fact> {
+    let info = &project.layers[layer];
+    let figures = &project.figures[layer];
+    let mut facts = vec![
+        fact("Shape", shape(info), Mark::Exact),
+        fact("Dtype", info.dtype.to_string(), Mark::Exact),
+        fact(
+            "Size",
+            format!(
+                "{} → {}",
+                Bytes(figures.bytes_before),
+                Bytes(figures.bytes_after)
+            ),
+            Mark::Exact,
+        ),
+    ];
+    let preview = project.answer(layer).and_then(|(answer, _)| {
+        let preview = answer.result.as_ref().ok()?;
+        Some((preview.as_ref(), answer.stage))
+    });
+    match (project.measured_now(layer), preview) {
+        (Some(report), preview) => {
+            of_report(&mut facts, report);
+            if let Some((preview, _)) = preview {
+                facts.push(clipped(preview));
+            }
+        }
+        (None, Some((preview, stage))) => {
+            of_preview(&mut facts, preview, stage);
+            facts.push(clipped(preview));
+        }
+        (None, None) => {}
+    }
+    facts
+}
+
+/// The table, and a button that copies it.
+pub(super) fn show(ui: &mut Ui, look: &Look, picture: &Picture, is_stale: bool) {
+    ui.horizontal(|ui| {
+        ui.label(RichText::new("Facts").strong());
+        ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
+            if ui
+                .small_button("Copy")
+                .on_hover_text("Copy the facts as text")
+                .clicked()
+            {
+                ui.ctx().copy_text(text(&picture.facts));
+            }
+        });
+    });
+    let grid = Grid::new("facts")
+        .num_columns(2)
+        .spacing([12.0, 2.0])
+        .striped(true);
+    grid.show(ui, |ui| {
+        for fact in &picture.facts {
+            let mark = match (fact.mark, is_stale) {
+                (Mark::Estimated, true) => Mark::Stale,
+                (mark, _) => mark,
+            };
+            let colour = match mark {
+                Mark::Stale => look.colours.weak,
+                _ => look.colours.text,
+            };
+            ui.label(RichText::new(fact.name).color(look.colours.weak));
+            let value = format!("{}{}", sign(mark), fact.value);
+            let label = egui::Label::new(RichText::new(value).color(colour)).truncate();
+            ui.add(label).on_hover_text(mark_hint(mark));
+            ui.end_row();
+        }
+    });
+}
+
+fn fact(name: &'static str, value: String, mark: Mark) -> Fact {
+    Fact { name, value, mark }
+}
+
+fn text(facts: &[Fact]) -> String {
+    let line = |fact: &Fact| format!("{}\t{}\t{}\n", fact.name, fact.value, fact.mark.word());
+    facts.iter().map(line).collect()
+}
+
+fn shape(info: &LayerInfo) -> String {
+    let sides: Vec<String> = info.shape.iter().map(usize::to_string).collect();
+    sides.join(" × ")
+}
+
+fn decibels(value: Option<f64>) -> String {
+    value.map_or_else(|| "–".to_owned(), |value| format!("{value:.1} dB"))
+}
+
+fn ratio(value: Option<f64>) -> String {
+    value.map_or_else(|| "–".to_owned(), |value| format!("{value:.5}"))
+}
+
+fn of_report(facts: &mut Vec<Fact>, report: &LayerReport) {
+    let mut push = |name, value| facts.push(fact(name, value, Mark::Measured));
+    if let Some(error) = report.relative_output_error {
+        push("Output error", error_text(error));
+    }
+    push("SQNR", decibels(report.sqnr_db));
+    push("Cosine", ratio(report.cosine));
+    push("Max error", error_text(report.max_error));
+    push(
+        "Codes used",
+        format!("{} of {}", report.codes_used, 1u32 << report.bits.min(16)),
+    );
+    push("Dead inputs", report.dead_inputs.to_string());
+    let fallback = report.fallback.as_ref().map_or_else(
+        || "none".to_owned(),
+        |fallback| {
+            format!(
+                "{} instead of {}: {}",
+                fallback.to, fallback.from, fallback.reason
+            )
+        },
+    );
+    push("Fallback", fallback);
+    push("Solved in", format!("{:.2} s", report.seconds));
+}
+
+fn of_preview(facts: &mut Vec<Fact>, preview: &Preview, stage: Stage) {
+    // The layer alone, without what earlier layers become: never more than an estimate of a run.
+    let mut push = |name, value| facts.push(fact(name, value, Mark::Estimated));
+    let name = match preview.basis {
+        Basis::Inputs => "Output error",
+        Basis::Weights => "Weight error",
+    };
+    let error = preview
+        .relative_error
+        .map_or_else(|| "–".to_owned(), error_text);
+    push(name, error);
+    push("SQNR", decibels(preview.sqnr_db));
+    push("Cosine", ratio(preview.cosine));
+    push("Max error", error_text(preview.max_error));
+    if preview.codes_possible > 0 {
+        let used = f64::from(preview.codes_used) / f64::from(preview.codes_possible);
+        let text = format!(
+            "{} of {} ({:.0} %)",
+            preview.codes_used,
+            preview.codes_possible,
+            100.0 * used
+        );
+        push("Codes used", text);
+    }
+    push("Rows", rows(preview, stage));
+    let dead = preview.warnings.iter().find_map(|warning| match warning {
+        Warning::DeadInputs { count } => Some(*count),
+        _ => None,
+    });
+    if stage == Stage::Exact {
+        push("Dead inputs", dead.unwrap_or(0).to_string());
+        push("Fallback", fallback(preview));
+    }
+}
+
+fn clipped(preview: &Preview) -> Fact {
+    let share = 100.0 * preview.clipped_share;
+    fact("Clipped", format!("{share:.2} %"), Mark::Estimated)
+}
+
+fn rows(preview: &Preview, stage: Stage) -> String {
+    match stage {
+        Stage::Sampled => format!("{} of {} rows", preview.sampled_rows, preview.rows),
+        Stage::Whole if preview.exact || preview.method == Method::None => "whole layer".to_owned(),
+        Stage::Whole => "whole layer, by RTN".to_owned(),
+        Stage::Exact => "whole layer, exact GPTQ".to_owned(),
+    }
+}
+
+fn fallback(preview: &Preview) -> String {
+    let words = preview.warnings.iter().find_map(|warning| match warning {
+        Warning::FellBack { from, to, reason } => Some(format!(
+            "{} instead of {}: {reason}",
+            to.word(),
+            from.word()
+        )),
+        Warning::Damped { damping, .. } => Some(format!("damping raised to {damping}")),
+        _ => None,
+    });
+    words.unwrap_or_else(|| "none".to_owned())
+}
