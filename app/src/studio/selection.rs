@@ -101,11 +101,11 @@ impl Selection {
         }
     }
 
-    /// Selects exactly `layers`.
+    /// Selects exactly `layers`; the cursor stays where it is among them.
     pub fn set(&mut self, layers: impl IntoIterator<Item = usize>) {
         self.selected = layers.into_iter().collect();
-        self.anchor = self.selected.first().copied();
-        self.cursor = self.anchor;
+        self.cursor = self.cursor().or(self.selected.first().copied());
+        self.anchor = self.cursor;
         self.base = self.selected.clone();
     }
 
@@ -241,6 +241,16 @@ mod tests {
             selection.click(4, Join::Replace, &[4]);
             selection.step(steps, false, &visible);
             assert_eq!(selection.layers(), [expected], "{steps}");
+        }
+    }
+
+    #[test]
+    fn the_cursor_stays_where_all_is_selected() {
+        let mut selection = Selection::default();
+        selection.click(2, Join::Replace, &VISIBLE);
+        for (layers, expected) in [(vec![0, 1, 2], 2), (vec![3, 4], 3)] {
+            selection.set(layers);
+            assert_eq!(selection.cursor(), Some(expected));
         }
     }
 

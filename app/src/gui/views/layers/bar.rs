@@ -163,6 +163,8 @@ fn more(ui: &mut Ui, scene: &mut Scene<'_>, project: &Project, memory: &mut Memo
     };
     Popup::menu(&response)
         .close_behavior(PopupCloseBehavior::CloseOnClickOutside)
+        // Fields and boxes in it look as they do outside menus.
+        .style(egui::style::StyleModifier::default())
         .show(|ui| {
             ui.set_min_width(230.0);
             egui::Grid::new("more settings")

@@ -14,9 +14,7 @@ use egui::{
     Align, Align2, Color32, FontId, Id, Layout, Rect, Response, RichText, Role, Sense, Stroke, Ui,
     WidgetInfo, pos2, vec2,
 };
-use egui_material_icons::icons::{
-    ICON_HISTORY, ICON_LOCK, ICON_LOCK_OPEN, ICON_TASK_ALT, ICON_WARNING,
-};
+use egui_material_icons::icons::{ICON_HISTORY, ICON_LOCK, ICON_LOCK_OPEN, ICON_WARNING};
 use pare_engine::units::Bytes;
 use std::ops::Range;
 
@@ -104,18 +102,17 @@ pub(super) fn text(ui: &Ui, scene: &Scene<'_>, column: Column, text: &str, colou
 }
 
 fn name(ui: &Ui, scene: &Scene<'_>, line: Line<'_>) {
-    let whole = &line.project.layers[line.layer].name;
-    let (skipped, indent) = match line.grouped {
-        true => (block_prefix(whole), INDENT),
-        false => (0, 0.0),
-    };
-    let shown = &whole[skipped..];
+    let info = &line.project.layers[line.layer];
     let inner = ui.max_rect().shrink2(vec2(PADDING, 0.0));
-    let drawn = widgets::elided(ui, shown, inner.width() - indent);
-    let hits = line.project.filter.hits(whole);
+    let (after_block, indent) = match line.grouped {
+        true => (info.block.is_some(), INDENT),
+        false => (false, 0.0),
+    };
+    let (skipped, drawn) = shortened(ui, &info.name, inner.width() - indent, after_block);
+    let hits = line.project.filter.hits(&info.name);
     let hits = hits.into_iter().filter(|hit| hit.end > skipped);
     let hits = hits.map(|hit| hit.start.saturating_sub(skipped)..hit.end - skipped);
-    let hits = in_elided(shown, &drawn, hits);
+    let hits = in_elided(&info.name[skipped..], &drawn, hits);
     let job = marked(scene, &drawn, &hits);
     let galley = ui.painter().layout_job(job);
     let at = pos2(
@@ -125,20 +122,33 @@ fn name(ui: &Ui, scene: &Scene<'_>, line: Line<'_>) {
     ui.painter().galley(at, galley, scene.look.colours.text);
 }
 
-/// Bytes of `name` up to and with the number of its block: `model.layers.3.`.
-fn block_prefix(name: &str) -> usize {
-    let mut end = 0;
-    for part in name.split_inclusive('.') {
-        end += part.len();
-        let digits = part.trim_end_matches('.');
-        if end < name.len()
-            && !digits.is_empty()
-            && digits.bytes().all(|byte| byte.is_ascii_digit())
-        {
-            return end;
-        }
+/// What of a name is drawn, and how many bytes before it are left out. Under a block's header that is what comes after
+/// the block's number; elsewhere the whole, or what comes from the number on where the whole is too wide.
+fn shortened(ui: &Ui, name: &str, width: f32, after_block: bool) -> (usize, String) {
+    let (number, after) = block_number(name);
+    if after_block {
+        return (after, widgets::elided(ui, &name[after..], width));
     }
-    0
+    let whole = widgets::elided(ui, name, width);
+    match whole == name {
+        true => (0, whole),
+        false => (number, widgets::elided(ui, &name[number..], width)),
+    }
+}
+
+/// Where the number of the block begins in a name and where its part ends: around the `3.` of `model.layers.3.mlp`.
+fn block_number(name: &str) -> (usize, usize) {
+    let mut begin = 0;
+    for part in name.split_inclusive('.') {
+        let end = begin + part.len();
+        let digits = part.trim_end_matches('.');
+        let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+        if end < name.len() && is_number {
+            return (begin, end);
+        }
+        begin = end;
+    }
+    (0, 0)
 }
 
 /// Ranges of `whole` as ranges of `drawn`, which may lack the middle; what lies in the middle is dropped.
@@ -237,12 +247,12 @@ fn measured(ui: &Ui, scene: &Scene<'_>, line: Line<'_>, rect: Rect) {
     };
     let colours = &scene.look.colours;
     let is_current = *settings == line.project.draft().settings[line.layer];
-    let (icon, colour) = match (&report.fallback, is_current) {
-        (Some(_), _) => (ICON_WARNING, colours.warning),
-        (None, true) => (ICON_TASK_ALT, colours.good),
-        (None, false) => (ICON_HISTORY, colours.weak),
-    };
-    glyph(ui, scene, rect, icon.codepoint, colour);
+    match (&report.fallback, is_current) {
+        (Some(_), _) => glyph(ui, scene, rect, ICON_WARNING.codepoint, colours.warning),
+        (None, false) => glyph(ui, scene, rect, ICON_HISTORY.codepoint, colours.weak),
+        // The mark beside the error says that it was measured.
+        (None, true) => {}
+    }
     let id = Id::unique(("layers state", line.layer));
     let hover = ui.interact(rect, id, Sense::HOVER);
     hover.on_hover_ui(|ui| {
@@ -298,15 +308,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_lose_their_block_and_no_more() {
+    fn names_are_cut_around_the_number_of_their_block() {
         let cases = [
-            ("model.layers.3.mlp.up_proj", "mlp.up_proj"),
-            ("model.embed_tokens", "model.embed_tokens"),
-            ("h.11.attn.c_attn", "attn.c_attn"),
-            ("layers.7", "layers.7"),
+            ("model.layers.3.mlp.up_proj", "3.mlp.up_proj", "mlp.up_proj"),
+            (
+                "model.embed_tokens",
+                "model.embed_tokens",
+                "model.embed_tokens",
+            ),
+            ("h.11.attn.c_attn", "11.attn.c_attn", "attn.c_attn"),
+            ("layers.7", "layers.7", "layers.7"),
         ];
-        for (name, expected) in cases {
-            assert_eq!(&name[block_prefix(name)..], expected);
+        for (name, from_number, after_number) in cases {
+            let (number, after) = block_number(name);
+            assert_eq!(
+                (&name[number..], &name[after..]),
+                (from_number, after_number)
+            );
         }
     }
 

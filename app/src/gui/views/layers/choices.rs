@@ -139,16 +139,33 @@ fn paint(
         Method::None => look.colours.weak,
         _ => look.colours.text,
     };
-    let font = FontId::proportional(look.measures.text);
     if choice == Choice::Method {
-        let dot = pos2(rect.left() + PADDING + 3.0, rect.center().y);
-        painter.circle_filled(dot, 3.0, look.method(settings.method));
-        let at = pos2(dot.x + 8.0, dot.y);
-        painter.text(at, Align2::LEFT_CENTER, text, font, colour);
+        paint_method(ui, scene, Some(settings.method), text, colour);
     } else {
+        let font = FontId::proportional(look.measures.text);
         let at = pos2(rect.right() - PADDING, rect.center().y);
         painter.text(at, Align2::RIGHT_CENTER, text, font, colour);
     }
+}
+
+/// A method's name beside a dot of its hue.
+pub(super) fn paint_method(
+    ui: &Ui,
+    scene: &Scene<'_>,
+    method: Option<Method>,
+    text: &str,
+    colour: Color32,
+) {
+    let rect = ui.max_rect();
+    let dot = pos2(rect.left() + PADDING + 3.0, rect.center().y);
+    if let Some(method) = method {
+        ui.painter()
+            .circle_filled(dot, 3.0, scene.look.method(method));
+    }
+    let font = FontId::proportional(scene.look.measures.text);
+    let at = pos2(dot.x + 8.0, dot.y);
+    ui.painter()
+        .text(at, Align2::LEFT_CENTER, text, font, colour);
 }
 
 fn word_of(choice: Choice) -> &'static str {

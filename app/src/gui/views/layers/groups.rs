@@ -1,7 +1,7 @@
 //! One cell of a block's header: its name, what its layers share, their sums.
 
 use super::cells;
-use super::choices::{group_text, mixed};
+use super::choices::{self, group_text, mixed};
 use super::columns::{Column, PADDING, Unit};
 use crate::gui::scene::Scene;
 use crate::gui::widgets;
@@ -26,7 +26,7 @@ pub(super) fn show(
         Column::Method => {
             let shared = group.method.map(|method| method_name(method).to_owned());
             let (text, colour) = mixed(shared, scene.look);
-            cells::text(ui, scene, column, &text, colour);
+            choices::paint_method(ui, scene, group.method, &text, colour);
         }
         Column::Bits if has_codes(project, group) => {
             let (text, colour) = mixed(group.bits.map(|bits| bits.to_string()), scene.look);
@@ -58,6 +58,7 @@ pub(super) fn title(project: &Project, group: &Group) -> String {
         layers.all(|&layer| project.layers[layer].kind == kind)
     };
     match () {
+        () if group.layers.len() == project.rows.total => "All layers".to_owned(),
         () if kind(LayerKind::Embedding) => "Embedding".to_owned(),
         () if kind(LayerKind::Head) => "Output head".to_owned(),
         () => "Outside blocks".to_owned(),
@@ -106,8 +107,11 @@ fn name(ui: &Ui, scene: &mut Scene<'_>, project: &Project, group: &Group, number
         1 => "1 layer".to_owned(),
         count => format!("{count} layers"),
     };
-    let at = pos2(drawn.right() + 8.0, y);
-    painter.text(at, Align2::LEFT_CENTER, count, small, colours.weak);
+    let count = painter.layout_no_wrap(count, small, colours.weak);
+    let at = pos2(drawn.right() + 8.0, y - count.size().y / 2.0);
+    if at.x + count.size().x <= rect.right() {
+        painter.galley(at, count, colours.weak);
+    }
     if response.clicked() {
         scene.push(Command::Fold(group.block));
     }
