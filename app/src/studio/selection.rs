@@ -197,7 +197,8 @@ mod tests {
     #[test]
     fn clicks_do_what_file_managers_do() {
         use Join::*;
-        let cases: [(&[(usize, Join)], &[usize]); 8] = [
+        type Case<'a> = (&'a [(usize, Join)], &'a [usize]);
+        let cases: [Case<'_>; 8] = [
             (&[(3, Replace), (0, Replace)], &[0]),
             (&[(3, Replace), (0, Reach)], &[0, 1, 3]),
             (&[(3, Replace), (0, Reach), (1, Reach)], &[1, 3]),
