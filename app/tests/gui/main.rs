@@ -5,7 +5,9 @@
 
 mod desk;
 mod flow;
+mod inspector;
 mod layers;
 mod painting;
 mod renderer;
 mod reproduce;
+mod trade_off;

@@ -19,12 +19,12 @@ pub(super) fn show(ui: &mut Ui, scene: &mut Scene<'_>, project: &Project, layers
     ui.horizontal_wrapped(|ui| {
         ui.spacing_mut().item_spacing.x = 2.0;
         for option in OPTION_BITS {
-            let name = format!("Set {option} bits");
+            let name = format!("{option} bits for the selection");
             if choice(ui, &option.to_string(), &name, bits == Some(Some(option))) {
                 push(scene, LayerEdit::Bits(option));
             }
         }
-        if choice(ui, "dense", "Keep dense", bits == Some(None)) {
+        if choice(ui, "dense", "Dense for the selection", bits == Some(None)) {
             push(scene, LayerEdit::Method(Method::None));
         }
         ui.add_space(6.0);

@@ -31,7 +31,7 @@ pub(super) fn of(project: &Project, layer: usize) -> Vec<Fact> {
         fact(
             "Size",
             format!(
-                "{} → {}",
+                "{} to {}",
                 Bytes(figures.bytes_before),
                 Bytes(figures.bytes_after)
             ),

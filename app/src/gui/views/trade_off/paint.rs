@@ -8,7 +8,10 @@ use crate::gui::widgets::plot::axis_text;
 use crate::studio::Command;
 use crate::studio::action::View;
 use crate::studio::draft::method_name;
-use egui::{Color32, Id, PopupAnchor, Pos2, RichText, Tooltip, Ui, Vec2};
+use egui::{
+    Color32, Id, Painter, PopupAnchor, Pos2, Rect, RichText, Sense, Shape, Stroke, Tooltip, Ui,
+    Vec2, vec2,
+};
 use egui_plot::{
     GridInput, GridMark, Line, LineStyle, MarkerShape, Plot, PlotPoint, PlotPoints, PlotResponse,
     PlotUi, Points, VLine,
@@ -141,37 +144,66 @@ fn shape(method: Method) -> MarkerShape {
 }
 
 fn legend(ui: &mut Ui, look: &Look, model: &Model) {
+    let colours = &look.colours;
     ui.horizontal_wrapped(|ui| {
-        ui.spacing_mut().item_spacing.x = 8.0;
-        let mut entry = |sign: &str, colour: Color32, word: &str| {
-            ui.label(
-                RichText::new(format!("{sign} {word}"))
-                    .small()
-                    .color(colour),
-            );
+        ui.spacing_mut().item_spacing.x = 6.0;
+        let mut entry = |draw: &dyn Fn(&Painter, Rect), word: &str| {
+            let (rect, _) = ui.allocate_exact_size(vec2(10.0, 10.0), Sense::hover());
+            draw(ui.painter(), rect);
+            ui.label(RichText::new(word).small().color(colours.weak));
+            ui.add_space(4.0);
         };
-        entry("●", look.colours.accent, "draft");
+        let ring = |colour: Color32| {
+            move |painter: &Painter, rect: Rect| {
+                painter.circle_stroke(rect.center(), 3.5, Stroke::new(1.0, colour));
+            }
+        };
+        entry(
+            &|painter, rect| {
+                painter.circle_filled(rect.center(), 4.5, colours.accent);
+            },
+            "draft",
+        );
         if model.of_kind(|kind| *kind == Kind::Ghost).is_some() {
-            entry("○", look.colours.weak, "before the last edit");
+            entry(&ring(colours.ghost), "before the last edit");
         }
-        entry("—○", look.colours.weak, "uniform bits (estimated)");
-        entry("┆", look.colours.weak, "original");
+        entry(&ring(colours.weak), "uniform bits, estimated");
+        entry(
+            &|painter, rect| {
+                let stroke = Stroke::new(1.0, colours.before);
+                painter.vline(rect.center().x, rect.y_range(), stroke);
+            },
+            "original",
+        );
         for &method in &model.methods {
-            let sign = match shape(method) {
-                MarkerShape::Square => "■",
-                MarkerShape::Diamond => "◆",
-                MarkerShape::Up => "▲",
-                MarkerShape::Down => "▼",
-                MarkerShape::Left => "◀",
-                _ => "✖",
-            };
-            entry(
-                sign,
-                look.method(method),
-                &format!("{} run", method_name(method)),
-            );
+            let word = format!("{} run", method_name(method));
+            entry(&|painter, rect| sign(painter, rect, method, look), &word);
         }
     });
+}
+
+/// The shape of a method's runs, as in the plot.
+fn sign(painter: &Painter, rect: Rect, method: Method, look: &Look) {
+    let place = |x: f32, y: f32| rect.center() + 4.5 * vec2(x, y);
+    let corners = match shape(method) {
+        MarkerShape::Square => vec![
+            place(-0.8, -0.8),
+            place(0.8, -0.8),
+            place(0.8, 0.8),
+            place(-0.8, 0.8),
+        ],
+        MarkerShape::Up => vec![place(0.0, -1.0), place(0.9, 0.7), place(-0.9, 0.7)],
+        MarkerShape::Down => vec![place(0.0, 1.0), place(-0.9, -0.7), place(0.9, -0.7)],
+        MarkerShape::Left => vec![place(-1.0, 0.0), place(0.7, -0.9), place(0.7, 0.9)],
+        _ => vec![
+            place(0.0, -1.0),
+            place(1.0, 0.0),
+            place(0.0, 1.0),
+            place(-1.0, 0.0),
+        ],
+    };
+    let shape = Shape::convex_polygon(corners, look.method(method), Stroke::NONE);
+    painter.add(shape);
 }
 
 /// The point under the pointer: the nearest one, those drawn last first.
