@@ -96,7 +96,8 @@ impl<'a> Set<'a> {
         request: &OpenRequest,
         wanted: &PictureRequest,
     ) -> Result<Option<[u32; 2]>, String> {
-        let steps: [&dyn Fn(&mut Self) -> Result<(), String>; 4] = [
+        type Step<'a> = &'a dyn Fn(&mut Set<'_>) -> Result<(), String>;
+        let steps: [Step<'_>; 4] = [
             &|set| set.check_open(request),
             &|set| set.run(),
             &|set| set.select(),

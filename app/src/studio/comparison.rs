@@ -122,7 +122,9 @@ fn plain(value: f64) -> Measured {
 }
 
 fn metrics(sides: [Option<&Run>; 2]) -> Vec<Metric> {
-    let both = |name, unit, of: &dyn Fn(Option<&Run>, Option<&Run>) -> Option<Measured>| Metric {
+    /// A figure of the first side; the second is there for what only a comparison tells.
+    type Of<'a> = &'a dyn Fn(Option<&Run>, Option<&Run>) -> Option<Measured>;
+    let both = |name, unit, of: Of<'_>| Metric {
         name,
         unit,
         sides: [of(sides[0], sides[1]), of(sides[1], sides[0])],
@@ -310,7 +312,9 @@ pub fn recipe_changes(left: &Run, right: &Run) -> Vec<RecipeChange> {
         .iter()
         .map(|layer| (&layer.name[..], layer.settings))
         .collect();
-    let mut groups: Vec<(Vec<(&'static str, String, String)>, Vec<&str>)> = Vec::new();
+    /// A key, what it was, what it became.
+    type Change = (&'static str, String, String);
+    let mut groups: Vec<(Vec<Change>, Vec<&str>)> = Vec::new();
     for layer in reports(Some(right)) {
         let Some(&from) = before.get(&layer.name[..]) else {
             continue;

@@ -23,10 +23,10 @@ pub(super) fn listen(ui: &mut Ui, scene: &mut Scene<'_>) {
 pub(super) fn keyboard(shortcut: Shortcut) -> Option<KeyboardShortcut> {
     let mut modifiers = Modifiers::NONE;
     if shortcut.command {
-        modifiers = modifiers | Modifiers::COMMAND;
+        modifiers |= Modifiers::COMMAND;
     }
     if shortcut.shift {
-        modifiers = modifiers | Modifiers::SHIFT;
+        modifiers |= Modifiers::SHIFT;
     }
     Key::from_name(shortcut.key).map(|key| KeyboardShortcut::new(modifiers, key))
 }
