@@ -196,6 +196,8 @@ impl App {
             self.command(command, &context);
         }
         self.commands = commands;
+        // A path may have been chosen although nothing else was asked.
+        self.perform(Vec::new(), &context);
         if let Some(layout) = self.shell.changed_layout() {
             self.start(Job::KeepLayout(layout));
         }

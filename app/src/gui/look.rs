@@ -103,6 +103,8 @@ impl Look {
 
     /// Sets both styles of `context` and the theme asked for.
     pub fn install(&self, context: &Context, theme: ThemeChoice) {
+        // The scale is a preference: egui's own keys would not be kept.
+        context.options_mut(|options| options.zoom_with_keyboard = false);
         context.set_theme(match theme {
             ThemeChoice::System => ThemePreference::System,
             ThemeChoice::Dark => ThemePreference::Dark,

@@ -109,6 +109,12 @@ pub fn device(name: &str) -> &'static Device {
     found.unwrap_or(&devices()[0])
 }
 
+/// The context that is asked about: as preferred, and no longer than the model was made for.
+pub fn context_tokens(project: &Project, preferred: usize) -> usize {
+    let longest = project.inspection.context_length;
+    preferred.clamp(1, longest.unwrap_or(usize::MAX).max(1))
+}
+
 /// What running the open model takes at `context_tokens`, with the draft in force. An error says what is missing.
 pub fn demand(project: &Project, context_tokens: usize) -> Result<Demand, String> {
     let shape = project.session.shape().ok_or_else(|| {

@@ -172,6 +172,14 @@ impl Project {
         self.history.draft()
     }
 
+    /// Bytes of all tensors before and after, those that nothing compresses included.
+    pub fn bytes(&self) -> (u64, u64) {
+        let sum = |(before, after), figures: &LayerFigures| {
+            (before + figures.bytes_before, after + figures.bytes_after)
+        };
+        self.figures.iter().fold((0, 0), sum)
+    }
+
     /// Whether the draft differs from what was saved.
     pub fn is_dirty(&self) -> bool {
         *self.draft().as_ref() != *self.saved.as_ref()

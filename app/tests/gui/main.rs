@@ -4,10 +4,15 @@
 #![allow(clippy::unwrap_used)] // Helpers of tests are tests to us, but not to clippy.
 
 mod desk;
+mod export;
 mod flow;
 mod inspector;
 mod layers;
 mod painting;
 mod renderer;
 mod reproduce;
+mod settings;
+mod shell;
+mod size;
+mod start;
 mod trade_off;

@@ -1,10 +1,10 @@
 //! The two windows that stand before others: leaving with a run at work, and the list of shortcuts.
 
-use super::keys::keyboard;
+use super::keys;
 use super::menus::MENUS;
 use crate::gui::scene::Scene;
 use crate::studio::Command;
-use crate::studio::action::{Action, Shortcut};
+use crate::studio::action::Action;
 use egui::{Grid, Id, Modal, RichText, Ui};
 
 /// Which of them is open.
@@ -41,45 +41,49 @@ impl Dialogs {
 fn closing(ui: &mut Ui, scene: &mut Scene<'_>) -> bool {
     // A run that ended by itself leaves nothing to ask.
     let (waiting, at_work) = (scene.studio.waiting.len(), scene.studio.active.is_some());
-    let modal = Modal::new(Id::unique("closing")).show(ui.ctx(), |ui| {
-        ui.set_width(380.0);
-        ui.heading(if at_work {
-            "A run is at work"
-        } else {
-            "The run has ended"
-        });
-        ui.add_space(4.0);
-        ui.label("Stop it and quit: finished layers are kept, and Resume goes on from them");
-        if waiting > 0 {
-            ui.label(format!("{waiting} more waiting will not start"));
-        }
-        ui.add_space(8.0);
-        ui.horizontal(|ui| {
-            let keep = ui.button("Keep the window");
-            let quit = ui.button("Stop and quit");
-            if quit.clicked() {
-                scene.push(Command::Close(true));
+    let modal = Modal::new(Id::unique("closing"))
+        .frame(egui::Frame::window(ui.style()))
+        .show(ui.ctx(), |ui| {
+            ui.set_width(380.0);
+            ui.heading(if at_work {
+                "A run is at work"
+            } else {
+                "The run has ended"
+            });
+            ui.add_space(4.0);
+            ui.label("Stop it and quit: finished layers are kept, and Resume goes on from them");
+            if waiting > 0 {
+                ui.label(format!("{waiting} more waiting will not start"));
             }
-            keep.clicked() || quit.clicked()
-        })
-        .inner
-    });
+            ui.add_space(8.0);
+            ui.horizontal(|ui| {
+                let keep = ui.button("Keep the window");
+                let quit = ui.button("Stop and quit");
+                if quit.clicked() {
+                    scene.push(Command::Close(true));
+                }
+                keep.clicked() || quit.clicked()
+            })
+            .inner
+        });
     modal.inner || modal.should_close()
 }
 
 /// Lists all shortcuts; true once closed.
 fn shortcuts(ui: &mut Ui) -> bool {
     let height = ui.ctx().content_rect().height() - 160.0;
-    let modal = Modal::new(Id::unique("shortcuts")).show(ui.ctx(), |ui| {
-        ui.set_width(640.0);
-        ui.heading("Keyboard shortcuts");
-        ui.add_space(4.0);
-        egui::ScrollArea::vertical()
-            .max_height(height)
-            .show(ui, list);
-        ui.add_space(8.0);
-        ui.button("Close").clicked()
-    });
+    let modal = Modal::new(Id::unique("shortcuts"))
+        .frame(egui::Frame::window(ui.style()))
+        .show(ui.ctx(), |ui| {
+            ui.set_width(720.0);
+            ui.heading("Keyboard shortcuts");
+            ui.add_space(4.0);
+            egui::ScrollArea::vertical()
+                .max_height(height)
+                .show(ui, list);
+            ui.add_space(8.0);
+            ui.button("Close").clicked()
+        });
     modal.inner || modal.should_close()
 }
 
@@ -92,11 +96,15 @@ pub(in crate::gui) fn list(ui: &mut Ui) {
             let actions = groups.iter().copied().flatten().copied();
             section(column, name, actions);
         }
-        section(
-            &mut columns[0],
-            "Recent models",
-            (1..=9).map(Action::OpenRecent),
-        );
+        let column = &mut columns[1];
+        column.label(RichText::new("Recent models").strong());
+        let keys = [1, 9].map(|place| keys_text(column, Action::OpenRecent(place)));
+        if let [Some(first), Some(last)] = keys {
+            column.horizontal(|ui| {
+                ui.label(RichText::new(format!("{first} … {last}")).monospace());
+                ui.label("Open the recent model of that place");
+            });
+        }
     });
 }
 
@@ -110,7 +118,7 @@ fn section(ui: &mut Ui, name: &str, actions: impl Iterator<Item = Action>) {
     ui.label(RichText::new(name).strong());
     Grid::new(("shortcuts", name))
         .num_columns(2)
-        .min_col_width(116.0)
+        .min_col_width(160.0)
         .show(ui, |ui| {
             for (action, keys) in keyed {
                 ui.label(RichText::new(keys).monospace());
@@ -123,7 +131,7 @@ fn section(ui: &mut Ui, name: &str, actions: impl Iterator<Item = Action>) {
 
 /// The keys of an action as people read them.
 fn keys_text(ui: &Ui, action: Action) -> Option<String> {
-    let text = |key: Shortcut| Some(ui.ctx().format_shortcut(&keyboard(key)?));
+    let text = |key| keys::text(ui.ctx(), key);
     let first = action.shortcut().and_then(text)?;
     Some(match action.alias().and_then(text) {
         Some(other) => format!("{first}, {other}"),

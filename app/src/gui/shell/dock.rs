@@ -4,7 +4,7 @@ use crate::gui::scene::Scene;
 use crate::gui::views;
 use crate::studio::action::View;
 use crate::studio::state::Phase;
-use egui::{Ui, WidgetText};
+use egui::{Color32, Ui, Visuals, WidgetText};
 use egui_tiles::{
     Behavior, Container, EditAction, SimplificationOptions, Tile, TileId, Tiles, Tree, UiResponse,
 };
@@ -180,6 +180,10 @@ impl Behavior<View> for Hands<'_, '_> {
 
     fn gap_width(&self, _style: &egui::Style) -> f32 {
         2.0
+    }
+
+    fn tab_bar_color(&self, _visuals: &Visuals) -> Color32 {
+        self.scene.look.colours.raised
     }
 
     fn on_edit(&mut self, _action: EditAction) {

@@ -30,7 +30,7 @@ pub(super) fn show(ui: &mut Ui, scene: &mut Scene<'_>) {
         progress(ui, scene);
         return;
     };
-    let tokens = scene.studio.preferences.context_tokens;
+    let tokens = devices::context_tokens(project, scene.studio.preferences.context_tokens);
     let device = devices::device(&scene.studio.preferences.device);
     let demand = devices::demand(project, tokens);
     // In the order of importance: what does not fit is left out from the end.
@@ -90,16 +90,15 @@ fn draw(ui: &mut Ui, scene: &Scene<'_>, place: &Place) {
 }
 
 fn size(project: &Project) -> Place {
-    let totals = &project.totals;
-    let before = totals.bytes_before.max(1) as f64;
-    let change = 100.0 * (totals.bytes_after as f64 / before - 1.0);
+    let (before, after) = project.bytes();
+    let change = 100.0 * (after as f64 / before.max(1) as f64 - 1.0);
     Place {
         caption: "Size".to_owned(),
-        value: format!("{} ({})", Bytes(totals.bytes_after), percent(change)),
+        value: format!("{} ({})", Bytes(after), percent(change)),
         hint: format!(
             "{} before, {} after; {}",
-            Bytes(totals.bytes_before),
-            Bytes(totals.bytes_after),
+            Bytes(before),
+            Bytes(after),
             mark_hint(Mark::Exact)
         ),
         width: 128.0,

@@ -4,7 +4,7 @@
 
 use crate::gui::scene::Scene;
 use crate::studio::action::{Action, Shortcut};
-use egui::{Key, KeyboardShortcut, Modifiers, Ui};
+use egui::{Context, Key, KeyboardShortcut, Modifiers, Ui};
 
 /// Turns keys of this frame into actions.
 pub(super) fn listen(ui: &mut Ui, scene: &mut Scene<'_>) {
@@ -20,7 +20,7 @@ pub(super) fn listen(ui: &mut Ui, scene: &mut Scene<'_>) {
 }
 
 /// Egui's own form of a shortcut.
-pub(super) fn keyboard(shortcut: Shortcut) -> Option<KeyboardShortcut> {
+fn keyboard(shortcut: Shortcut) -> Option<KeyboardShortcut> {
     let mut modifiers = Modifiers::NONE;
     if shortcut.command {
         modifiers |= Modifiers::COMMAND;
@@ -29,6 +29,22 @@ pub(super) fn keyboard(shortcut: Shortcut) -> Option<KeyboardShortcut> {
         modifiers |= Modifiers::SHIFT;
     }
     Key::from_name(shortcut.key).map(|key| KeyboardShortcut::new(modifiers, key))
+}
+
+/// A shortcut as people read it: signs instead of the names of their keys.
+pub(super) fn text(context: &Context, shortcut: Shortcut) -> Option<String> {
+    let text = context.format_shortcut(&keyboard(shortcut)?);
+    let signs = [
+        ("Plus", "+"),
+        ("Minus", "−"),
+        ("Equals", "="),
+        ("Questionmark", "?"),
+    ];
+    let sign = signs.iter().find(|(name, _)| text.ends_with(name));
+    Some(match sign {
+        Some((name, sign)) => format!("{}{sign}", text.trim_end_matches(name)),
+        None => text,
+    })
 }
 
 /// All keys, those with Shift first: the shorter ones would match them too.

@@ -2,7 +2,7 @@
 //!
 //! Which action stands in which menu is said here and nowhere else. Knows no command but an action's.
 
-use super::keys::keyboard;
+use super::keys;
 use crate::gui::scene::Scene;
 use crate::studio::action::{Action, View};
 use egui::{Button, Ui};
@@ -108,8 +108,9 @@ pub(super) fn show(ui: &mut Ui, scene: &mut Scene<'_>) {
 pub(super) fn entry(ui: &mut Ui, scene: &mut Scene<'_>, action: Action) {
     let availability = action.availability(scene.studio);
     let mut button = Button::new(action.label_in(scene.studio)).frame_when_inactive(false);
-    if let Some(shortcut) = action.shortcut().and_then(keyboard) {
-        button = button.shortcut_text(ui.ctx().format_shortcut(&shortcut));
+    let shortcut = action.shortcut();
+    if let Some(text) = shortcut.and_then(|key| keys::text(ui.ctx(), key)) {
+        button = button.shortcut_text(text);
     } else {
         // Without a right side, egui would centre the label.
         button = button.right_text("");

@@ -2,7 +2,7 @@
 //!
 //! Matching runs when the text changes, never in an idle frame. Knows no action's inside.
 
-use super::keys::keyboard;
+use super::keys;
 use crate::gui::scene::Scene;
 use crate::studio::Command;
 use crate::studio::action::{Action, View};
@@ -74,6 +74,7 @@ impl Palette {
         let area = egui::Modal::default_area(egui::Id::unique("palette"))
             .anchor(Align2::CENTER_TOP, vec2(0.0, 64.0));
         let modal = egui::Modal::new(egui::Id::unique("palette"))
+            .frame(egui::Frame::window(ui.style()))
             .area(area)
             .backdrop_color(egui::Color32::from_black_alpha(60))
             .show(ui.ctx(), |ui| {
@@ -118,7 +119,7 @@ impl Palette {
             .hint_text("Type an action, a view or a layer")
             .desired_width(f32::INFINITY)
             .margin(egui::Margin::symmetric(8, 6));
-        let response = ui.name_inputs("Find a command", |ui| ui.add(field));
+        let response = ui.add(field);
         if std::mem::take(&mut self.is_fresh) || !response.has_focus() {
             response.request_focus();
         }
@@ -221,8 +222,7 @@ fn right_text(ui: &Ui, entry: Entry, reason: Option<&str>) -> String {
         (Entry::Layer(_), None) => "layer".to_owned(),
         (Entry::Action(action), None) => action
             .shortcut()
-            .and_then(keyboard)
-            .map(|shortcut| ui.ctx().format_shortcut(&shortcut))
+            .and_then(|key| keys::text(ui.ctx(), key))
             .unwrap_or_default(),
     }
 }

@@ -68,6 +68,7 @@ impl Places {
         let area = egui::Modal::default_area(egui::Id::unique("places"))
             .anchor(Align2::CENTER_TOP, vec2(0.0, 96.0));
         let modal = egui::Modal::new(egui::Id::unique("places"))
+            .frame(egui::Frame::window(ui.style()))
             .area(area)
             .backdrop_color(egui::Color32::from_black_alpha(60))
             .show(ui.ctx(), |ui| question.content(ui, scene));
@@ -111,7 +112,7 @@ impl Question {
             .hint_text("Path")
             .margin(egui::Margin::symmetric(8, 6))
             .desired_width(width);
-        let response = ui.name_inputs("Path", |ui| ui.add(field));
+        let response = ui.add(field);
         if std::mem::take(&mut self.is_fresh) {
             response.request_focus();
         }

@@ -76,7 +76,10 @@ fn looks(ui: &mut Ui, preferences: &mut Preferences, memory: &mut Memory) {
     ui.end_row();
     let label = ui.label("Scale");
     let mut scale = memory.scale.unwrap_or(preferences.scale);
-    let slider = Slider::new(&mut scale, SCALES).step_by(0.1).suffix(" ×");
+    let slider = Slider::new(&mut scale, SCALES)
+        .step_by(0.1)
+        .fixed_decimals(1)
+        .suffix(" ×");
     let response = ui.add(slider).labelled_by(label.id);
     let is_held = response.dragged() || response.has_focus() && !response.changed();
     if response.dragged() {
@@ -166,7 +169,7 @@ pub(in crate::gui) fn device_picker(ui: &mut Ui, preferences: &mut Preferences) 
 }
 
 fn cache(ui: &mut Ui, scene: &mut Scene<'_>, preferences: &mut Preferences, memory: &mut Memory) {
-    ui.label("Folder");
+    let label = ui.label("Folder");
     let default = scene.studio.default_cache_folder.display().to_string();
     ui.horizontal(|ui| {
         let kept = preferences.cache_folder.as_ref();
@@ -177,7 +180,7 @@ fn cache(ui: &mut Ui, scene: &mut Scene<'_>, preferences: &mut Preferences, memo
         let field = TextEdit::singleline(text)
             .hint_text(default)
             .desired_width(360.0);
-        let response = ui.name_inputs("Cache folder", |ui| ui.add(field));
+        let response = ui.add(field).labelled_by(label.id);
         if response.lost_focus() {
             let folder = PathBuf::from(text.trim());
             preferences.cache_folder = (!folder.as_os_str().is_empty()).then_some(folder);

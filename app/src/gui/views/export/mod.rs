@@ -56,7 +56,7 @@ pub fn show(ui: &mut Ui, scene: &mut Scene<'_>, memory: &mut Memory) {
                 .show(ui, |ui| {
                     run_row(ui, &runs, &run, memory);
                     format_row(ui, scene, memory);
-                    place_row(ui, scene, memory);
+                    place_row(ui, scene, run.id, memory);
                     written_row(ui, scene, memory);
                 });
             ui.add_space(4.0);
@@ -166,15 +166,19 @@ fn format_row(ui: &mut Ui, scene: &Scene<'_>, memory: &mut Memory) {
     ui.end_row();
 }
 
-fn place_row(ui: &mut Ui, scene: &mut Scene<'_>, memory: &mut Memory) {
-    ui.label("To");
+fn place_row(ui: &mut Ui, scene: &mut Scene<'_>, run: RunId, memory: &mut Memory) {
+    let label = ui.label("To");
     ui.vertical(|ui| {
         ui.horizontal(|ui| {
             let width = (ui.available_width() - 90.0).clamp(120.0, 520.0);
             let field = TextEdit::singleline(&mut memory.place)
                 .hint_text("A folder that does not exist yet")
                 .desired_width(width);
-            ui.name_inputs("Export to", |ui| ui.add(field));
+            if ui.add(field).labelled_by(label.id).changed() {
+                // What is typed belongs to this run, even where a newer one ends meanwhile.
+                memory.run = Some(run);
+                memory.is_choosing = false;
+            }
             if ui.button("Choose…").clicked() {
                 memory.is_choosing = true;
                 scene.push(Command::Choose(Purpose::ExportFolder));
@@ -273,7 +277,8 @@ fn buttons(ui: &mut Ui, scene: &mut Scene<'_>, run: &Run, memory: &Memory) {
     let refusal = refusal(scene, memory);
     let (format, out) = (memory.format(), PathBuf::from(memory.place.trim()));
     ui.horizontal(|ui| {
-        let button = Button::new("Export").fill(scene.look.colours.accent_fill);
+        let label = format!("Export as {}", format.word());
+        let button = Button::new(label).fill(scene.look.colours.accent_fill);
         let response = ui.add_enabled(refusal.is_none(), button);
         let response = match &refusal {
             Some(reason) => response.on_disabled_hover_text(reason),

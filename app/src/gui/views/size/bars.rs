@@ -43,17 +43,13 @@ pub(super) fn show(ui: &mut Ui, scene: &mut Scene<'_>, memory: &mut Memory) {
 }
 
 fn header(ui: &mut Ui, scene: &Scene<'_>, project: &Project, memory: &mut Memory) {
-    let totals = &project.totals;
+    let (before, after) = project.bytes();
     ui.horizontal(|ui| {
         ui.label(RichText::new("Bytes").strong());
         ui.selectable_value(&mut memory.by_role, false, "By block");
         ui.selectable_value(&mut memory.by_role, true, "By role");
         ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
-            let text = format!(
-                "{} to {}",
-                Bytes(totals.bytes_before),
-                Bytes(totals.bytes_after)
-            );
+            let text = format!("{} to {}", Bytes(before), Bytes(after));
             ui.label(RichText::new(text).strong());
             ui.label(RichText::new("in all").color(scene.look.colours.weak));
         });

@@ -17,6 +17,7 @@ pub(super) fn show(ui: &mut Ui, scene: &mut Scene<'_>) {
     };
     let mut preferences = scene.studio.preferences.clone();
     let most = project.inspection.context_length.unwrap_or(MOST_TOKENS);
+    let mut tokens = devices::context_tokens(project, preferences.context_tokens);
     ui.horizontal(|ui| {
         ui.label(RichText::new("Memory and latency").strong());
         ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
@@ -26,17 +27,18 @@ pub(super) fn show(ui: &mut Ui, scene: &mut Scene<'_>) {
     ui.add_space(4.0);
     ui.horizontal(|ui| {
         let label = ui.label("Context");
-        let value = DragValue::new(&mut preferences.context_tokens)
-            .range(1..=MOST_TOKENS)
-            .speed(16.0)
-            .suffix(" tokens");
-        ui.add(value).labelled_by(label.id);
-        if preferences.context_tokens > most {
-            let text = format!("more than the {most} that the model was made for");
-            ui.colored_label(scene.look.colours.warning, text);
+        let value = DragValue::new(&mut tokens).range(1..=most).speed(16.0);
+        if ui
+            .add(value.suffix(" tokens"))
+            .labelled_by(label.id)
+            .changed()
+        {
+            preferences.context_tokens = tokens;
         }
+        let text = format!("of {most} that the model was made for");
+        ui.label(RichText::new(text).small().color(scene.look.colours.weak));
     });
-    match devices::demand(project, preferences.context_tokens) {
+    match devices::demand(project, tokens) {
         Ok(demand) => {
             memory(ui, scene, &demand, devices::device(&preferences.device));
             ui.add_space(8.0);
