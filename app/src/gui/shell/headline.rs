@@ -8,6 +8,7 @@ use crate::gui::widgets::{error_text, mark_hint, sign};
 use crate::studio::devices::{self, Demand, Device};
 use crate::studio::figure::Mark;
 use crate::studio::project::Project;
+use crate::studio::quality;
 use egui::{Align2, FontId, Rect, Sense, Ui, pos2, vec2};
 use pare_engine::units::Bytes;
 
@@ -37,7 +38,7 @@ pub(super) fn show(ui: &mut Ui, scene: &mut Scene<'_>) {
     let places = [
         size(project),
         bits(project),
-        quality(project),
+        loss(scene).unwrap_or_else(|| quality(project)),
         fit(&demand, device),
         speed(&demand, device),
     ];
@@ -125,6 +126,29 @@ fn bits(project: &Project) -> Place {
         width: 80.0,
         is_alarm: false,
         is_weak: false,
+    }
+}
+
+/// The loss of what is chosen, once a run made known how large losses are.
+fn loss(scene: &Scene<'_>) -> Option<Place> {
+    let figure = quality::headline(scene.studio)?;
+    let name = quality::loss_name(scene.studio);
+    Some(Place {
+        caption: format!("{name}, {}", figure.mark.word()),
+        value: format!("{}{}", sign(figure.mark), error_text(figure.value)),
+        hint: format!("{name} against the original. {}", loss_hint(figure.mark)),
+        width: 98.0,
+        is_alarm: false,
+        is_weak: figure.mark == Mark::Stale,
+    })
+}
+
+fn loss_hint(mark: Mark) -> &'static str {
+    match mark {
+        Mark::Measured => "Measured by a run with exactly this recipe",
+        _ => {
+            "A rough guide: grows with the squared error of layers, as in the runs measured so far"
+        }
     }
 }
 

@@ -145,7 +145,8 @@ fn of_report(facts: &mut Vec<Fact>, report: &LayerReport) {
 
 fn of_preview(facts: &mut Vec<Fact>, preview: &Preview, stage: Stage) {
     // The layer alone, without what earlier layers become: never more than an estimate of a run.
-    let mut push = |name, value| facts.push(fact(name, value, Mark::Estimated));
+    let mut push = |name, value, mark| facts.push(fact(name, value, mark));
+    let guess = Mark::Estimated;
     let name = match preview.basis {
         Basis::Inputs => "Output error",
         Basis::Weights => "Weight error",
@@ -153,10 +154,10 @@ fn of_preview(facts: &mut Vec<Fact>, preview: &Preview, stage: Stage) {
     let error = preview
         .relative_error
         .map_or_else(|| "–".to_owned(), error_text);
-    push(name, error);
-    push("SQNR", decibels(preview.sqnr_db));
-    push("Cosine", ratio(preview.cosine));
-    push("Max error", error_text(preview.max_error));
+    push(name, error, guess);
+    push("SQNR", decibels(preview.sqnr_db), guess);
+    push("Cosine", ratio(preview.cosine), guess);
+    push("Max error", error_text(preview.max_error), guess);
     if preview.codes_possible > 0 {
         let used = f64::from(preview.codes_used) / f64::from(preview.codes_possible);
         let text = format!(
@@ -165,16 +166,16 @@ fn of_preview(facts: &mut Vec<Fact>, preview: &Preview, stage: Stage) {
             preview.codes_possible,
             100.0 * used
         );
-        push("Codes used", text);
+        push("Codes used", text, guess);
     }
-    push("Rows", rows(preview, stage));
+    push("Rows", rows(preview, stage), Mark::Exact);
     let dead = preview.warnings.iter().find_map(|warning| match warning {
         Warning::DeadInputs { count } => Some(*count),
         _ => None,
     });
     if stage == Stage::Exact {
-        push("Dead inputs", dead.unwrap_or(0).to_string());
-        push("Fallback", fallback(preview));
+        push("Dead inputs", dead.unwrap_or(0).to_string(), Mark::Exact);
+        push("Fallback", fallback(preview), Mark::Exact);
     }
 }
 

@@ -24,7 +24,7 @@ use std::time::Duration;
 const PATIENCE_SECONDS: f64 = 0.15;
 
 /// Panes at least so wide show two columns.
-const TWO_COLUMNS: f32 = 480.0;
+const TWO_COLUMNS: f32 = 400.0;
 
 /// What the view remembers between frames.
 #[derive(Debug)]

@@ -33,11 +33,14 @@ pub fn show(ui: &mut Ui, scene: &mut Scene<'_>, memory: &mut Memory) {
     };
     let outlook = &project.outlook;
     let loss = quality::loss_name(scene.studio);
-    if outlook.guide.is_none() {
-        memory.axes.is_loss = false;
-    }
-    bar(ui, scene, memory, loss, outlook.guide.is_some());
-    memory.model.follow(scene.studio, project, memory.axes);
+    let has_guide = outlook.guide.is_some();
+    bar(ui, scene, memory, loss, has_guide);
+    // What was asked for stays asked for: it is shown once a run makes it known.
+    let axes = Axes {
+        is_loss: memory.axes.is_loss && has_guide,
+        ..memory.axes
+    };
+    memory.model.follow(scene.studio, project, axes);
     if memory.model.points.is_empty() {
         return widgets::empty(
             ui,
@@ -46,7 +49,7 @@ pub fn show(ui: &mut Ui, scene: &mut Scene<'_>, memory: &mut Memory) {
             &[Action::StartRun],
         );
     }
-    paint::show(ui, scene, memory, loss);
+    paint::show(ui, scene, memory, axes, loss);
 }
 
 fn bar(ui: &mut Ui, scene: &mut Scene<'_>, memory: &mut Memory, loss: &str, has_guide: bool) {
@@ -54,7 +57,7 @@ fn bar(ui: &mut Ui, scene: &mut Scene<'_>, memory: &mut Memory, loss: &str, has_
     ui.horizontal(|ui| {
         ui.label(RichText::new("y").color(scene.look.colours.weak));
         let text = format!("{loss} ≈");
-        let button = egui::Button::new(text).selected(axes.is_loss);
+        let button = egui::Button::new(text).selected(axes.is_loss && has_guide);
         let response = ui.add_enabled(has_guide, button).on_hover_text(
             "Measured by runs; of drafts a rough guide: c · error², c the median of runs",
         );
@@ -63,8 +66,11 @@ fn bar(ui: &mut Ui, scene: &mut Scene<'_>, memory: &mut Memory, loss: &str, has_
         if response.clicked() {
             axes.is_loss = true;
         }
-        ui.selectable_value(&mut axes.is_loss, false, "error")
-            .on_hover_text("Root of the mean squared relative error over all weights");
+        let button = egui::Button::selectable(!axes.is_loss || !has_guide, "error");
+        let hint = "Root of the mean squared relative error over all weights";
+        if ui.add(button).on_hover_text(hint).clicked() {
+            axes.is_loss = false;
+        }
         ui.separator();
         ui.label(RichText::new("x").color(scene.look.colours.weak));
         ui.selectable_value(&mut axes.size, SizeAxis::Megabytes, "MB");

@@ -1,7 +1,7 @@
 //! Draws the points, tells of the one under the pointer, and takes clicks.
 
 use super::Memory;
-use super::model::{Kind, Model, Point, SizeAxis};
+use super::model::{Axes, Kind, Model, Point, SizeAxis};
 use crate::gui::look::Look;
 use crate::gui::scene::Scene;
 use crate::gui::widgets::plot::axis_text;
@@ -22,9 +22,14 @@ use pare_engine::solved::Method;
 const REACH: f32 = 12.0;
 
 /// The plot and its legend.
-pub(super) fn show(ui: &mut Ui, scene: &mut Scene<'_>, memory: &mut Memory, loss: &str) {
+pub(super) fn show(
+    ui: &mut Ui,
+    scene: &mut Scene<'_>,
+    memory: &mut Memory,
+    axes: Axes,
+    loss: &str,
+) {
     legend(ui, scene.look, &memory.model);
-    let axes = memory.axes;
     let quantity = if axes.is_loss { loss } else { "relative error" };
     let size = match axes.size {
         SizeAxis::Megabytes => "MB",
@@ -62,10 +67,12 @@ fn decades(input: GridInput) -> Vec<GridMark> {
     let mut marks = Vec::new();
     for decade in (low.floor() as i32)..=(high.ceil() as i32).min(low.floor() as i32 + 40) {
         for digit in 1..10 {
-            marks.push(GridMark {
-                value: f64::from(decade) + f64::from(digit).log10(),
-                step_size: if digit == 1 { 1.0 } else { 0.1 },
-            });
+            let value = f64::from(decade) + f64::from(digit).log10();
+            // Marks outside would be named outside the plot.
+            if (low..=high).contains(&value) {
+                let step_size = if digit == 1 { 1.0 } else { 0.1 };
+                marks.push(GridMark { value, step_size });
+            }
         }
     }
     marks
