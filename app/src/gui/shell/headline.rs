@@ -137,7 +137,7 @@ fn loss(scene: &Scene<'_>) -> Option<Place> {
         caption: format!("{name}, {}", figure.mark.word()),
         value: format!("{}{}", sign(figure.mark), error_text(figure.value)),
         hint: format!("{name} against the original. {}", loss_hint(figure.mark)),
-        width: 98.0,
+        width: 116.0,
         is_alarm: false,
         is_weak: figure.mark == Mark::Stale,
     })
@@ -173,7 +173,7 @@ fn quality(project: &Project) -> Place {
         caption,
         value,
         hint,
-        width: 98.0,
+        width: 116.0,
         is_alarm: false,
         is_weak: error.is_none_or(|error| error.mark == Mark::Stale),
     }
