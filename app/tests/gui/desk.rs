@@ -80,11 +80,6 @@ impl Desk {
         }
     }
 
-    /// The window.
-    pub(crate) fn app(&self) -> &App {
-        self.harness.state()
-    }
-
     /// The studio.
     pub(crate) fn studio(&self) -> &pare::studio::Studio {
         &self.harness.state().studio
