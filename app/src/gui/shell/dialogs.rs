@@ -3,6 +3,7 @@
 use super::keys;
 use super::menus::MENUS;
 use crate::gui::scene::Scene;
+use crate::gui::views::layers::KEYS;
 use crate::studio::Command;
 use crate::studio::action::Action;
 use egui::{Grid, Id, Modal, RichText, Ui};
@@ -97,6 +98,7 @@ pub(in crate::gui) fn list(ui: &mut Ui) {
             section(column, name, actions);
         }
         let column = &mut columns[1];
+        table(column);
         column.label(RichText::new("Recent models").strong());
         let keys = [1, 9].map(|place| keys_text(column, Action::OpenRecent(place)));
         if let [Some(first), Some(last)] = keys {
@@ -106,6 +108,20 @@ pub(in crate::gui) fn list(ui: &mut Ui) {
             });
         }
     });
+}
+
+/// Keys that only the table of layers has.
+fn table(ui: &mut Ui) {
+    ui.label(RichText::new("Table of layers").strong());
+    let grid = Grid::new("shortcuts of the table").num_columns(2);
+    grid.min_col_width(160.0).show(ui, |ui| {
+        for (keys, what) in KEYS {
+            ui.label(RichText::new(keys).monospace());
+            ui.label(what);
+            ui.end_row();
+        }
+    });
+    ui.add_space(8.0);
 }
 
 fn section(ui: &mut Ui, name: &str, actions: impl Iterator<Item = Action>) {
@@ -132,7 +148,8 @@ fn section(ui: &mut Ui, name: &str, actions: impl Iterator<Item = Action>) {
 /// The keys of an action as people read them.
 fn keys_text(ui: &Ui, action: Action) -> Option<String> {
     let text = |key| keys::text(ui.ctx(), key);
-    let first = action.shortcut().and_then(text)?;
+    let first = action.shortcut().or(action.table_shortcut());
+    let first = first.and_then(text)?;
     Some(match action.alias().and_then(text) {
         Some(other) => format!("{first}, {other}"),
         None => first,

@@ -32,6 +32,7 @@ pub(super) const MENUS: [Menu; 6] = [
             &[
                 Action::CopySettings,
                 Action::PasteSettings,
+                Action::FillDown,
                 Action::ApplyToRole,
             ],
             &[Action::KeepDense, Action::ToggleLock],

@@ -12,6 +12,16 @@ use crate::studio::{Command, Project};
 use egui::{Event, Key, Modifiers, Popup, Ui};
 use pare_engine::solved::Method;
 
+/// Keys that belong to no action, and what they do: for the list of shortcuts.
+pub const KEYS: [(&str, &str); 6] = [
+    ("2 to 8", "Set bits of the selection"),
+    ("[  ]", "Lower or raise bits"),
+    ("M", "Choose a method"),
+    ("Up Down", "Walk over layers, with Shift select"),
+    ("Left Right", "Fold or unfold blocks"),
+    ("Shift click", "Select a range, with Ctrl add it"),
+];
+
 /// What a key asks for.
 #[derive(Debug, Clone, PartialEq)]
 enum Ask {

@@ -4,7 +4,10 @@ use super::{Memory, choices};
 use crate::gui::scene::Scene;
 use crate::studio::action::{Action, Shortcut, View};
 use crate::studio::{Command, Project};
-use egui::{Align, Button, Id, Layout, Popup, PopupKind, Role, SetOpenCommand, Ui, WidgetInfo};
+use egui::{
+    Align, Button, Id, Key, KeyboardShortcut, Layout, Modifiers, Popup, PopupKind, Role,
+    SetOpenCommand, Ui, WidgetInfo,
+};
 use pare_engine::solved::Method;
 
 /// The actions, in groups.
@@ -80,7 +83,8 @@ fn content(ui: &mut Ui, scene: &mut Scene<'_>, project: &Project) {
 fn item(ui: &mut Ui, scene: &mut Scene<'_>, action: Action) {
     let availability = action.availability(scene.studio);
     let key = action.table_shortcut().or(action.shortcut());
-    let button = Button::new(action.label()).shortcut_text(key.map_or(String::new(), key_text));
+    let key = key.and_then(|key| key_text(ui, key));
+    let button = Button::new(action.label()).shortcut_text(key.unwrap_or_default());
     let response = ui.add_enabled(availability.is_ok(), button);
     let enabled = availability.is_ok();
     response.widget_info(|| WidgetInfo::labeled(Role::Button, enabled, action.label()));
@@ -94,9 +98,14 @@ fn item(ui: &mut Ui, scene: &mut Scene<'_>, action: Action) {
     }
 }
 
-fn key_text(shortcut: Shortcut) -> String {
-    let modifiers = [(shortcut.command, "Ctrl+"), (shortcut.shift, "Shift+")];
-    let modifiers = modifiers.into_iter().filter(|(held, _)| *held);
-    let held: String = modifiers.map(|(_, word)| word).collect();
-    format!("{held}{}", shortcut.key)
+/// The key as this system writes it.
+fn key_text(ui: &Ui, shortcut: Shortcut) -> Option<String> {
+    let mut modifiers = Modifiers::NONE;
+    modifiers.command = shortcut.command;
+    modifiers.shift = shortcut.shift;
+    let key = Key::from_name(shortcut.key)?;
+    Some(
+        ui.ctx()
+            .format_shortcut(&KeyboardShortcut::new(modifiers, key)),
+    )
 }

@@ -23,6 +23,8 @@ mod menu;
 mod table;
 mod totals;
 
+pub use keys::KEYS;
+
 use crate::gui::scene::Scene;
 use crate::gui::widgets;
 use crate::studio::action::Action;
