@@ -3,6 +3,7 @@
 //! Pictures are painted by the application's own painter and so are the same on every machine.
 #![allow(clippy::unwrap_used)] // Helpers of tests are tests to us, but not to clippy.
 
+mod compare;
 mod desk;
 mod export;
 mod flow;
@@ -11,6 +12,8 @@ mod layers;
 mod painting;
 mod renderer;
 mod reproduce;
+mod run;
+mod runs;
 mod settings;
 mod shell;
 mod size;

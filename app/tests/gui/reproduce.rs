@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command as Process, Stdio};
 
 /// Files of a run that decide what other programs load, and the recipe; not the report, which holds times.
-fn content(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+pub(crate) fn content(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut files = BTreeMap::new();
     let mut folders = vec![folder.to_owned()];
     while let Some(next) = folders.pop() {

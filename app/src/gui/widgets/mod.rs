@@ -7,10 +7,12 @@ mod empty;
 mod figure;
 mod name;
 pub mod plot;
+mod said;
 mod typed;
 
 pub use bar::share_bar;
 pub use empty::empty;
 pub use figure::{error_text, figure, interval_text, mark_hint, sign};
 pub use name::elided;
+pub use said::{sign_button, text_field};
 pub use typed::Typed;

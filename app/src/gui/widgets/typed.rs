@@ -1,5 +1,6 @@
 //! A field for text that counts once it is finished: on Enter or when the caret leaves.
 
+use super::text_field;
 use egui::{Response, TextEdit, Ui};
 
 /// What is being typed.
@@ -28,11 +29,7 @@ impl Typed {
             .align(egui::Align2::LEFT_CENTER)
             .desired_width(width);
         let response = ui.add(field);
-        response.widget_info(|| {
-            let mut info = egui::WidgetInfo::text_edit(true, "", current, hint);
-            info.label = Some(name.to_owned());
-            info
-        });
+        text_field(&response, name, &self.text, hint);
         self.is_typing = response.has_focus();
         let finished = response.lost_focus() && self.text.trim() != current;
         let text = finished.then(|| self.text.trim().to_owned());

@@ -6,6 +6,7 @@
 
 pub mod atomic;
 mod layer_file;
+mod lock;
 pub mod stream;
 
 pub use layer_file::StoredLayer;
@@ -18,7 +19,8 @@ use crate::packed::{OriginalTensor, PackError, floats};
 use crate::report::LayerReport;
 use crate::solved::Solved;
 use crate::tensor::{Dtype, SourceError};
-use std::fs::{self, File, TryLockError};
+use lock::LOCK;
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use stream::{TensorSpec, write_tensors};
@@ -155,9 +157,6 @@ pub struct RunFolder {
     lock: Option<File>,
 }
 
-/// Name of the file in `.pare/` that the run at work holds locked.
-const LOCK: &str = "lock";
-
 /// Name of Pare's own folder inside a run.
 pub const OWN_FOLDER: &str = ".pare";
 
@@ -285,65 +284,6 @@ impl RunFolder {
         let _ = fs::remove_file(self.finished.join(OWN_FOLDER).join(LOCK));
         atomic::sync_folder(parent_of(&self.finished))?;
         Ok(self.finished)
-    }
-
-    fn check_exists(&self) -> Result<(), StoreError> {
-        match self.own("fingerprint").exists() {
-            true => Ok(()),
-            false => Err(StoreError::NothingToResume {
-                path: self.partial.clone(),
-            }),
-        }
-    }
-
-    /// Makes the partial folder; of two that try at once, one succeeds.
-    fn make_partial(&mut self) -> Result<(), StoreError> {
-        match fs::create_dir(&self.partial) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                // Says so where somebody is at work there.
-                self.take_lock()?;
-                return Err(StoreError::Unfinished {
-                    path: self.partial.clone(),
-                });
-            }
-            Err(error) => {
-                return Err(StoreError::io("could not be created", &self.partial)(error));
-            }
-        }
-        let own = self.partial.join(OWN_FOLDER);
-        fs::create_dir(&own).map_err(StoreError::io("could not be created", &own))
-    }
-
-    /// Locks the folder for this run. File systems without locks leave it at the folder's name.
-    fn take_lock(&mut self) -> Result<(), StoreError> {
-        let path = self.own(LOCK);
-        let opened = File::options().create(true).append(true).open(&path);
-        let file = match opened {
-            Ok(file) => file,
-            // A folder of that name that is no run: whoever asked finds that out next.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(StoreError::io("could not be locked", &path)(error)),
-        };
-        match file.try_lock() {
-            Err(TryLockError::WouldBlock) => {
-                return Err(StoreError::Busy {
-                    path: self.partial.clone(),
-                });
-            }
-            Err(TryLockError::Error(error)) if error.kind() != io::ErrorKind::Unsupported => {
-                return Err(StoreError::io("could not be locked", &path)(error));
-            }
-            _ => {}
-        }
-        self.lock = Some(file);
-        // Between opening and locking, the run before may have ended and taken the folder away.
-        match path.exists() {
-            true => Ok(()),
-            false => Err(StoreError::NothingToResume {
-                path: self.partial.clone(),
-            }),
-        }
     }
 
     fn own(&self, name: &str) -> PathBuf {

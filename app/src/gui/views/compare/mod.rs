@@ -7,7 +7,7 @@ mod playground;
 
 use crate::gui::scene::Scene;
 use crate::gui::views::runs::recipe_changes;
-use crate::gui::widgets::empty;
+use crate::gui::widgets::{empty, sign_button};
 use crate::studio::Command;
 use crate::studio::action::{Action, View};
 use crate::studio::comparison::Comparison;
@@ -121,7 +121,7 @@ fn sides(ui: &mut Ui, scene: &mut Scene<'_>) {
         let width = (ui.available_width() / 3.0).clamp(90.0, 240.0);
         side(ui, scene, "A", &mut left, width);
         let swap = ui.button(ICON_SWAP_HORIZ.codepoint);
-        if swap.on_hover_text("Swap sides").clicked() {
+        if sign_button(swap, "Swap sides").clicked() {
             std::mem::swap(&mut left, &mut right);
         }
         side(ui, scene, "B", &mut right, width);

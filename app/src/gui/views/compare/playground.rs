@@ -1,6 +1,7 @@
 //! One prompt, the same seed, both texts side by side; what differs is tinted and underlined.
 
 use crate::gui::scene::Scene;
+use crate::gui::widgets::text_field;
 use crate::studio::Command;
 use crate::studio::comparison::common_prefix;
 use crate::studio::runs::Run;
@@ -106,11 +107,7 @@ fn asked(ui: &mut Ui, scene: &mut Scene<'_>, memory: &mut Memory) {
             .hint_text("prompt")
             .desired_width(width);
         let response = ui.add(field);
-        response.widget_info(|| {
-            let mut info = egui::WidgetInfo::text_edit(true, "", "", "prompt");
-            info.label = Some("Prompt".to_owned());
-            info
-        });
+        text_field(&response, "Prompt", &memory.prompt, "prompt");
         ui.add(
             DragValue::new(&mut memory.tokens)
                 .range(1..=4096)

@@ -4,6 +4,7 @@
 //! that no frame waits for it.
 
 use crate::gui::scene::Scene;
+use crate::gui::widgets::text_field;
 use crate::studio::log::{Level, Line, Log};
 use egui::text::{LayoutJob, TextFormat};
 use egui::{FontId, Label, ScrollArea, TextEdit, Ui};
@@ -144,11 +145,7 @@ fn bar(ui: &mut Ui, scene: &Scene<'_>, memory: &mut Memory) {
             .hint_text("find, or re:pattern")
             .desired_width(160.0);
         let response = ui.add(field);
-        response.widget_info(|| {
-            let mut info = egui::WidgetInfo::text_edit(true, "", "", "find");
-            info.label = Some("Search the log".to_owned());
-            info
-        });
+        text_field(&response, "Search the log", &memory.search, "find");
         if response.changed() {
             memory.set_search();
         }

@@ -24,7 +24,7 @@ pub(super) struct Memory {
 
 pub(super) fn show(ui: &mut Ui, scene: &mut Scene<'_>, memory: &mut Memory) {
     let working = scene.studio.is_working();
-    let title = if working { "Next run" } else { "Run" };
+    let title = if working { "Next run" } else { "New run" };
     ui.horizontal(|ui| {
         ui.label(RichText::new(title).strong());
         ui.with_layout(Layout::right_to_left(Align::Center), |ui| {

@@ -3,6 +3,7 @@
 use super::rows::Column;
 use super::{Memory, menu};
 use crate::gui::scene::Scene;
+use crate::gui::widgets::{sign_button, text_field};
 use crate::studio::Command;
 use crate::studio::runs::{RunId, RunStatus};
 use egui::{Align, Label, Layout, RichText, Sense, TextEdit, Ui, vec2};
@@ -20,7 +21,7 @@ const SIGN_WIDTH: f32 = 32.0;
 pub(super) fn show(ui: &mut Ui, scene: &mut Scene<'_>, memory: &mut Memory) {
     let sign = || egui_table::Column::new(SIGN_WIDTH).resizable(false);
     let plain = Column::ALL.map(|column| egui_table::Column::new(column.width()).resizable(true));
-    let columns: Vec<_> = [sign()].into_iter().chain(plain).chain([sign()]).collect();
+    let columns: Vec<_> = [sign(), sign()].into_iter().chain(plain).collect();
     let rows = memory.rows.rows.len() as u64;
     let height = scene.look.measures.row_height;
     let mut hands = Hands { scene, memory };
@@ -28,7 +29,7 @@ pub(super) fn show(ui: &mut Ui, scene: &mut Scene<'_>, memory: &mut Memory) {
         .id_salt("runs")
         .num_rows(rows)
         .columns(columns)
-        .num_sticky_cols(2)
+        .num_sticky_cols(3)
         .headers([HeaderRow::new(height)])
         .show(ui, &mut hands);
 }
@@ -66,7 +67,7 @@ impl Hands<'_, '_> {
             true => "Baseline: unpin",
             false => "Pin as baseline",
         };
-        if button.on_hover_text(hint).clicked() {
+        if sign_button(button, hint).clicked() {
             self.scene.push(Command::Pin(id));
         }
     }
@@ -78,7 +79,7 @@ impl Hands<'_, '_> {
         let button = egui::Button::new(ICON_MORE_VERT.codepoint).frame(false);
         let (response, _) = egui::containers::menu::MenuButton::from_button(button)
             .ui(ui, |ui| menu::show(ui, self.scene, self.memory, &run));
-        response.on_hover_text(format!("What to do with {}", run.name));
+        sign_button(response, &format!("What to do with {}", run.name));
     }
 
     /// The field that takes the new name; true where the row is being renamed.
@@ -92,11 +93,7 @@ impl Hands<'_, '_> {
             return false;
         };
         let field = ui.add(TextEdit::singleline(text).desired_width(f32::INFINITY));
-        field.widget_info(|| {
-            let mut info = egui::WidgetInfo::text_edit(true, "", "", "");
-            info.label = Some("New name of the run".to_owned());
-            info
-        });
+        text_field(&field, "New name of the run", text, "");
         if field.lost_focus() {
             let name = text.trim().to_owned();
             let given_up = ui.input(|input| input.key_pressed(egui::Key::Escape));
@@ -161,7 +158,7 @@ impl TableDelegate for Hands<'_, '_> {
     fn header_cell_ui(&mut self, ui: &mut Ui, cell: &HeaderCellInfo) {
         ui.painter()
             .rect_filled(ui.max_rect(), 0, self.scene.look.colours.raised);
-        let index = cell.col_range.start.wrapping_sub(1);
+        let index = cell.col_range.start.wrapping_sub(2);
         let Some(&column) = Column::ALL.get(index) else {
             return;
         };
@@ -235,8 +232,8 @@ impl TableDelegate for Hands<'_, '_> {
             .inner_margin(egui::Margin::symmetric(MARGIN, 0))
             .show(ui, |ui| match cell.col_nr {
                 0 => self.pin(ui, id),
-                number if number > Column::ALL.len() => self.menu(ui, id),
-                number => self.cell(ui, cell.row_nr, id, number - 1),
+                1 => self.menu(ui, id),
+                number => self.cell(ui, cell.row_nr, id, number - 2),
             });
     }
 
