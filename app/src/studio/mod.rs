@@ -11,7 +11,7 @@
 //! update         Command | Event -> state -> Effects; pure
 //! state          Studio: everything a face can show
 //! project        an open model: what is chosen, known, selected
-//! command · event · effect · action · copy
+//! command · event · effect · action · shortcut · copy
 //! draft · compose · comparison · history · selection · filter · rows · estimates · quality · runs · log · figure
 //! store          one SQLite file: runs, settings, drafts
 //! places · sample · preferences · devices · request
@@ -41,6 +41,7 @@ pub mod rows;
 pub mod runs;
 pub mod sample;
 pub mod selection;
+pub mod shortcut;
 pub mod state;
 pub mod store;
 mod update;

@@ -102,7 +102,7 @@ fn size(project: &Project) -> Place {
             Bytes(after),
             mark_hint(Mark::Exact)
         ),
-        width: 128.0,
+        width: 120.0,
         is_alarm: false,
         is_weak: false,
     }
@@ -137,7 +137,7 @@ fn loss(scene: &Scene<'_>) -> Option<Place> {
         caption: format!("{name}, {}", figure.mark.word()),
         value: format!("{}{}", sign(figure.mark), error_text(figure.value)),
         hint: format!("{name} against the original. {}", loss_hint(figure.mark)),
-        width: 116.0,
+        width: 108.0,
         is_alarm: false,
         is_weak: figure.mark == Mark::Stale,
     })
@@ -173,7 +173,7 @@ fn quality(project: &Project) -> Place {
         caption,
         value,
         hint,
-        width: 116.0,
+        width: 108.0,
         is_alarm: false,
         is_weak: error.is_none_or(|error| error.mark == Mark::Stale),
     }
@@ -204,7 +204,7 @@ fn speed(demand: &Result<Demand, String>, device: &Device) -> Place {
         is_weak: speed.is_none(),
         value,
         hint,
-        width: 108.0,
+        width: 100.0,
         is_alarm: false,
     }
 }
