@@ -84,6 +84,62 @@ fn a_face_that_sees_the_other_is_told() {
     assert!(app_violations(Path::new("cli/mod.rs"), "use crate::studio;").is_empty());
 }
 
+/// `source` of a file of the window as if the window were a crate of its own: its arrows to other parts are left out.
+fn as_own_crate(drawing: &Drawing, file: &Path, source: &str) -> Vec<String> {
+    let source = source.replace("crate::gui::", "crate::");
+    let violations = drawing.violations(file, &source).into_iter();
+    violations
+        .filter(|violation| !violation.ends_with("is on no floor"))
+        .collect()
+}
+
+#[test]
+fn imports_of_the_window_point_down() {
+    let sources = repository().join("app/src/gui");
+    let own = read(&sources.join("mod.rs"));
+    let drawing = Drawing::parse(&own).unwrap();
+    let differences = drawing.differences(&declared_modules(&own));
+    assert!(differences.is_empty(), "{}", differences.join("\n"));
+    let violations: Vec<String> = source_files(&sources)
+        .unwrap()
+        .iter()
+        .flat_map(|file| as_own_crate(&drawing, file, &read(&sources.join(file))))
+        .collect();
+    assert!(violations.is_empty(), "{}", violations.join("\n"));
+    for (file, source) in [
+        ("views/size.rs", "use crate::gui::shell::Shell;"),
+        ("widgets/bar.rs", "use super::super::app;"),
+        ("look.rs", "use super::scene::Scene;"),
+    ] {
+        let told = as_own_crate(&drawing, Path::new(file), source);
+        assert_eq!(told.len(), 1, "{file}: {told:?}");
+    }
+}
+
+/// Crates that draw; the studio and the command line are used without a window.
+const DRAWING_CRATES: [&str; 5] = ["egui", "eframe", "egui_plot", "egui_tiles", "egui_table"];
+
+#[test]
+fn only_the_window_draws() {
+    let sources = repository().join("app/src");
+    let mut violations = Vec::new();
+    for file in source_files(&sources).unwrap() {
+        if file.starts_with("gui") {
+            continue;
+        }
+        for (number, line) in read(&sources.join(&file)).lines().enumerate() {
+            let code = line.split("//").next().unwrap_or_default();
+            if DRAWING_CRATES
+                .iter()
+                .any(|name| code.contains(&format!("{name}::")))
+            {
+                violations.push(format!("{}:{}: {line}", file.display(), number + 1));
+            }
+        }
+    }
+    assert!(violations.is_empty(), "{}", violations.join("\n"));
+}
+
 #[test]
 fn the_engine_knows_no_app() {
     let manifest = read(&repository().join("engine/Cargo.toml"));

@@ -16,20 +16,11 @@ const INSTEAD: &str =
 /// Shows the studio; of a window, until it is closed.
 pub fn open(request: &OpenRequest) -> Result<OpenOutcome, String> {
     match &request.face {
-        Face::Picture(wanted) => picture::draw(request, wanted),
+        Face::Picture(wanted) => picture::draw(request, wanted, now_unix_ms()),
         Face::Window {
             renderer,
             data_folder,
         } => window(request, *renderer, data_folder.clone()),
-    }
-}
-
-/// Where a studio begins, now.
-pub(super) fn beginning(request: &OpenRequest, data_folder: Option<PathBuf>) -> Beginning {
-    Beginning {
-        cache_folder: request.cache_folder.clone(),
-        data_folder,
-        began_unix_ms: now_unix_ms(),
     }
 }
 
@@ -52,7 +43,11 @@ fn window(
         Renderer::Wgpu => &[eframe::Renderer::Wgpu],
         Renderer::Glow => &[eframe::Renderer::Glow],
     };
-    let beginning = beginning(request, data_folder);
+    let beginning = Beginning {
+        cache_folder: request.cache_folder.clone(),
+        data_folder,
+        began_unix_ms: now_unix_ms(),
+    };
     let mut failures = Vec::new();
     for &renderer in order {
         match run(request, &beginning, renderer) {

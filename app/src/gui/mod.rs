@@ -1,7 +1,14 @@
 //! The window: everything that knows egui.
 //!
 //! ```text
-//! launch -> app -> shell (bar, panes, palette, notices, dialogs) -> views -> widgets -> look
+//! 7 launch
+//! 6 picture
+//! 5 app
+//! 4 shell
+//! 3 views
+//! 2 widgets
+//! 1 scene headless
+//! 0 look painter
 //! ```
 //!
 //! Views read `&Studio` and push `Command`s; nothing here changes the studio but `app`, between frames.

@@ -3,8 +3,8 @@
 //! The same request gives the same picture: time stands still, nothing kept by earlier sessions is read, and the picture
 //! is taken once every job has answered. A run made for the picture tells its own times and so is the exception.
 
+use super::App;
 use super::headless::{Stage, write_png};
-use super::{App, launch};
 use crate::studio::Command;
 use crate::studio::action::{Action, View};
 use crate::studio::devices;
@@ -12,6 +12,7 @@ use crate::studio::log::Level;
 use crate::studio::preferences::ThemeChoice;
 use crate::studio::request::{OpenOutcome, OpenRequest, PictureRequest};
 use crate::studio::runs::RunStatus;
+use crate::studio::state::Beginning;
 use egui::{Theme, Vec2};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -23,13 +24,22 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Frames until everything rests: messages that go by need a few seconds of them.
 const MOST_FRAMES: usize = 80;
 
-/// Draws what is asked for and writes it.
-pub fn draw(request: &OpenRequest, wanted: &PictureRequest) -> Result<OpenOutcome, String> {
+/// Draws what is asked for and writes it. A run for the picture is one of `now_unix_ms`.
+pub fn draw(
+    request: &OpenRequest,
+    wanted: &PictureRequest,
+    now_unix_ms: i64,
+) -> Result<OpenOutcome, String> {
     let folder = match wanted.run {
         true => Some(TemporaryFolder::new()?),
         false => None,
     };
-    let mut set = Set::new(request, wanted, folder.as_ref())?;
+    let beginning = Beginning {
+        cache_folder: request.cache_folder.clone(),
+        data_folder: folder.as_ref().map(|folder| folder.0.clone()),
+        began_unix_ms: now_unix_ms,
+    };
+    let mut set = Set::new(request, wanted, beginning)?;
     let drawn = set.play(request, wanted);
     set.app.finish();
     let outcome = match drawn {
@@ -59,7 +69,7 @@ impl<'a> Set<'a> {
     fn new(
         request: &OpenRequest,
         wanted: &'a PictureRequest,
-        folder: Option<&TemporaryFolder>,
+        beginning: Beginning,
     ) -> Result<Self, String> {
         let [width, height] = wanted.size_points.map(f32::from);
         let theme = match wanted.theme {
@@ -67,15 +77,9 @@ impl<'a> Set<'a> {
             ThemeChoice::Dark | ThemeChoice::System => Theme::Dark,
         };
         let stage = Stage::new(Vec2::new(width, height), wanted.scale, theme);
-        let data_folder = folder.map(|folder| folder.0.clone());
         // The start view is what is there without a model.
         let model = (wanted.view != Some(View::Start)).then(|| request.model.clone());
-        let mut app = App::new(
-            stage.context(),
-            launch::beginning(request, data_folder),
-            model,
-            request.recipe.clone(),
-        )?;
+        let mut app = App::new(stage.context(), beginning, model, request.recipe.clone())?;
         app.studio.limits = request.limits;
         // What this machine has free is another figure each time.
         if let Some(device) = devices::devices().get(1) {
