@@ -4,7 +4,7 @@
 //! is narrow.
 
 use crate::gui::scene::Scene;
-use crate::gui::widgets::{error_text, mark_hint, sign};
+use crate::gui::widgets::{error_text, mark_hint, sign, tokens_text};
 use crate::studio::devices::{self, Demand, Device};
 use crate::studio::figure::Mark;
 use crate::studio::project::Project;
@@ -239,16 +239,6 @@ fn fit(demand: &Result<Demand, String>, device: &Device) -> Place {
         value,
         hint,
         width: 100.0,
-    }
-}
-
-/// A speed with as many digits as it deserves.
-pub(in crate::gui) fn tokens_text(speed: f64) -> String {
-    match speed {
-        speed if speed >= 999_500.0 => format!("{:.1} M", speed / 1e6),
-        speed if speed >= 9_950.0 => format!("{:.0} k", speed / 1e3),
-        speed if speed >= 10.0 => format!("{speed:.0}"),
-        speed => format!("{speed:.1}"),
     }
 }
 

@@ -55,3 +55,13 @@ pub fn error_text(value: f64) -> String {
         value => format!("{value:.3}"),
     }
 }
+
+/// A speed with as many digits as it deserves.
+pub fn tokens_text(speed: f64) -> String {
+    match speed {
+        speed if speed >= 999_500.0 => format!("{:.1} M", speed / 1e6),
+        speed if speed >= 9_950.0 => format!("{:.0} k", speed / 1e3),
+        speed if speed >= 10.0 => format!("{speed:.0}"),
+        speed => format!("{speed:.1}"),
+    }
+}

@@ -12,7 +12,7 @@ mod typed;
 
 pub use bar::share_bar;
 pub use empty::empty;
-pub use figure::{error_text, figure, interval_text, mark_hint, sign};
+pub use figure::{error_text, figure, interval_text, mark_hint, sign, tokens_text};
 pub use name::elided;
 pub use said::{sign_button, text_field};
 pub use typed::Typed;

@@ -1,8 +1,8 @@
 //! Memory at a context length, and every device's roofline: upper bounds from data sheets, and said to be that.
 
 use crate::gui::scene::Scene;
-use crate::gui::shell::headline::tokens_text;
 use crate::gui::views::settings::device_picker;
+use crate::gui::widgets::tokens_text;
 use crate::studio::Command;
 use crate::studio::devices::{self, Demand, Device};
 use egui::{Align, Color32, DragValue, Grid, Layout, Rect, RichText, Sense, Ui, vec2};
