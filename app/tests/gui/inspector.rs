@@ -74,11 +74,8 @@ fn one_layer_ends_with_the_method_itself() {
     let project = desk.studio().project().unwrap();
     let (answer, is_fresh) = project.answer(layer).unwrap();
     assert_eq!((answer.stage, is_fresh), (Stage::Exact, true));
-    assert!(
-        desk.harness
-            .query_by_label("whole layer, exact GPTQ")
-            .is_some()
-    );
+    let said = desk.harness.query_all_by_label("whole layer, exact GPTQ");
+    assert_eq!(said.count(), 2, "beside the name and among the facts");
 }
 
 #[test]
