@@ -101,7 +101,7 @@ impl<'a> Set<'a> {
         wanted: &PictureRequest,
     ) -> Result<Option<[u32; 2]>, String> {
         type Step<'a> = &'a dyn Fn(&mut Set<'_>) -> Result<(), String>;
-        let steps: [Step<'_>; 4] = [
+        let steps: [Step<'_>; 5] = [
             &|set| set.check_open(request),
             &|set| set.run(),
             &|set| set.select(),
@@ -109,6 +109,12 @@ impl<'a> Set<'a> {
                 if let Some(view) = wanted.view {
                     set.ask(Command::Show(view));
                 }
+                Ok(())
+            },
+            // What only goes by would hide what stays, and tells of times.
+            &|set| {
+                set.app.shell.dismiss_toasts();
+                set.ask(Command::ReadNotices);
                 Ok(())
             },
         ];

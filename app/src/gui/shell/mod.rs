@@ -112,6 +112,11 @@ impl Shell {
         self.dock.focus(view);
     }
 
+    /// Takes away all messages that go by.
+    pub fn dismiss_toasts(&mut self) {
+        self.notices.dismiss_toasts();
+    }
+
     /// A message that goes by.
     pub fn toast(&mut self, level: Level, text: String) {
         self.notices.toast(level, text);

@@ -54,6 +54,11 @@ impl Notices {
         self.toasts.drain(..extra);
     }
 
+    /// Takes all toasts away; the list keeps what they said.
+    pub(super) fn dismiss_toasts(&mut self) {
+        self.toasts.clear();
+    }
+
     /// The bell: how many are unread; a click lists them.
     pub(super) fn bell(&mut self, ui: &mut Ui, scene: &mut Scene<'_>) {
         let unread = scene.studio.unread();
