@@ -4,7 +4,7 @@
 
 use super::estimates::EstimateKey;
 use super::project::Answer;
-use super::runs::{Progress, RunId};
+use super::runs::{Control, Progress, RunId};
 use super::state::{Place, Playground, Saved};
 use pare_engine::preview::Estimate;
 use pare_engine::report::{Evaluation, ExportReport, LayerReport};
@@ -65,6 +65,8 @@ pub enum Event {
     Calibrated {
         /// About which model.
         generation: Generation,
+        /// That of the job; once stopped, its answer is about inputs that nobody wants any more.
+        control: Arc<Control>,
         /// The statistics.
         result: Outcome<Arc<OriginalInputs>>,
     },

@@ -261,6 +261,15 @@ impl Project {
         draft::possible(&self.layers[layer], settings)
     }
 
+    /// Inputs known or on their way are about another text, or gone.
+    pub fn forget_inputs(&mut self) {
+        if let Inputs::Gathering(control) = &self.inputs {
+            control.stop();
+        }
+        self.inputs = Inputs::None;
+        self.inputs_changed();
+    }
+
     /// Other inputs are known, or none any more: estimates and previews are asked for anew, and late answers do not count.
     pub fn inputs_changed(&mut self) {
         if let Some(control) = self.estimating.take() {

@@ -26,7 +26,7 @@ pub(super) fn run(job: Job, office: &Office) {
             only_find,
             control,
         } => {
-            let watcher = Watcher::new(NO_RUN, 0, office.outbox.clone(), control);
+            let watcher = Watcher::new(NO_RUN, 0, office.outbox.clone(), control.clone());
             let result = match with_text(settings, &session) {
                 Err(reason) => Outcome::Failed(reason),
                 Ok(settings) => outcome(match only_find {
@@ -39,7 +39,11 @@ pub(super) fn run(job: Job, office: &Office) {
                 Outcome::Done(None) | Outcome::Stopped => Outcome::Stopped,
                 Outcome::Failed(reason) => Outcome::Failed(reason),
             };
-            office.outbox.send(Event::Calibrated { generation, result });
+            office.outbox.send(Event::Calibrated {
+                generation,
+                control,
+                result,
+            });
         }
         Job::Evaluate {
             id,

@@ -170,9 +170,10 @@ impl Studio {
     pub(super) fn calibrated(
         &mut self,
         generation: Generation,
+        control: &Control,
         result: Outcome<Arc<OriginalInputs>>,
     ) -> Vec<Effect> {
-        let is_current = generation == self.generation;
+        let is_current = generation == self.generation && !control.is_stopped();
         let Some(project) = self.project_mut().filter(|_| is_current) else {
             return Vec::new();
         };

@@ -8,7 +8,6 @@ use crate::studio::effect::Effect;
 use crate::studio::filter::Filter;
 use crate::studio::history::Gesture;
 use crate::studio::log::Level;
-use crate::studio::project::Inputs;
 use crate::studio::state::Studio;
 use pare_engine::recipe::Recipe;
 
@@ -45,8 +44,7 @@ impl Studio {
                     .history
                     .push(draft, "set the calibration text".to_owned(), None);
                 if changed {
-                    project.inputs = Inputs::None;
-                    project.inputs_changed();
+                    project.forget_inputs();
                     let mut effects = self.calibrate(true);
                     effects.extend(self.draft_changed());
                     return effects;
@@ -152,8 +150,7 @@ impl Studio {
         }
         let mut effects = Vec::new();
         if project.draft().calibration != before {
-            project.inputs = Inputs::None;
-            project.inputs_changed();
+            project.forget_inputs();
             effects.extend(self.calibrate(true));
         }
         effects.extend(self.draft_changed());

@@ -99,7 +99,11 @@ impl Studio {
                 layer,
                 answer,
             } => self.previewed(generation, layer, *answer),
-            Event::Calibrated { generation, result } => self.calibrated(generation, result),
+            Event::Calibrated {
+                generation,
+                control,
+                result,
+            } => self.calibrated(generation, &control, result),
             Event::RecipeRead(path, result) => self.recipe_read(path, result),
             Event::RecipeWritten(path, result) => self.recipe_written(path, result),
             Event::Looked(place) => {
@@ -244,8 +248,7 @@ impl Studio {
 
     fn clear_cache(&mut self) -> Vec<Effect> {
         if let Some(project) = self.project_mut() {
-            project.inputs = super::project::Inputs::None;
-            project.inputs_changed();
+            project.forget_inputs();
         }
         let mut effects = vec![Effect::Start(Job::MeasureCache(self.cache_folder(), true))];
         effects.extend(self.refresh());

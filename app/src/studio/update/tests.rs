@@ -8,6 +8,7 @@ use crate::studio::effect::Job;
 use crate::studio::event::{Generation, Opened, Outcome};
 use crate::studio::history::Gesture;
 use crate::studio::log::Level;
+use crate::studio::project::Inputs;
 use crate::studio::runs::RunStatus;
 use crate::studio::sample::{self, Text};
 use crate::studio::selection::Join;
@@ -281,6 +282,26 @@ fn what_cannot_be_done_says_why() {
 }
 
 #[test]
+fn inputs_of_a_text_that_was_changed_meanwhile_are_dropped() {
+    let mut studio = with_sample();
+    let Inputs::Gathering(control) = studio.project().unwrap().inputs.clone() else {
+        panic!("the sample is calibrated at once");
+    };
+    let mut calibration = studio.project().unwrap().draft().calibration.clone();
+    calibration.sequences += 1;
+    studio.command(Command::SetCalibration(calibration));
+    assert!(control.is_stopped(), "nobody wants the old inputs");
+    let reason = "too late".to_owned();
+    studio.event(Event::Calibrated {
+        generation: studio.generation,
+        control,
+        result: Outcome::Failed(reason),
+    });
+    let inputs = &studio.project().unwrap().inputs;
+    assert!(matches!(inputs, Inputs::Gathering(_)), "{inputs:?}");
+}
+
+#[test]
 fn a_stopped_estimate_is_asked_again_with_the_inputs() {
     let mut studio = with_sample();
     let first = studio.project().unwrap().estimating.clone().unwrap();
@@ -292,6 +313,7 @@ fn a_stopped_estimate_is_asked_again_with_the_inputs() {
     let inputs = session.original_inputs(&few, &watcher).unwrap();
     let effects = studio.event(Event::Calibrated {
         generation: studio.generation,
+        control: Arc::default(),
         result: Outcome::Done(Arc::new(inputs)),
     });
     assert!(

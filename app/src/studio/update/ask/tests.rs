@@ -52,6 +52,7 @@ fn calibrate(studio: &mut Studio) -> Vec<Effect> {
     let inputs = project.session.original_inputs(&few, &Quiet).unwrap();
     studio.event(Event::Calibrated {
         generation: studio.generation,
+        control: Arc::default(),
         result: Outcome::Done(Arc::new(inputs)),
     })
 }
