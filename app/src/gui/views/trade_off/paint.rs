@@ -119,7 +119,8 @@ fn marker<'a>(look: &Look, point: &Point) -> Points<'a> {
         Kind::Run(_, method) => (shape(method), 5.0, true),
         Kind::Baseline(_) => (MarkerShape::Circle, 4.0, false),
         Kind::Ghost => (MarkerShape::Circle, 5.0, false),
-        Kind::Now => (MarkerShape::Circle, 7.0, !point.is_stale),
+        // A ring, so that a run of the same recipe is seen inside it.
+        Kind::Now => (MarkerShape::Circle, 8.0, false),
     };
     Points::new("", vec![[point.x, point.y]])
         .shape(shape)
@@ -134,6 +135,7 @@ fn colour(look: &Look, point: &Point) -> Color32 {
         Kind::Run(_, method) => look.method(method),
         Kind::Baseline(_) => look.colours.weak,
         Kind::Ghost => look.colours.ghost,
+        Kind::Now if point.is_stale => look.colours.accent.gamma_multiply(0.6),
         Kind::Now => look.colours.accent,
     }
 }
@@ -165,12 +167,7 @@ fn legend(ui: &mut Ui, look: &Look, model: &Model) {
                 painter.circle_stroke(rect.center(), 3.5, Stroke::new(1.0, colour));
             }
         };
-        entry(
-            &|painter, rect| {
-                painter.circle_filled(rect.center(), 4.5, colours.accent);
-            },
-            "draft",
-        );
+        entry(&ring(colours.accent), "draft");
         if model.of_kind(|kind| *kind == Kind::Ghost).is_some() {
             entry(&ring(colours.ghost), "before the last edit");
         }
