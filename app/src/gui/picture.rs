@@ -8,7 +8,7 @@ use super::headless::{Stage, write_png};
 use crate::studio::Command;
 use crate::studio::action::{Action, View};
 use crate::studio::devices;
-use crate::studio::log::Level;
+use crate::studio::log::{Level, Log};
 use crate::studio::preferences::ThemeChoice;
 use crate::studio::request::{OpenOutcome, OpenRequest, PictureRequest};
 use crate::studio::runs::RunStatus;
@@ -164,6 +164,8 @@ impl<'a> Set<'a> {
         if let Some((_, reason)) = &self.app.studio.open_failure {
             return Err(reason.clone());
         }
+        // Statistics are gathered the first time and found the next: the log says which, so it begins anew here.
+        self.app.studio.log = Log::default();
         let project = self.app.studio.project();
         let is_read = project.is_some_and(|project| project.recipe_file.is_some());
         match request.recipe.is_some() && project.is_some() && !is_read {
