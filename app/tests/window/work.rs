@@ -100,12 +100,13 @@ fn from_opening_to_an_export_that_opens_again() {
     window.rest();
     let mut twin = Twin::open(folder.path());
     twin.command(Command::Show(View::Export));
-    window.click(twin.place(Role::Button, "Export"), None);
+    window.click(twin.place(Role::Button, "Export as dense"), None);
     drop(twin);
+    window.picture("6-export-asked");
     let exported = folder.path().join("data/pare/runs/sample-1-dense");
     until("the export", PATIENCE, || exported.exists().then_some(()));
     window.rest();
-    window.picture("6-export");
+    window.picture("7-export");
     window.close();
     let again = pare(&desktop, folder.path(), &["inspect", "--json"])
         .arg(&exported)
