@@ -13,6 +13,9 @@ use tempfile::TempDir;
 /// Tests take turns: they measure time and idleness.
 static TURN: Mutex<()> = Mutex::new(());
 
+/// A window manager that takes longer to start hangs.
+const MANAGER_PATIENCE: Duration = Duration::from_secs(20);
+
 /// How often a poll looks.
 const LOOK_EVERY: Duration = Duration::from_millis(25);
 
@@ -78,6 +81,10 @@ impl Desktop {
             let mut manager = desktop.command("openbox");
             manager.stdout(Stdio::null()).stderr(Stdio::null());
             desktop.manager = Some(manager.spawn().unwrap());
+            // A window that comes while the manager starts may be left hidden.
+            until("the window manager", MANAGER_PATIENCE, || {
+                desktop.xdotool(&["get_num_desktops"])
+            });
         }
         Some(desktop)
     }
