@@ -119,11 +119,31 @@ impl Studio {
                 self.log.write(level, self.now_seconds, text);
                 Vec::new()
             }
-            Event::Panicked { job, message } => vec![self.tell(
-                Level::Error,
-                format!("A defect in Pare ended {job}: {message}. Everything else goes on; please report it"),
-            )],
+            Event::Panicked { job, message } => {
+                self.give_up(&job);
+                vec![self.tell(
+                    Level::Error,
+                    format!("A defect in Pare ended {job}: {message}. Everything else goes on; please report it"),
+                )]
+            }
             event => self.run_event(event),
+        }
+    }
+
+    /// A job ended without a word: nothing waits for it any more.
+    fn give_up(&mut self, job: &str) {
+        match (job, &mut self.phase) {
+            ("opening a model", phase) => *phase = Phase::Nothing,
+            ("estimating", Phase::Open(project)) => project.estimating = None,
+            ("previewing", Phase::Open(project)) => project.preview.busy = false,
+            ("calibrating", Phase::Open(project)) => {
+                project.inputs = super::project::Inputs::Failed("a defect in Pare".to_owned());
+            }
+            ("measuring" | "writing text" | "exporting", _) => {
+                self.side_job = None;
+                self.playground.busy = false;
+            }
+            _ => {}
         }
     }
 

@@ -282,6 +282,25 @@ fn what_cannot_be_done_says_why() {
 }
 
 #[test]
+fn nothing_waits_for_a_job_that_a_defect_ended() {
+    let mut studio = with_sample();
+    assert!(studio.project().unwrap().estimating.is_some());
+    for job in ["estimating", "calibrating", "previewing"] {
+        let effects = studio.event(Event::Panicked {
+            job: job.to_owned(),
+            message: "index out of bounds".to_owned(),
+        });
+        assert!(
+            matches!(&effects[..], [Effect::Toast(Level::Error, text)] if text.contains(job)),
+            "{effects:?}"
+        );
+    }
+    let project = studio.project().unwrap();
+    assert!(project.estimating.is_none() && !project.preview.busy);
+    assert!(matches!(project.inputs, Inputs::Failed(_)));
+}
+
+#[test]
 fn inputs_of_a_text_that_was_changed_meanwhile_are_dropped() {
     let mut studio = with_sample();
     let Inputs::Gathering(control) = studio.project().unwrap().inputs.clone() else {
