@@ -9,7 +9,7 @@ use crate::studio::filter::Filter;
 use crate::studio::history::Gesture;
 use crate::studio::log::Level;
 use crate::studio::state::Studio;
-use pare_engine::recipe::Recipe;
+use pare_engine::recipe::{CalibrationSettings, Recipe};
 
 impl Studio {
     /// Commands that change what is chosen.
@@ -112,6 +112,7 @@ impl Studio {
         let Some(project) = self.project_mut() else {
             return Vec::new();
         };
+        let before = project.draft().calibration.clone();
         let (draft, warnings) = read_draft(project, &recipe);
         project
             .history
@@ -120,6 +121,7 @@ impl Studio {
             .into_iter()
             .map(|warning| self.tell(Level::Warning, warning))
             .collect();
+        effects.extend(self.calibration_changed(&before));
         effects.extend(self.draft_changed());
         effects.push(Effect::Show(View::Layers));
         effects
@@ -148,16 +150,24 @@ impl Studio {
         if !moved {
             return Vec::new();
         }
-        let mut effects = Vec::new();
-        if project.draft().calibration != before {
-            project.forget_inputs();
-            effects.extend(self.calibrate(true));
-        }
+        let mut effects = self.calibration_changed(&before);
         effects.extend(self.draft_changed());
         if let Some(label) = label {
             effects.push(self.tell(Level::Info, label));
         }
         effects
+    }
+
+    /// Looks for inputs anew where the draft asks for others than `before`.
+    pub(super) fn calibration_changed(&mut self, before: &CalibrationSettings) -> Vec<Effect> {
+        let Some(project) = self.project_mut() else {
+            return Vec::new();
+        };
+        if project.draft().calibration == *before {
+            return Vec::new();
+        }
+        project.forget_inputs();
+        self.calibrate(true)
     }
 
     /// Everything that follows from another draft.

@@ -227,6 +227,7 @@ impl Studio {
         let Some(project) = self.project_mut() else {
             return Vec::new();
         };
+        let before = project.draft().calibration.clone();
         let (draft, warnings) = read_draft(project, &recipe);
         project.history.push(draft, "open recipe".to_owned(), None);
         project.saved = project.draft().clone();
@@ -235,6 +236,7 @@ impl Studio {
             .into_iter()
             .map(|warning| self.tell(Level::Warning, warning))
             .collect();
+        effects.extend(self.calibration_changed(&before));
         effects.extend(self.draft_changed());
         effects
     }

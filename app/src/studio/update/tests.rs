@@ -321,6 +321,19 @@ fn inputs_of_a_text_that_was_changed_meanwhile_are_dropped() {
 }
 
 #[test]
+fn a_recipe_with_another_calibration_drops_the_inputs() {
+    let mut studio = with_sample();
+    let Inputs::Gathering(control) = studio.project().unwrap().inputs.clone() else {
+        panic!("the sample is calibrated at once");
+    };
+    let mut recipe = Recipe::default();
+    recipe.calibration.sequences = 7;
+    let effects = studio.event(Event::RecipeRead("other.toml".into(), Ok(recipe.to_toml())));
+    assert!(control.is_stopped(), "nobody wants the old inputs");
+    assert!(has_job(&effects, "calibrating"), "{effects:?}");
+}
+
+#[test]
 fn a_stopped_estimate_is_asked_again_with_the_inputs() {
     let mut studio = with_sample();
     let first = studio.project().unwrap().estimating.clone().unwrap();
