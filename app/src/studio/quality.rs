@@ -209,7 +209,8 @@ fn place(project: &Project, settings: &[LayerSettings], draft: &Draft) -> Place 
 fn place_of_totals(totals: &Totals) -> Place {
     Place {
         bytes: totals.bytes_after,
-        bits_per_weight: totals.bits_per_weight(),
+        // Over all of them, dense ones too, as baselines and runs are placed.
+        bits_per_weight: 8.0 * totals.bytes_after as f64 / totals.weights.max(1) as f64,
         error: totals.error,
     }
 }
@@ -295,6 +296,18 @@ mod tests {
             };
             assert!(is_near, "{runs:?}: expected {expected:?}, found {found:?}");
         }
+    }
+
+    #[test]
+    fn the_draft_lies_where_a_run_of_it_would() {
+        let totals = Totals {
+            weights: 100,
+            bytes_after: 125,
+            compressed_weights: 50,
+            compressed_bytes: 25,
+            ..Totals::default()
+        };
+        assert!((place_of_totals(&totals).bits_per_weight - 10.0).abs() < 1e-12);
     }
 
     #[test]
