@@ -1,7 +1,7 @@
 //! Jobs that take their time: calibration, runs, measuring, writing text, exports. One after another.
 
 use super::Office;
-use super::place::Reservation;
+use super::place::{Reservation, is_begun};
 use super::watch::Watcher;
 use crate::studio::effect::Job;
 use crate::studio::event::{Event, Outcome};
@@ -90,6 +90,8 @@ fn compress(order: &RunOrder, office: &Office) {
     );
     office.outbox.send(Event::Began(order.id));
     let mut request = order.request.clone();
+    // A run that was stopped before it wrote anything, perhaps while it waited for others, begins now.
+    request.resume = request.resume && is_begun(&request.out);
     let reservation = order.may_move.then(|| Reservation::near(&request.out));
     if let Some(reservation) = &reservation
         && reservation.folder() != request.out

@@ -46,6 +46,11 @@ impl Drop for Reservation {
     }
 }
 
+/// Whether a run into `out` was cut off there: it left a partial folder that can be gone on with.
+pub(super) fn is_begun(out: &Path) -> bool {
+    ended(out, ".partial").exists()
+}
+
 fn numbered(wanted: &Path, number: u32) -> PathBuf {
     match number {
         1 => wanted.to_owned(),
@@ -63,6 +68,15 @@ fn ended(path: &Path, ending: &str) -> PathBuf {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn a_run_is_begun_where_its_partial_folder_lies() {
+        let folder = tempfile::tempdir().unwrap();
+        let out = folder.path().join("model-1");
+        assert!(!is_begun(&out));
+        fs::create_dir(folder.path().join("model-1.partial")).unwrap();
+        assert!(is_begun(&out));
+    }
 
     #[test]
     fn taken_names_are_left_alone() {
