@@ -29,6 +29,9 @@ struct Watched {
     progress: Progress,
     began: Instant,
     paused: Duration,
+    /// Threads that wait now: they all poll, and the pause they share counts once.
+    waiting: usize,
+    waiting_since: Option<Instant>,
     recent: VecDeque<Instant>,
     memory_asked: Option<Instant>,
 }
@@ -53,6 +56,8 @@ impl Watcher {
                 },
                 began: Instant::now(),
                 paused: Duration::ZERO,
+                waiting: 0,
+                waiting_since: None,
                 recent: VecDeque::new(),
                 memory_asked: None,
             }),
@@ -78,6 +83,22 @@ impl Watcher {
 }
 
 impl Watched {
+    fn wait_begins(&mut self) {
+        self.waiting += 1;
+        self.waiting_since.get_or_insert_with(Instant::now);
+    }
+
+    fn wait_ends(&mut self) {
+        self.waiting = self.waiting.saturating_sub(1);
+        if self.waiting == 0
+            && let Some(since) = self.waiting_since.take()
+        {
+            self.paused += since.elapsed();
+            // A pace over a pause is none.
+            self.recent.clear();
+        }
+    }
+
     fn layer_done(&mut self, name: &str) {
         self.progress.layers_done += 1;
         self.progress.last_layer = Some(name.to_owned());
@@ -119,9 +140,9 @@ impl Monitor for Watcher {
         if !self.control.is_paused() {
             return self.control.is_stopped();
         }
-        let began = Instant::now();
+        self.update(Watched::wait_begins);
         let stop = self.control.wait_and_ask();
-        self.update(|state| state.paused += began.elapsed());
+        self.update(Watched::wait_ends);
         stop
     }
 }
@@ -162,5 +183,40 @@ impl Observer for Watcher {
                     .send(Event::Told(Level::Warning, text.to_owned()));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::thread;
+
+    struct Nobody;
+
+    impl Outbox for Nobody {
+        fn send(&self, _event: Event) {}
+
+        fn progress(&self, _id: RunId, _progress: Progress) {}
+    }
+
+    #[test]
+    fn a_pause_counts_once_however_many_threads_wait() {
+        let control = Arc::new(Control::default());
+        let watcher = Watcher::new(RunId(1), 1, Arc::new(Nobody), control.clone());
+        control.set_paused(true);
+        let began = Instant::now();
+        thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| watcher.should_stop());
+            }
+            thread::sleep(Duration::from_millis(50));
+            control.set_paused(false);
+        });
+        let most = began.elapsed();
+        let paused = watcher.state.lock().map(|state| state.paused);
+        assert!(
+            paused.is_ok_and(|paused| paused <= most),
+            "more was paused than went by"
+        );
     }
 }
