@@ -209,7 +209,9 @@ mod tests {
             for _ in 0..8 {
                 scope.spawn(|| watcher.should_stop());
             }
-            thread::sleep(Duration::from_millis(50));
+            while watcher.state.lock().is_ok_and(|state| state.waiting < 8) {
+                thread::yield_now();
+            }
             control.set_paused(false);
         });
         let most = began.elapsed();
