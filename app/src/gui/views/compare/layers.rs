@@ -12,11 +12,11 @@ use pare_engine::units::Bytes;
 
 /// Headers and first widths.
 const COLUMNS: [(&str, f32); 6] = [
-    ("layer", 170.0),
+    ("layer", 240.0),
     ("error A", 64.0),
     ("error B", 64.0),
     ("B − A", 68.0),
-    ("settings A, B", 150.0),
+    ("settings A, B", 190.0),
     ("bytes B", 72.0),
 ];
 /// Rows shown without scrolling.
