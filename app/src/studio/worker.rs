@@ -4,9 +4,11 @@
 //! fast job cannot flood a slow face. Each event and each new progress value calls the waker (a window's repaint).
 
 use super::effect::{Job, Lane};
-use super::event::Event;
+use super::event::{Event, Outcome};
 use super::jobs::{self, Desk, Drafts, Office, Outbox};
+use super::project::{Answer, Stage};
 use super::runs::{Progress, RunId};
+use super::state::{Place, Playground, Saved};
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -155,16 +157,13 @@ fn work(jobs: &Receiver<Job>, office: &Office) {
             continue;
         }
         let name = job.name();
-        let run = match &job {
-            Job::Compress(order) => Some(order.id),
-            _ => None,
-        };
+        let last_word = last_word(&job);
         let done = catch_unwind(AssertUnwindSafe(|| jobs::run(job, office, &mut desk)));
         if let Err(panic) = done {
             let message = message_of(panic.as_ref());
-            if let Some(id) = run {
-                let outcome = super::event::Outcome::Failed(format!("a defect in Pare: {message}"));
-                office.outbox.send(Event::Ended(id, outcome));
+            if let Some(last_word) = last_word {
+                let reason = format!("a defect in Pare: {message}");
+                office.outbox.send(last_word(reason));
             }
             office.outbox.send(Event::Panicked {
                 job: name.to_owned(),
@@ -195,9 +194,133 @@ fn next(jobs: &Receiver<Job>, desk: &mut Desk, office: &Office) -> Option<Job> {
     }
 }
 
+/// Makes an event of the words for why a job ended.
+type LastWord = Box<dyn FnOnce(String) -> Event>;
+
+/// What the studio waits for of `job`: told by others where a panic ends it, so that nothing stays at work for ever.
+fn last_word(job: &Job) -> Option<LastWord> {
+    let word: LastWord = match job {
+        Job::Open {
+            generation, path, ..
+        } => {
+            let (generation, path) = (*generation, path.clone());
+            Box::new(move |reason: String| Event::Opened {
+                generation,
+                path,
+                result: Err(reason),
+            })
+        }
+        Job::Preview {
+            generation,
+            question,
+            layer,
+            settings,
+            ..
+        } => {
+            let (generation, question) = (*generation, *question);
+            let (layer, settings) = (*layer, *settings);
+            Box::new(move |reason: String| Event::Previewed {
+                generation,
+                layer,
+                answer: Box::new(Answer {
+                    question,
+                    settings,
+                    stage: Stage::Sampled,
+                    is_last: true,
+                    is_outdated: false,
+                    result: Err(reason),
+                }),
+            })
+        }
+        Job::Calibrate {
+            generation,
+            control,
+            ..
+        } => {
+            let (generation, control) = (*generation, control.clone());
+            Box::new(move |reason: String| Event::Calibrated {
+                generation,
+                control,
+                result: Outcome::Failed(reason),
+            })
+        }
+        Job::Compress(order) => {
+            let id = order.id;
+            Box::new(move |reason: String| Event::Ended(id, Outcome::Failed(reason)))
+        }
+        Job::Evaluate { id, .. } => {
+            let id = *id;
+            Box::new(move |reason: String| Event::Evaluated(id, Outcome::Failed(reason)))
+        }
+        Job::Generate { request, .. } => {
+            let prompt = request.prompt.clone();
+            Box::new(move |reason: String| {
+                Event::Wrote(Box::new(Playground {
+                    prompt,
+                    problem: Some(reason),
+                    ..Playground::default()
+                }))
+            })
+        }
+        Job::Export { .. } => {
+            Box::new(|reason: String| Event::Exported(Outcome::Failed(reason)))
+        }
+        Job::Restore => Box::new(|reason: String| {
+            Event::Restored(Box::new(Saved {
+                problem: Some(reason),
+                ..Saved::default()
+            }))
+        }),
+        Job::ReadRecipe(path) => {
+            let path = path.clone();
+            Box::new(move |reason: String| Event::RecipeRead(path, Err(reason)))
+        }
+        Job::WriteRecipe(path, _) => {
+            let path = path.clone();
+            Box::new(move |reason: String| Event::RecipeWritten(path, Err(reason)))
+        }
+        Job::Look(path) => {
+            let path = path.clone();
+            Box::new(move |reason: String| {
+                Event::Looked(Place {
+                    path,
+                    is_taken: false,
+                    free_bytes: None,
+                    problem: Some(reason),
+                })
+            })
+        }
+        _ => return None,
+    };
+    Some(word)
+}
+
 /// What a panic said.
 fn message_of(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     text.or_else(|| panic.downcast_ref::<String>().cloned())
         .unwrap_or_else(|| "it said nothing".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_waits_for_a_job_hears_of_its_panic() {
+        let path = PathBuf::from("place");
+        let told = |job: Job| last_word(&job).map(|word| word("a defect".to_owned()));
+        assert!(matches!(
+            told(Job::Look(path.clone())),
+            Some(Event::Looked(Place { problem: Some(problem), .. })) if problem == "a defect"
+        ));
+        assert!(matches!(
+            told(Job::ReadRecipe(path)),
+            Some(Event::RecipeRead(_, Err(problem))) if problem == "a defect"
+        ));
+        assert!(matches!(
+            told(Job::Restore),
+            Some(Event::Restored(saved)) if saved.problem.is_some()
+        ));
+    }
 }
