@@ -42,17 +42,22 @@ impl Dialogs {
 fn closing(ui: &mut Ui, scene: &mut Scene<'_>) -> bool {
     // A run that ended by itself leaves nothing to ask.
     let (waiting, at_work) = (scene.studio.waiting.len(), scene.studio.active.is_some());
+    let studio = scene.studio;
+    let beside = studio.side_job.as_ref().map(|job| job.name.as_str());
     let modal = Modal::new(Id::unique("closing"))
         .frame(egui::Frame::window(ui.style()))
         .show(ui.ctx(), |ui| {
             ui.set_width(380.0);
-            ui.heading(if at_work {
-                "A run is at work"
-            } else {
-                "The run has ended"
+            ui.heading(match (at_work, beside) {
+                (true, _) => "A run is at work".to_owned(),
+                (false, Some(name)) => format!("{name} is at work"),
+                (false, None) => "The run has ended".to_owned(),
             });
             ui.add_space(4.0);
-            ui.label("Stop it and quit: finished layers are kept, and Resume goes on from them");
+            ui.label(match (at_work, beside) {
+                (false, Some(_)) => "Stop it and quit: nothing of it is kept",
+                _ => "Stop it and quit: finished layers are kept, and Resume goes on from them",
+            });
             if waiting > 0 {
                 ui.label(format!("{waiting} more waiting will not start"));
             }

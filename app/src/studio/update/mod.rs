@@ -276,7 +276,8 @@ impl Studio {
     }
 
     fn close(&mut self, sure: bool) -> Vec<Effect> {
-        if self.is_working() && !sure {
+        // Nothing is kept of an export or a measurement that is cut off.
+        if (self.is_working() || self.side_job.is_some()) && !sure {
             return vec![Effect::ConfirmClose];
         }
         self.waiting.clear();

@@ -12,7 +12,7 @@ use crate::studio::project::Inputs;
 use crate::studio::runs::RunStatus;
 use crate::studio::sample::{self, Text};
 use crate::studio::selection::Join;
-use crate::studio::state::{Beginning, Phase};
+use crate::studio::state::{Beginning, Phase, SideJob};
 use crate::studio::{Command, Effect, Event, Studio};
 use pare_engine::recipe::Recipe;
 use pare_engine::session::Session;
@@ -229,6 +229,18 @@ fn closing_asks_while_a_run_is_at_work() {
         [Effect::Close]
     ));
     assert!(studio.active.as_ref().unwrap().control.is_stopped());
+}
+
+#[test]
+fn closing_asks_while_an_export_is_at_work() {
+    let mut studio = with_sample();
+    let control = Arc::default();
+    let name = "Exporting to gguf".to_owned();
+    studio.side_job = Some(SideJob { name, control });
+    assert!(matches!(
+        &studio.command(Command::Close(false))[..],
+        [Effect::ConfirmClose]
+    ));
 }
 
 #[test]
