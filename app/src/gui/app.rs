@@ -162,8 +162,8 @@ impl App {
             self.command(Command::Open(model), context);
         }
         if opened
-            && self.studio.project().is_some()
             && let Some(recipe) = self.shell.recipe_after_open.take()
+            && self.studio.project().is_some()
         {
             self.command(Command::OpenRecipe(recipe), context);
         }

@@ -3,7 +3,7 @@
 //! The only reader of the environment; the engine gets paths.
 
 use std::env;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Most bytes of statistics kept between runs.
 pub const CAPACITY_BYTES: u64 = 8_000_000_000;
@@ -24,6 +24,15 @@ pub fn data_folder() -> Option<PathBuf> {
 )]
 fn environment(name: &str) -> Option<PathBuf> {
     env::var_os(name).map(PathBuf::from)
+}
+
+/// `path` as it means the same from any folder; the word `sample` stays a word. Only what was typed comes here.
+pub fn absolute(path: &Path) -> PathBuf {
+    if super::sample::is_word(path) || path.as_os_str().is_empty() {
+        return path.to_owned();
+    }
+    // Where even the present folder is gone, the path as typed is as good as any.
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
 /// `variable` answers as the environment does; relative values are ignored, as the XDG rules ask.
@@ -62,6 +71,14 @@ fn home_cache() -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn typed_paths_mean_the_same_from_any_folder() {
+        assert_eq!(absolute(Path::new("sample")), Path::new("sample"));
+        assert!(absolute(Path::new("./sample")).is_absolute());
+        assert!(absolute(Path::new("models/a")).ends_with("models/a"));
+        assert_eq!(absolute(Path::new("")), Path::new(""));
+    }
 
     #[test]
     fn the_first_absolute_answer_wins() {

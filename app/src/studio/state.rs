@@ -101,6 +101,8 @@ pub enum Phase {
     Opening {
         /// As it was named.
         path: PathBuf,
+        /// The model open before: it comes back where this one cannot be opened.
+        before: Option<Box<Project>>,
     },
     /// A model.
     Open(Box<Project>),

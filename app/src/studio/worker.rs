@@ -262,9 +262,7 @@ fn last_word(job: &Job) -> Option<LastWord> {
                 }))
             })
         }
-        Job::Export { .. } => {
-            Box::new(|reason: String| Event::Exported(Outcome::Failed(reason)))
-        }
+        Job::Export { .. } => Box::new(|reason: String| Event::Exported(Outcome::Failed(reason))),
         Job::Restore => Box::new(|reason: String| {
             Event::Restored(Box::new(Saved {
                 problem: Some(reason),

@@ -6,7 +6,7 @@ use crate::cli::answer::Answer;
 use crate::cli::arguments::Open;
 use crate::cli::context::Context;
 use crate::cli::failure::Failure;
-use crate::studio::places;
+use crate::studio::places::{self, absolute};
 use crate::studio::request::{Face, OpenOutcome, OpenRequest, PictureRequest, StopQuestion};
 use crate::studio::state::Limits;
 use serde::Serialize;
@@ -67,8 +67,8 @@ fn request(open: &Open, context: &Context) -> OpenRequest {
         }
     };
     OpenRequest {
-        model: open.model.clone(),
-        recipe: open.recipe.clone(),
+        model: absolute(&open.model),
+        recipe: open.recipe.as_deref().map(absolute),
         cache_folder: context.cache().to_owned(),
         limits: Limits {
             threads: context.options.threads,

@@ -6,9 +6,10 @@
 use super::Shell;
 use crate::gui::scene::Scene;
 use crate::studio::effect::Purpose;
+use crate::studio::places::absolute;
 use egui::{Align2, Context, Key, Modifiers, RichText, TextEdit, Ui, ViewportCommand, vec2};
 use rfd::{AsyncFileDialog, FileHandle};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Poll, Wake, Waker};
@@ -122,7 +123,7 @@ impl Question {
             ui.label(RichText::new(text).small().color(scene.look.colours.weak));
         }
         ui.add_space(8.0);
-        let path = PathBuf::from(self.text.trim());
+        let path = absolute(Path::new(self.text.trim()));
         let is_empty = path.as_os_str().is_empty();
         let mut answer = (entered && !is_empty).then(|| Some(path.clone()));
         ui.horizontal(|ui| {

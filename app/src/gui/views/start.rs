@@ -58,7 +58,7 @@ fn page(ui: &mut Ui, scene: &mut Scene<'_>, memory: &mut Memory) {
         ui.label(RichText::new(text).color(look.colours.weak));
     });
     ui.add_space(20.0);
-    if let Phase::Opening { path } = &scene.studio.phase {
+    if let Phase::Opening { path, .. } = &scene.studio.phase {
         opening(ui, scene, memory, path);
     } else {
         memory.opening_since = None;

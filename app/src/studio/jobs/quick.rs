@@ -194,6 +194,7 @@ fn stages(job: &PreviewJob, tell: &Tell<'_>) -> Result<(), String> {
 pub(in crate::studio) fn is_outdated(job: &Job) -> bool {
     match job {
         Job::Preview { control, .. } | Job::Estimate { control, .. } => control.is_stopped(),
+        Job::Compress(order) => order.control.is_stopped(),
         _ => false,
     }
 }

@@ -120,30 +120,16 @@ impl Studio {
                 Vec::new()
             }
             Event::Panicked { job, message } => {
-                self.give_up(&job);
+                // Every other job has a last word of its own.
+                if let (Some(project), "estimating") = (self.project_mut(), &job[..]) {
+                    project.estimating = None;
+                }
                 vec![self.tell(
                     Level::Error,
                     format!("A defect in Pare ended {job}: {message}. Everything else goes on; please report it"),
                 )]
             }
             event => self.run_event(event),
-        }
-    }
-
-    /// A job ended without a word: nothing waits for it any more.
-    fn give_up(&mut self, job: &str) {
-        match (job, &mut self.phase) {
-            ("opening a model", phase) => *phase = Phase::Nothing,
-            ("estimating", Phase::Open(project)) => project.estimating = None,
-            ("previewing", Phase::Open(project)) => project.preview.busy = false,
-            ("calibrating", Phase::Open(project)) => {
-                project.inputs = super::project::Inputs::Failed("a defect in Pare".to_owned());
-            }
-            ("measuring" | "writing text" | "exporting", _) => {
-                self.side_job = None;
-                self.playground.busy = false;
-            }
-            _ => {}
         }
     }
 

@@ -41,7 +41,15 @@ impl Studio {
         let mut effects = self.leave();
         self.generation.0 += 1;
         self.open_failure = None;
-        self.phase = Phase::Opening { path: path.clone() };
+        let before = match std::mem::take(&mut self.phase) {
+            Phase::Nothing => None,
+            Phase::Opening { before, .. } => before,
+            Phase::Open(project) => Some(project),
+        };
+        self.phase = Phase::Opening {
+            path: path.clone(),
+            before,
+        };
         effects.push(Effect::Start(Job::Open {
             generation: self.generation,
             path,
@@ -102,9 +110,10 @@ impl Studio {
         let opened = match result {
             Ok(opened) => opened,
             Err(reason) => {
-                self.phase = Phase::Nothing;
                 self.open_failure = Some((path, reason.clone()));
-                return vec![self.tell(Level::Error, reason)];
+                let mut effects = self.come_back();
+                effects.push(self.tell(Level::Error, reason));
+                return effects;
             }
         };
         let project = project(path, opened);
@@ -128,6 +137,29 @@ impl Studio {
             effects.push(self.tell(Level::Warning, warning));
         }
         effects.extend(self.calibrate(true));
+        effects.extend(self.refresh());
+        effects
+    }
+
+    /// The model that was open before, as it was left; what was at work for it is asked anew.
+    fn come_back(&mut self) -> Vec<Effect> {
+        let Phase::Opening {
+            before: Some(mut project),
+            ..
+        } = std::mem::take(&mut self.phase)
+        else {
+            return Vec::new();
+        };
+        let was_gathering = matches!(project.inputs, Inputs::Gathering(_));
+        match was_gathering {
+            true => project.forget_inputs(),
+            false => project.inputs_changed(),
+        }
+        self.phase = Phase::Open(project);
+        let mut effects = match was_gathering {
+            true => self.calibrate(true),
+            false => Vec::new(),
+        };
         effects.extend(self.refresh());
         effects
     }

@@ -3,6 +3,7 @@
 use crate::studio::effect::Effect;
 use crate::studio::event::{Event, Outcome};
 use crate::studio::log::Level;
+use crate::studio::project::Inputs;
 use crate::studio::runs::{RunId, RunStatus};
 use crate::studio::state::Studio;
 use pare_engine::report::{Evaluation, ExportReport};
@@ -66,6 +67,13 @@ impl Studio {
                 self.take_measured();
                 effects.push(toast);
                 effects.extend(self.refresh());
+                // The run may have gathered inputs that nobody asked for before.
+                if self
+                    .project()
+                    .is_some_and(|project| matches!(project.inputs, Inputs::None))
+                {
+                    effects.extend(self.calibrate(true));
+                }
                 if self.compared == (None, None) {
                     self.compared = (None, Some(id));
                 }

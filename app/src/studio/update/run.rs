@@ -5,6 +5,7 @@ use crate::studio::command::Command;
 use crate::studio::compose;
 use crate::studio::copy;
 use crate::studio::effect::{Effect, Job};
+use crate::studio::event::{Event, Outcome};
 use crate::studio::log::Level;
 use crate::studio::project::Project;
 use crate::studio::runs::{
@@ -202,11 +203,20 @@ impl Studio {
     }
 
     pub(super) fn stop_run(&mut self) -> Vec<Effect> {
-        if let Some(active) = &mut self.active {
-            active.control.stop();
-            active.stopping = true;
+        let Some(active) = &mut self.active else {
+            return Vec::new();
+        };
+        active.control.stop();
+        active.stopping = true;
+        let id = active.id;
+        let has_begun = self
+            .run(id)
+            .is_none_or(|run| run.status != RunStatus::Waiting);
+        match has_begun {
+            true => Vec::new(),
+            // The lane is at other work and will skip it.
+            false => self.run_event(Event::Ended(id, Outcome::Stopped)),
         }
-        Vec::new()
     }
 
     /// One baseline for each model.
@@ -258,11 +268,13 @@ impl Studio {
             )];
         };
         let is_sample = run.model.as_os_str() == crate::studio::sample::WORD;
-        let reference = match is_sample {
-            true => self
-                .project()
-                .map(|project| project.session.path().to_owned()),
-            false => Some(run.model.clone()),
+        let reference = match (is_sample, self.project()) {
+            (false, _) => Some(run.model.clone()),
+            (true, Some(project)) if project.is_sample => Some(project.session.path().to_owned()),
+            (true, _) => {
+                let text = "Open the sample model first: this run is compared with it";
+                return vec![self.tell(Level::Warning, text)];
+            }
         };
         let job = Job::Evaluate {
             id,
@@ -290,11 +302,13 @@ impl Studio {
         let (Some(left), Some(right)) = (place(self.compared.0), place(self.compared.1)) else {
             return vec![self.tell(Level::Warning, "Choose two sides to compare first")];
         };
-        self.playground = Playground {
-            prompt: request.prompt.clone(),
-            busy: true,
-            ..Playground::default()
-        };
+        if self.side_job.is_none() {
+            self.playground = Playground {
+                prompt: request.prompt.clone(),
+                busy: true,
+                ..Playground::default()
+            };
+        }
         let job = Job::Generate {
             models: [left, right],
             options: self.session_options(),
@@ -308,7 +322,9 @@ impl Studio {
         let Some(run) = self.run(id).map(|run| run.out.clone()) else {
             return Vec::new();
         };
-        self.exported = None;
+        if self.side_job.is_none() {
+            self.exported = None;
+        }
         let job = Job::Export {
             run,
             format,

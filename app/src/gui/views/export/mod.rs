@@ -10,6 +10,7 @@ use crate::gui::widgets::empty;
 use crate::studio::Command;
 use crate::studio::action::Action;
 use crate::studio::effect::Purpose;
+use crate::studio::places::absolute;
 use crate::studio::runs::{Run, RunId, RunStatus};
 use choice::{Outlook, loaders, outlooks};
 use egui::{Button, ComboBox, Grid, RichText, TextEdit, Ui};
@@ -85,7 +86,7 @@ impl Memory {
             let default = default_place(&run.out, self.format());
             self.place = default.display().to_string();
         }
-        let path = PathBuf::from(self.place.trim());
+        let path = absolute(Path::new(self.place.trim()));
         if self.looked.as_ref() != Some(&path) {
             self.looked = Some(path.clone());
             scene.push(Command::CheckPlace(path));
@@ -275,7 +276,7 @@ fn refusal(scene: &Scene<'_>, memory: &Memory) -> Option<String> {
 
 fn buttons(ui: &mut Ui, scene: &mut Scene<'_>, run: &Run, memory: &Memory) {
     let refusal = refusal(scene, memory);
-    let (format, out) = (memory.format(), PathBuf::from(memory.place.trim()));
+    let (format, out) = (memory.format(), absolute(Path::new(memory.place.trim())));
     ui.horizontal(|ui| {
         let label = format!("Export as {}", format.word());
         let button = Button::new(label).fill(scene.look.colours.accent_fill);

@@ -5,9 +5,10 @@ use crate::gui::widgets::Typed;
 use crate::studio::Command;
 use crate::studio::action::Action;
 use crate::studio::effect::Purpose;
+use crate::studio::places::absolute;
 use egui::{Align, ComboBox, DragValue, Layout, RichText, Ui};
 use pare_engine::formats::Format;
-use std::path::PathBuf;
+use std::path::Path;
 
 /// Width of the words before fields.
 const LABEL_WIDTH: f32 = 112.0;
@@ -154,7 +155,7 @@ fn evaluation(ui: &mut Ui, scene: &mut Scene<'_>, memory: &mut Memory) {
                 .evaluation
                 .show(ui, "Evaluation text", &current, hint, width);
             if let Some(text) = text {
-                let text = (!text.is_empty()).then(|| PathBuf::from(text));
+                let text = (!text.is_empty()).then(|| absolute(Path::new(&text)));
                 scene.push(Command::SetEvaluation(text));
             }
         },
@@ -201,7 +202,7 @@ fn destination(ui: &mut Ui, scene: &mut Scene<'_>, memory: &mut Memory) {
                 .folder
                 .show(ui, "Folder of the run", &current, hint, width);
             if let Some(text) = text {
-                let path = (!text.is_empty()).then(|| PathBuf::from(text));
+                let path = (!text.is_empty()).then(|| absolute(Path::new(&text)));
                 scene.push(Command::SetDestination(path.clone()));
                 scene.commands.extend(path.map(Command::CheckPlace));
             }
