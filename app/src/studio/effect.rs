@@ -75,6 +75,8 @@ pub enum Lane {
     Preview,
     /// Estimates of many layers, opening of models.
     Quick,
+    /// Looks whether inputs lie in the cache: reads a whole model once to know it again, and must not wait for a run.
+    Look,
     /// Store, recipes, looks at folders.
     Disk,
 }
@@ -212,6 +214,9 @@ impl Job {
         match self {
             Self::Open { .. } | Self::Estimate { .. } => Lane::Quick,
             Self::Preview { .. } => Lane::Preview,
+            Self::Calibrate {
+                only_find: true, ..
+            } => Lane::Look,
             Self::Calibrate { .. }
             | Self::Compress(_)
             | Self::Evaluate { .. }

@@ -83,6 +83,7 @@ impl Worker {
             (Lane::Long, "pare-runs"),
             (Lane::Preview, "pare-previews"),
             (Lane::Quick, "pare-estimates"),
+            (Lane::Look, "pare-looks"),
             (Lane::Disk, "pare-disk"),
         ];
         let lanes = lanes

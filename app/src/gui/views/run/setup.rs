@@ -8,6 +8,7 @@ use crate::studio::effect::Purpose;
 use crate::studio::places::absolute;
 use egui::{Align, ComboBox, DragValue, Layout, RichText, Ui};
 use pare_engine::formats::Format;
+use pare_engine::recipe::CalibrationSettings;
 use std::path::Path;
 
 /// Width of the words before fields.
@@ -19,6 +20,8 @@ pub(super) struct Memory {
     calibration: Typed,
     evaluation: Typed,
     folder: Typed,
+    /// The calibration as a drag has it so far.
+    dragged: Option<CalibrationSettings>,
     /// Fields are shown although a run is at work.
     is_open: bool,
 }
@@ -82,7 +85,8 @@ fn calibration(ui: &mut Ui, scene: &mut Scene<'_>, memory: &mut Memory) {
     };
     let settings = project.draft().calibration.clone();
     let current = settings.corpus.clone().unwrap_or_default();
-    let mut changed = settings.clone();
+    let mut changed = memory.dragged.take().unwrap_or_else(|| settings.clone());
+    let mut is_held = false;
     let mut chosen = None;
     row(
         ui,
@@ -108,27 +112,42 @@ fn calibration(ui: &mut Ui, scene: &mut Scene<'_>, memory: &mut Memory) {
             ui.with_layout(Layout::left_to_right(Align::Center), |ui| {
                 ui.add_space(8.0);
                 let context = scene.project().and_then(|p| p.inspection.context_length);
-                number(ui, "sequences", &mut changed.sequences, 1..=65_536);
+                let mut held = number(ui, "sequences", &mut changed.sequences, 1..=65_536);
                 let longest = context.unwrap_or(1 << 20);
-                number(ui, "tokens each", &mut changed.length, 1..=longest);
-                let seed = ui.add(DragValue::new(&mut changed.seed).prefix("seed "));
+                held |= number(ui, "tokens each", &mut changed.length, 1..=longest);
+                let seed = DragValue::new(&mut changed.seed).prefix("seed ");
+                let seed = ui.add(seed.update_while_editing(false));
+                held |= seed.dragged();
                 seed.on_hover_text("Seed of the draw of sequences");
+                is_held = held;
             });
         },
     );
     if let Some(text) = chosen {
         changed.corpus = (!text.is_empty()).then_some(text);
     }
-    if changed != settings {
+    // A drag is one step, and one calibration, at its end.
+    memory.dragged = is_held.then(|| changed.clone());
+    if changed != settings && !is_held {
         scene.push(Command::SetCalibration(changed));
     }
 }
 
-fn number(ui: &mut Ui, unit: &str, value: &mut usize, range: std::ops::RangeInclusive<usize>) {
+/// A number to drag or type; whether it is being dragged.
+fn number(
+    ui: &mut Ui,
+    unit: &str,
+    value: &mut usize,
+    range: std::ops::RangeInclusive<usize>,
+) -> bool {
     let field = DragValue::new(value)
         .range(range)
+        .update_while_editing(false)
         .suffix(format!(" {unit}"));
-    ui.add(field).on_hover_text(format!("Calibration: {unit}"));
+    let response = ui.add(field);
+    let is_dragged = response.dragged();
+    response.on_hover_text(format!("Calibration: {unit}"));
+    is_dragged
 }
 
 fn evaluation(ui: &mut Ui, scene: &mut Scene<'_>, memory: &mut Memory) {
