@@ -3,6 +3,7 @@
 //! A key is a layer and what of its settings decides the estimate; values are kept until the model or the inputs known
 //! change. Knows no solver: numbers come from jobs.
 
+use pare_engine::grid::ScaleDtype;
 use pare_engine::model::LayerInfo;
 use pare_engine::preview::{Basis, Estimate};
 use pare_engine::recipe::LayerSettings;
@@ -25,6 +26,8 @@ pub struct EstimateKey {
     group: usize,
     symmetric: bool,
     clip_search: u32,
+    scale_dtype: ScaleDtype,
+    double_quant: bool,
 }
 
 impl EstimateKey {
@@ -37,6 +40,8 @@ impl EstimateKey {
             group: settings.group,
             symmetric: settings.symmetric,
             clip_search: settings.clip_search,
+            scale_dtype: settings.scale_dtype,
+            double_quant: settings.double_quant,
         }
     }
 }
