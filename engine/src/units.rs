@@ -80,6 +80,11 @@ impl fmt::Display for Millis {
     }
 }
 
+/// Bytes as lower-case hexadecimal: how digests are named.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

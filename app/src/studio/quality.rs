@@ -60,7 +60,9 @@ pub struct RunPlace {
 pub struct Outlook {
     /// The draft that the rest was made for.
     draft: Option<Arc<Draft>>,
-    /// The hash that a run of the draft would have.
+    /// The draft's recipe as text.
+    recipe_toml: String,
+    /// The hash that a run of it would have.
     hash: String,
     /// Uniform bits, few first.
     pub baselines: Vec<Baseline>,
@@ -89,9 +91,17 @@ impl Outlook {
             .draft
             .as_ref()
             .is_some_and(|old| Arc::ptr_eq(old, draft));
-        let (hash, mut baselines) = match is_same {
-            true => (old.hash.clone(), old.baselines.clone()),
-            false => (hash_of(project), uniform(project)),
+        let (recipe_toml, hash, mut baselines) = match is_same {
+            true => (
+                old.recipe_toml.clone(),
+                old.hash.clone(),
+                old.baselines.clone(),
+            ),
+            false => {
+                let toml = compose::recipe(draft, &project.layers).to_toml();
+                let hash = recipe_hash(&toml);
+                (toml, hash, uniform(project))
+            }
         };
         for baseline in &mut baselines {
             baseline.place.error = error_of(project, &baseline.settings);
@@ -101,6 +111,7 @@ impl Outlook {
         let ghost = project.history.previous();
         Self {
             draft: Some(draft.clone()),
+            recipe_toml,
             hash,
             baselines,
             now: Some(place_of_totals(totals)),
@@ -111,6 +122,12 @@ impl Outlook {
             bits_before: 8.0 * totals.bytes_before as f64 / totals.weights.max(1) as f64,
             version: old.version + 1,
         }
+    }
+
+    /// The recipe of `draft` as text, where this was made for it.
+    pub(super) fn recipe_of(&self, draft: &Arc<Draft>) -> Option<&str> {
+        let own = self.draft.as_ref()?;
+        Arc::ptr_eq(own, draft).then_some(&self.recipe_toml[..])
     }
 
     /// The loss that the guide makes of an error; never more than estimated.
@@ -176,10 +193,6 @@ fn guide(runs: impl Iterator<Item = (Option<Figure>, Option<(f64, Option<f64>)>)
     ratios.sort_by(f64::total_cmp);
     let (low, high) = (ratios.len().checked_sub(1)? / 2, ratios.len() / 2);
     Some((0.5 * (ratios[low] + ratios[high])).exp())
-}
-
-fn hash_of(project: &Project) -> String {
-    recipe_hash(&compose::recipe(project.draft(), &project.layers).to_toml())
 }
 
 fn uniform(project: &Project) -> Vec<Baseline> {

@@ -5,6 +5,7 @@
 use super::figure::Figure;
 use pare_engine::report::{Evaluation, LayerReport};
 use pare_engine::session::{CompressReport, CompressRequest, Session};
+use pare_engine::units::hex;
 use sha2::{Digest, Sha256};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -123,12 +124,7 @@ impl Run {
 
 /// First 12 hexadecimal digits of the SHA-256 of a recipe's text.
 pub fn recipe_hash(toml: &str) -> String {
-    let digest = Sha256::digest(toml.as_bytes());
-    digest
-        .iter()
-        .take(6)
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    hex(&Sha256::digest(toml.as_bytes())[..6])
 }
 
 /// A run that is to be started: all that the worker needs.

@@ -5,7 +5,7 @@
 
 use super::evaluate_job::open_runnable;
 use super::machine::peak_rss_bytes;
-use super::original_inputs::{OriginalInputs, hex};
+use super::original_inputs::OriginalInputs;
 use super::report_file::report_json;
 use super::requests::*;
 use super::{Session, SessionError};
@@ -20,7 +20,7 @@ use crate::report::{Evaluation, LayerReport, Notice, Observer};
 use crate::settings::LayerSettings;
 use crate::solved::Method;
 use crate::tensor::WeightSource;
-use crate::units::{BitsPerWeight, Bytes};
+use crate::units::{BitsPerWeight, Bytes, hex};
 use sha2::{Digest, Sha256};
 use std::path::Path;
 use std::time::Instant;

@@ -13,6 +13,7 @@ use crate::monitor::Monitor;
 use crate::recipe::CalibrationSettings;
 use crate::report::{Notice, Observer};
 use crate::tensor::WeightSource;
+use crate::units::hex;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -267,9 +268,4 @@ fn hash_tensors(source: &dyn WeightSource, monitor: &dyn Monitor) -> Result<Vec<
         }
     }
     Ok(hasher.finalize().to_vec())
-}
-
-/// Lower-case hexadecimal.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -18,7 +18,6 @@ use crate::gui::views;
 use crate::studio::Effect;
 use crate::studio::action::View;
 use crate::studio::effect::Purpose;
-use crate::studio::log::Level;
 use crate::studio::state::Phase;
 use egui::Ui;
 use std::path::PathBuf;
@@ -107,19 +106,9 @@ impl Shell {
         self.places.chosen()
     }
 
-    /// Shows `view` alone: for pictures.
-    pub fn show_only(&mut self, view: View) {
-        self.dock.focus(view);
-    }
-
     /// Takes away all messages that go by.
     pub fn dismiss_toasts(&mut self) {
         self.notices.dismiss_toasts();
-    }
-
-    /// A message that goes by.
-    pub fn toast(&mut self, level: Level, text: String) {
-        self.notices.toast(level, text);
     }
 }
 

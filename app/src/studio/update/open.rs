@@ -298,7 +298,11 @@ impl Studio {
 
 /// Keeps the draft of `project` for the next time that its model is opened.
 pub(super) fn autosave(project: &Project) -> Vec<Effect> {
-    let toml = compose::recipe(project.draft(), &project.layers).to_toml();
+    let known = project.outlook.recipe_of(project.draft());
+    let toml = known.map_or_else(
+        || compose::recipe(project.draft(), &project.layers).to_toml(),
+        str::to_owned,
+    );
     vec![Effect::Start(Job::KeepDraft {
         model: project.path.clone(),
         toml,

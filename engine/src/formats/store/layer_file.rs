@@ -7,6 +7,7 @@ use super::stream::{TensorSpec, write_tensors};
 use crate::packed::{LayerManifest, METADATA_KEY, OriginalTensor, PackedLayer, Part, pack, unpack};
 use crate::report::LayerReport;
 use crate::solved::Solved;
+use crate::units::hex;
 use safetensors::SafeTensors;
 use sha2::{Digest, Sha256};
 use std::fs;
@@ -33,12 +34,7 @@ pub(super) fn file_name(layer: &str) -> String {
         return format!("{layer}.safetensors");
     }
     let digest = Sha256::digest(layer.as_bytes());
-    let hex: String = digest
-        .iter()
-        .take(16)
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    format!("layer-{hex}.safetensors")
+    format!("layer-{}.safetensors", hex(&digest[..16]))
 }
 
 /// Writes a layer atomically.
