@@ -5,11 +5,11 @@
 //!
 //! ```text
 //! 10 session
-//!  9 compress
-//!  8 calibrate evaluate generate transform measure preview
+//!  9 compress sensitivity
+//!  8 calibrate evaluate generate transform measure preview allocate
 //!  7 formats
 //!  6 checkpoint corpus recipe report
-//!  5 solve model score packed
+//!  5 solve model score packed budget
 //!  4 distortion settings
 //!  3 moments solved
 //!  2 linalg grid codebook mask
@@ -44,6 +44,7 @@ pub mod distortion;
 pub mod settings;
 
 // 5 mathematics
+pub mod budget;
 pub mod model;
 pub mod packed;
 pub mod score;
@@ -59,6 +60,7 @@ pub mod report;
 pub mod formats;
 
 // 8 strands
+pub mod allocate;
 pub mod calibrate;
 pub mod evaluate;
 pub mod generate;
@@ -66,8 +68,9 @@ pub mod measure;
 pub mod preview;
 pub mod transform;
 
-// 9 the loop
+// 9 loops over layers
 pub mod compress;
+pub mod sensitivity;
 
 // 10 session
 pub mod session;

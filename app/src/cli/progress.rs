@@ -123,6 +123,7 @@ impl Observer for Progress {
         match notice {
             Notice::Stage { name, steps } => self.stage(name, steps),
             Notice::Layer(layer) => self.layer(layer),
+            Notice::Sensitivity(_) => {}
             Notice::Warning(text) => self.warning(text),
         }
     }

@@ -4,6 +4,7 @@
 //! or print: progress goes to an `Observer`, results come back as plain types.
 
 mod calibrate_job;
+mod choose_requests;
 mod compress_job;
 mod error;
 mod evaluate_job;
@@ -15,6 +16,7 @@ mod requests;
 mod run_job;
 mod weights;
 
+pub use choose_requests::*;
 pub use error::SessionError;
 pub use machine::{available_memory_bytes, peak_rss_bytes, resident_bytes};
 pub use original_inputs::OriginalInputs;

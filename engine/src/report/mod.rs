@@ -2,10 +2,13 @@
 //!
 //! Knows no format of a terminal or a window, and makes no measurement itself.
 
+mod sensitivity;
+
 pub use crate::distortion::{Histogram, Histograms};
 use crate::monitor::Monitor;
 use crate::settings::LayerSettings;
 use crate::solved::{Method, Warning};
+pub use sensitivity::{Anchor, LayerSensitivity, Measure, OptionError, Probe, SensitivityTable};
 use serde::{Deserialize, Serialize};
 
 /// Someone to tell while a job runs: stages, layers and warnings, besides the steps of `Monitor`.
@@ -26,6 +29,8 @@ pub enum Notice<'a> {
     },
     /// A layer is solved and stored.
     Layer(&'a LayerReport),
+    /// A layer's row of a sensitivity table has grown.
+    Sensitivity(&'a LayerSensitivity),
     /// Something a person should read.
     Warning(&'a str),
 }
