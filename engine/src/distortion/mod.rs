@@ -7,7 +7,7 @@ mod histogram;
 mod output;
 
 pub use histogram::{BINS, Histogram, HistogramCounter, Histograms};
-pub use output::{output_energy, output_error, relative_output_error};
+pub use output::{output_energy, output_error, relative_output_error, row_output_errors};
 
 use crate::tensor::Matrix;
 use rayon::prelude::*;

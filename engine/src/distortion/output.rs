@@ -13,61 +13,69 @@ const PANEL_COLUMNS: usize = 256;
 
 /// `||X(W-Q)ᵀ||_F / ||XWᵀ||_F` (not squared); `None` where `XWᵀ` is zero.
 pub fn relative_output_error(original: &Matrix, solved: &Matrix, gram: &Symmetric) -> Option<f64> {
-    let [signal, error] = energies([original, &difference(original, solved)], gram);
+    let energies = row_energies([original, &difference(original, solved)], gram);
+    let [signal, error] = energies.map(|rows| rows.iter().sum::<f64>());
     (signal > 0.0).then(|| (error / signal).sqrt())
 }
 
 /// `tr((W-Q) H (W-Q)ᵀ)` with `H` the mean Gram matrix: mean squared error of the outputs, summed over outputs.
 pub fn output_error(original: &Matrix, solved: &Matrix, gram: &Symmetric) -> f64 {
-    output_energy(&difference(original, solved), gram)
+    row_output_errors(original, solved, gram).iter().sum()
+}
+
+/// `((W-Q) H (W-Q)ᵀ)_ii` with `H` the mean Gram matrix: mean squared error of each output.
+pub fn row_output_errors(original: &Matrix, solved: &Matrix, gram: &Symmetric) -> Vec<f64> {
+    let [errors] = row_energies([&difference(original, solved)], gram);
+    errors
 }
 
 /// `tr(W H Wᵀ)` with `H` the mean Gram matrix: mean square of the outputs, summed over outputs.
 ///
-/// Only blocks on and above the diagonal of `H` are multiplied: half the work of `W H`.
-///
 /// # Panics
 /// If the width of `weights` is not the order of `gram`.
 pub fn output_energy(weights: &Matrix, gram: &Symmetric) -> f64 {
-    let [energy] = energies([weights], gram);
-    energy
+    let [energies] = row_energies([weights], gram);
+    energies.iter().sum()
 }
 
-/// `output_energy` of matrices of one width, each panel of `H` made once.
-fn energies<const N: usize>(matrices: [&Matrix; N], gram: &Symmetric) -> [f64; N] {
+/// Some rows of one matrix, and what is known of the mean square of their outputs.
+struct Slab<'a> {
+    matrix: usize,
+    rows: &'a [f32],
+    energies: Vec<f64>,
+}
+
+/// The diagonals of `W H Wᵀ` for matrices of one width, each panel of `H` made once.
+///
+/// Only blocks on and above the diagonal of `H` are multiplied: half the work of `W H`.
+fn row_energies<const N: usize>(matrices: [&Matrix; N], gram: &Symmetric) -> [Vec<f64>; N] {
     let columns = gram.order();
-    for matrix in matrices {
-        assert_eq!(matrix.columns(), columns, "one Gram row per input");
+    let mut slabs: Vec<Slab<'_>> = Vec::new();
+    for (matrix, weights) in matrices.into_iter().enumerate() {
+        assert_eq!(weights.columns(), columns, "one Gram row per input");
+        let parts = weights.data().chunks(SLAB_ROWS * columns.max(1));
+        slabs.extend(parts.map(|rows| Slab {
+            matrix,
+            rows,
+            energies: vec![0.0; rows.len() / columns],
+        }));
     }
-    let slab_weights = SLAB_ROWS * columns.max(1);
-    let slabs: Vec<(usize, &[f32])> = matrices
-        .iter()
-        .enumerate()
-        .flat_map(|(index, matrix)| {
-            matrix
-                .data()
-                .chunks(slab_weights)
-                .map(move |slab| (index, slab))
-        })
-        .collect();
-    let mut energies = [0.0; N];
     let mut room = vec![0.0; columns * columns.min(PANEL_COLUMNS)];
     for first in (0..columns).step_by(PANEL_COLUMNS) {
         let last = (first + PANEL_COLUMNS).min(columns);
         let panel = &mut room[..last * (last - first)];
         fill_panel(panel, gram, first, last);
-        let of_slabs: Vec<f64> = slabs
-            .par_iter()
-            .map(|(_, slab)| panel_energy(slab, columns, panel, first, last))
-            .collect();
-        let mut of_panel = [0.0; N];
-        for ((index, _), energy) in slabs.iter().zip(of_slabs) {
-            of_panel[*index] += energy;
-        }
-        (0..N).for_each(|index| energies[index] += of_panel[index]);
+        let panel = &*panel;
+        slabs
+            .par_iter_mut()
+            .for_each(|slab| slab.add_panel(columns, panel, first, last));
     }
-    // Rounding can leave a tiny negative number where the truth is 0.
-    energies.map(|energy| energy.max(0.0))
+    let mut energies = matrices.map(|matrix| Vec::with_capacity(matrix.rows()));
+    for slab in slabs {
+        // Rounding can leave a tiny negative number where the truth is 0.
+        energies[slab.matrix].extend(slab.energies.into_iter().map(|energy| energy.max(0.0)));
+    }
+    energies
 }
 
 /// Columns `first..last` of the upper triangle of `H`, rows `0..last`; all off the diagonal doubled, for they stand for
@@ -89,23 +97,27 @@ fn fill_panel(panel: &mut [f32], gram: &Symmetric, first: usize, last: usize) {
         });
 }
 
-/// `Σ (slab[:, ..last] panel) ∘ slab[:, first..last]`.
-fn panel_energy(slab: &[f32], columns: usize, panel: &[f32], first: usize, last: usize) -> f64 {
-    let (rows, width) = (slab.len() / columns, last - first);
-    let mut product = vec![0.0f32; rows * width];
-    gemm(
-        &mut product,
-        width,
-        [rows, width, last],
-        (Operand::new(slab, columns), Operand::new(panel, width)),
-        (1.0, 0.0),
-        Threads::One,
-    );
-    let rows = slab.chunks(columns).zip(product.chunks(width));
-    let terms = rows.flat_map(|(weights, product)| weights[first..last].iter().zip(product));
-    terms
-        .map(|(&weight, &product)| f64::from(weight) * f64::from(product))
-        .sum()
+impl Slab<'_> {
+    /// Adds `Σ_j (rows[:, ..last] panel)_j rows[:, first + j]` to each row's energy.
+    fn add_panel(&mut self, columns: usize, panel: &[f32], first: usize, last: usize) {
+        let (rows, width) = (self.energies.len(), last - first);
+        let mut product = vec![0.0f32; rows * width];
+        gemm(
+            &mut product,
+            width,
+            [rows, width, last],
+            (Operand::new(self.rows, columns), Operand::new(panel, width)),
+            (1.0, 0.0),
+            Threads::One,
+        );
+        let rows = self.rows.chunks(columns).zip(product.chunks(width));
+        for (energy, (weights, product)) in self.energies.iter_mut().zip(rows) {
+            let terms = weights[first..last].iter().zip(product);
+            *energy += terms
+                .map(|(&weight, &product)| f64::from(weight) * f64::from(product))
+                .sum::<f64>();
+        }
+    }
 }
 
 #[cfg(test)]
@@ -134,17 +146,19 @@ mod tests {
         Symmetric::new(width, upper)
     }
 
-    /// `||X Wᵀ||²` by the definition.
+    /// The square of each column of `X Wᵀ`, summed over tokens, by the definition.
+    fn slow_energies(inputs: &Matrix, weights: &Matrix) -> Vec<f64> {
+        let output = |token: usize, row: usize| -> f64 {
+            let pairs = inputs.row(token).iter().zip(weights.row(row));
+            pairs.map(|(&x, &w)| f64::from(x) * f64::from(w)).sum()
+        };
+        let tokens = 0..inputs.rows();
+        let square = |row| tokens.clone().map(|token| output(token, row).powi(2)).sum();
+        (0..weights.rows()).map(square).collect()
+    }
+
     fn slow_energy(inputs: &Matrix, weights: &Matrix) -> f64 {
-        let mut energy = 0.0;
-        for token in 0..inputs.rows() {
-            for row in 0..weights.rows() {
-                let pairs = inputs.row(token).iter().zip(weights.row(row));
-                let output: f64 = pairs.map(|(&x, &w)| f64::from(x) * f64::from(w)).sum();
-                energy += output * output;
-            }
-        }
-        energy
+        slow_energies(inputs, weights).iter().sum()
     }
 
     #[test]
@@ -172,5 +186,34 @@ mod tests {
                 "{rows} x {columns}: expected {expected}, found {found}"
             );
         }
+    }
+    #[test]
+    fn errors_of_rows_follow_the_definition_on_any_number_of_threads() {
+        let inputs = normal_matrix(40, 300, 0);
+        let gram = gram_of(&inputs);
+        let weights = normal_matrix(70, 300, 1);
+        let mut solved = weights.clone();
+        for value in solved.data_mut() {
+            *value = (*value * 2.0).round() / 2.0;
+        }
+        solved.row_mut(3).copy_from_slice(weights.row(3));
+        let expected = slow_energies(&inputs, &difference(&weights, &solved));
+        let found = row_output_errors(&weights, &solved, &gram);
+        assert_eq!(found.len(), 70);
+        assert_eq!(found[3], 0.0, "a row that did not move");
+        for (row, (found, expected)) in found.iter().zip(expected).enumerate() {
+            let expected = expected / 40.0;
+            assert!(
+                (found - expected).abs() <= 1e-4 * expected,
+                "row {row}: expected {expected}, found {found}"
+            );
+        }
+        let total: f64 = found.iter().sum();
+        assert_eq!(output_error(&weights, &solved, &gram), total);
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build();
+        let alone = pool
+            .unwrap()
+            .install(|| row_output_errors(&weights, &solved, &gram));
+        assert_eq!(alone, found);
     }
 }
