@@ -109,13 +109,44 @@ impl Corpus {
         length: usize,
     ) -> Result<Vec<&[u32]>, CorpusError> {
         self.at_least(count, length)?;
-        let mut order: Vec<usize> = (0..self.ids.len() / length).collect();
-        let mut rng = Rng::new(seed, SEQUENCE_STREAM);
-        rng.shuffle(&mut order);
+        let mut order = self.shuffled_windows(seed, length);
         order.truncate(count);
         order.sort_unstable();
         let sequence = |&index: &usize| &self.ids[index * length..(index + 1) * length];
         Ok(order.iter().map(sequence).collect())
+    }
+
+    /// At most `count` sequences of `length` tokens from windows that `sample_sequences` with `drawn` (seed, count, length)
+    /// does not give, in the order of the text; none where those take the whole text.
+    pub fn held_out_sequences(
+        &self,
+        drawn: (u64, usize, usize),
+        count: usize,
+        length: usize,
+    ) -> Result<Vec<&[u32]>, CorpusError> {
+        let (seed, taken, window) = drawn;
+        self.at_least(taken, window)?;
+        let order = self.shuffled_windows(seed, window);
+        let rest = &order[taken..];
+        let length = length.clamp(1, window);
+        let mut starts: Vec<usize> = (0..window / length)
+            .flat_map(|piece| {
+                rest.iter()
+                    .map(move |index| index * window + piece * length)
+            })
+            .take(count)
+            .collect();
+        starts.sort_unstable();
+        Ok(starts
+            .into_iter()
+            .map(|start| &self.ids[start..start + length])
+            .collect())
+    }
+
+    fn shuffled_windows(&self, seed: u64, length: usize) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..self.ids.len() / length).collect();
+        Rng::new(seed, SEQUENCE_STREAM).shuffle(&mut order);
+        order
     }
 
     fn at_least(&self, count: usize, length: usize) -> Result<(), CorpusError> {
@@ -208,6 +239,28 @@ mod tests {
                 }
                 Err(error) => prop_assert!(tokens as usize / length < count, "{}", error),
             }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn held_out_sequences_share_no_token_with_the_drawn_ones(
+            tokens in 20u32..400, seed in 0u64..50, taken in 1usize..10, window in 1usize..20,
+            count in 0usize..20, length in 1usize..30,
+        ) {
+            let corpus = corpus(tokens);
+            let Ok(drawn) = corpus.sample_sequences(seed, taken, window) else { return Ok(()) };
+            let held_out = corpus.held_out_sequences((seed, taken, window), count, length).unwrap();
+            prop_assert!(held_out.len() <= count);
+            let free = tokens as usize / window - taken;
+            prop_assert_eq!(held_out.is_empty(), free == 0 || count == 0);
+            // Ids of this corpus are positions.
+            let seen: std::collections::HashSet<u32> = drawn.concat().into_iter().collect();
+            for sequence in &held_out {
+                prop_assert_eq!(sequence.len(), length.min(window));
+                prop_assert!(sequence.iter().all(|id| !seen.contains(id)));
+            }
+            prop_assert!(held_out.is_sorted_by(|left, right| left.last() < right.first()));
         }
     }
 

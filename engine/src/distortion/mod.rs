@@ -59,7 +59,8 @@ fn signal_and_error(original: &Matrix, solved: &Matrix) -> [f64; 2] {
     })
 }
 
-fn difference(left: &Matrix, right: &Matrix) -> Matrix {
+/// `left - right`.
+pub fn difference(left: &Matrix, right: &Matrix) -> Matrix {
     assert_eq!(
         (left.rows(), left.columns()),
         (right.rows(), right.columns()),

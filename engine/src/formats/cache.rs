@@ -4,13 +4,18 @@
 //! entry is either whole or absent. Sizes are known before anything is written; the oldest entries make room.
 //! Knows no model or corpus: what a key stands for is the caller's business. A damaged file is a miss, never a panic.
 
+use super::StoreError;
 use super::moments_file::{read_moments, write_moments};
+use super::store::atomic::write_file;
 use crate::moments::{Moments, StageKey};
 use crate::tensor::Symmetric;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
+
+/// Notes are tables of numbers about layers; anything larger is none of ours.
+const MOST_NOTE_BYTES: u64 = 64 << 20;
 
 /// Bytes of tensor data that the moments of one input of `width` features take.
 pub fn moments_bytes(width: usize) -> u64 {
@@ -199,6 +204,27 @@ impl CachedMoments {
         size_of_folder(&self.folder)
     }
 
+    /// A note kept beside the moments under `name`; `None` where there is none, or where it is larger than any note is.
+    pub fn note(&self, name: &str) -> Option<Vec<u8>> {
+        let path = self.folder.join(note_name(name));
+        let is_small = fs::metadata(&path).is_ok_and(|file| file.len() <= MOST_NOTE_BYTES);
+        is_small.then(|| fs::read(&path).ok()).flatten()
+    }
+
+    /// Keeps a note beside the moments: it lives and goes with them.
+    pub fn keep_note(&self, name: &str, bytes: &[u8]) -> Result<(), CacheError> {
+        let path = self.folder.join(note_name(name));
+        let kept = write_file(&path, |writer| {
+            writer
+                .write_all(bytes)
+                .map_err(StoreError::io("could not be written", &path))
+        });
+        kept.map_err(|error| CacheError::Io {
+            source: io::Error::other(error),
+            path,
+        })
+    }
+
     /// The moments of one stage, whose input has `width` features.
     pub fn load(&self, key: StageKey, width: usize) -> Result<Moments, CacheError> {
         let path = self.folder.join(file_name(key));
@@ -236,6 +262,10 @@ impl Drop for CacheWriter {
         // Renamed away where it was finished; nothing to tell anyone if it cannot be removed.
         let _ = fs::remove_dir_all(&self.partial);
     }
+}
+
+fn note_name(name: &str) -> String {
+    format!("{name}.json")
 }
 
 fn file_name(key: StageKey) -> String {
@@ -293,6 +323,18 @@ mod tests {
         assert_eq!(entry.load(KEY, 3).unwrap(), moments());
         assert_eq!(cache.find("key").unwrap().load(KEY, 3).unwrap(), moments());
         assert!(entry.size_bytes() >= moments_bytes(3));
+    }
+
+    #[test]
+    fn notes_live_with_the_moments() {
+        let folder = tempfile::tempdir().unwrap();
+        let (cache, entry) = cache_with_entry(folder.path());
+        assert_eq!(entry.note("table"), None);
+        entry.keep_note("table", b"{}").unwrap();
+        entry.keep_note("table", b"[]").unwrap();
+        assert_eq!(cache.find("key").unwrap().note("table").unwrap(), b"[]");
+        cache.clear().unwrap();
+        assert_eq!(entry.note("table"), None);
     }
 
     #[test]

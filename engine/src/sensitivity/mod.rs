@@ -1,3 +1,12 @@
 //! How much each layer hurts: errors of its outputs at every option, and what they do to the whole model's loss.
 //!
 //! Stands beside `compress`, not below it: it measures whole models with `evaluate`. Knows no recipe file and no budget.
+//!
+//! `judge` solves one layer at one option and tells the error; `row` is what is kept of a layer, so that no cell is
+//! judged twice.
+
+mod judge;
+mod row;
+
+pub use judge::{Inputs, Judged, Subject};
+pub use row::StoredRow;
