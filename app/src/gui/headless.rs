@@ -156,13 +156,7 @@ pub fn write_png(path: &Path, picture: &RgbaImage) -> Result<(), StoreError> {
         .map_err(|error| {
             StoreError::io("could not be made into a PNG", path)(io::Error::other(error))
         })?;
-    // A bare name has no folder that could be synced.
-    let whole = std::path::absolute(path).map_err(StoreError::io("could not be found", path))?;
-    atomic::write_file(&whole, |writer| {
-        writer
-            .write_all(&bytes)
-            .map_err(StoreError::io("could not be written", path))
-    })
+    atomic::write_bytes(path, &bytes)
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use crate::studio::runs::{Run, RunStatus};
 use crate::studio::state::{Place, Recent, Saved};
 use crate::studio::store::{Store, StoreProblem};
 use pare_engine::formats::cache::MomentsCache;
-use pare_engine::formats::store::{StoreError, atomic};
+use pare_engine::formats::store::atomic;
 use pare_engine::session::read_report;
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -62,7 +62,8 @@ pub(super) fn run(job: Job, office: &Office, desk: &mut Desk) {
             office.outbox.send(Event::RecipeRead(path, result));
         }
         Job::WriteRecipe(path, toml) => {
-            let result = write_recipe(&path, &toml).map_err(|error| error.to_string());
+            let written = atomic::write_bytes(&path, toml.as_bytes());
+            let result = written.map_err(|error| error.to_string());
             office.outbox.send(Event::RecipeWritten(path, result));
         }
         Job::Look(path) => office.outbox.send(Event::Looked(look(path))),
@@ -210,15 +211,6 @@ fn read_recipe(path: &Path) -> Result<String, String> {
     }
     String::from_utf8(bytes)
         .map_err(|_| format!("The file is no text, so it is no recipe; choose another; {shown}"))
-}
-
-fn write_recipe(path: &Path, toml: &str) -> Result<(), StoreError> {
-    let whole = std::path::absolute(path).map_err(StoreError::io("could not be found", path))?;
-    atomic::write_file(&whole, |writer| {
-        writer
-            .write_all(toml.as_bytes())
-            .map_err(StoreError::io("could not be written", &whole))
-    })
 }
 
 /// What lies at a place, and what is free on the disk that will hold it.

@@ -26,6 +26,17 @@ pub fn write_file(
     sync_folder(path.parent().unwrap_or(Path::new(".")))
 }
 
+/// Writes `bytes` to `path` as `write_file` does; a relative path is one of the process.
+pub fn write_bytes(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+    // A bare name has no folder that could be synced.
+    let whole = std::path::absolute(path).map_err(StoreError::io("could not be found", path))?;
+    write_file(&whole, |writer| {
+        writer
+            .write_all(bytes)
+            .map_err(StoreError::io("could not be written", path))
+    })
+}
+
 /// Makes a folder's list of names durable, where the system can.
 pub fn sync_folder(folder: &Path) -> Result<(), StoreError> {
     if cfg!(unix) {
@@ -68,11 +79,7 @@ mod tests {
     fn a_failed_write_leaves_the_old_file_and_nothing_else() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("file");
-        write_file(&path, |writer| {
-            writer.write_all(b"old").unwrap();
-            Ok(())
-        })
-        .unwrap();
+        write_bytes(&path, b"old").unwrap();
         let full = |writer: &mut dyn Write| {
             writer.write_all(&[0; 100]).unwrap();
             let error = std::io::Error::from(std::io::ErrorKind::StorageFull);

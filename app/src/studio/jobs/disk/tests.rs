@@ -88,7 +88,7 @@ fn without_a_store_the_studio_goes_on() {
 fn files_that_are_no_recipes_say_so() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
-    write_recipe(&path("good.toml"), "version = 1\n").unwrap();
+    atomic::write_bytes(&path("good.toml"), b"version = 1\n").unwrap();
     assert_eq!(read_recipe(&path("good.toml")).unwrap(), "version = 1\n");
     fs::write(path("binary"), b"\xff\xfe\x00").unwrap();
     let large = File::create(path("large")).unwrap();
@@ -103,7 +103,7 @@ fn files_that_are_no_recipes_say_so() {
         let error = read_recipe(&path(name)).unwrap_err();
         assert!(error.contains(expected), "{name:?}: {error}");
     }
-    let error = write_recipe(&path("no/such/good.toml"), "").unwrap_err();
+    let error = atomic::write_bytes(&path("no/such/good.toml"), b"").unwrap_err();
     assert!(error.to_string().contains("good.toml"), "{error}");
 }
 

@@ -1,0 +1,193 @@
+//! What was typed, checked word by word; nothing here says what the words mean together (`plan` does).
+//!
+//! The doc comments are the help texts.
+
+mod solving;
+mod studio;
+
+pub(crate) use solving::{Calibrate, CalibrationFlags, Compress, SolverFlags};
+pub(crate) use studio::Open;
+
+use crate::cli::words;
+use clap::{Args, Parser, Subcommand};
+use pare_engine::formats::Format;
+use std::path::PathBuf;
+
+/// Pare makes language models smaller, measures what that costs, and writes files that other programs load.
+#[derive(Debug, Parser)]
+#[command(
+    name = "pare",
+    version,
+    after_help = "Without a verb, the studio opens on the sample. MODEL is a Hugging Face folder, a .safetensors file, a folder that pare wrote, or the word `sample` for the built-in model.",
+    disable_help_subcommand = true
+)]
+pub(crate) struct Arguments {
+    /// Flags of every verb.
+    #[command(flatten)]
+    pub(crate) everywhere: Everywhere,
+    /// The job; without one, the studio opens.
+    #[command(subcommand)]
+    pub(crate) verb: Option<Verb>,
+}
+
+/// Flags of every verb.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Everywhere")]
+pub(crate) struct Everywhere {
+    /// Print exactly one JSON document on stdout.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Threads to use; default: all cores. The result does not depend on it.
+    #[arg(long, global = true, value_name = "N", value_parser = words::count)]
+    pub(crate) threads: Option<usize>,
+    /// Seed of every random draw; default 0, or what the recipe says.
+    #[arg(long, global = true, value_name = "N")]
+    pub(crate) seed: Option<u64>,
+    /// Working memory the job may use, such as 2GB or 512MiB; default: half of what is free.
+    #[arg(long, global = true, value_name = "BYTES", value_parser = words::bytes)]
+    pub(crate) memory: Option<u64>,
+    /// No progress and no warnings on stderr, only errors.
+    #[arg(long, global = true)]
+    pub(crate) quiet: bool,
+    /// Folder for statistics that later runs reuse; default: `pare` in the user's cache folder.
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) cache: Option<PathBuf>,
+}
+
+/// What to do.
+#[derive(Debug, Clone, Subcommand)]
+pub(crate) enum Verb {
+    /// Open the studio: a window, or a picture of it.
+    Open(Open),
+    /// Show what is in a model, from its headers alone.
+    Inspect(Inspect),
+    /// Run the network on given token ids and write its outputs.
+    Logits(Logits),
+    /// Gather statistics of every layer's inputs into the cache.
+    Calibrate(Calibrate),
+    /// Quantize a model and write it.
+    Compress(Box<Compress>),
+    /// Measure quality: perplexity, or correlation of sentence embeddings.
+    Evaluate(Evaluate),
+    /// Write text with a decoder.
+    Generate(Generate),
+    /// Write a finished run in another format, without solving again.
+    Export(Export),
+    /// Measure this machine's solvers beside their bounds.
+    Bench(Bench),
+}
+
+/// `pare inspect`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Inspect {
+    /// Model folder or file, or `sample`.
+    pub(crate) model: PathBuf,
+}
+
+/// `pare logits`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Logits {
+    /// Model folder or file, or `sample`.
+    pub(crate) model: PathBuf,
+    /// File with the tensor `input_ids`, i64 [batch, tokens].
+    #[arg(long, value_name = "FILE.safetensors")]
+    pub(crate) ids: PathBuf,
+    /// File to write: `logits`, or `last_hidden_state` of an encoder, in f32.
+    #[arg(long, value_name = "FILE.safetensors")]
+    pub(crate) out: PathBuf,
+}
+
+/// `pare evaluate`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Evaluate {
+    /// Model folder or file, or `sample`.
+    pub(crate) model: PathBuf,
+    /// Text to score: .txt, .jsonl, .safetensors with token ids, or `sample`.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) corpus: Option<PathBuf>,
+    /// Model to compare with, usually the original.
+    #[arg(long, value_name = "MODEL")]
+    pub(crate) reference: Option<PathBuf>,
+    /// Tokens of a window; default: the smaller of 2048 and the model's context.
+    #[arg(long, value_name = "L", value_parser = words::count)]
+    pub(crate) length: Option<usize>,
+    /// Score only the first N windows.
+    #[arg(long, value_name = "N", value_parser = words::count)]
+    pub(crate) windows: Option<usize>,
+    /// Sentence pairs with human scores (an encoder): score, sentence, sentence, tab-separated.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) sts: Option<PathBuf>,
+}
+
+/// `pare generate`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Generate {
+    /// Model folder or file, or `sample`.
+    pub(crate) model: PathBuf,
+    /// Text to go on from.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) prompt: String,
+    /// Most tokens to write.
+    #[arg(long, value_name = "N", default_value = "64", value_parser = words::count)]
+    pub(crate) tokens: usize,
+    /// 0 takes the likeliest token each time; higher is freer.
+    #[arg(long, value_name = "T", default_value = "0", value_parser = words::temperature)]
+    pub(crate) temperature: f64,
+    /// How keys and values are kept.
+    #[arg(long, value_name = "WORD", default_value = "f32", value_parser = ["f32"])]
+    pub(crate) kv: String,
+}
+
+/// `pare export`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Export {
+    /// Folder that `pare compress` made.
+    pub(crate) run: PathBuf,
+    /// Container to write.
+    #[arg(long, value_name = "WORD", value_parser = words::format())]
+    pub(crate) format: Format,
+    /// Folder to make; it must not hold anything yet.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) out: PathBuf,
+}
+
+/// `pare bench`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Bench {
+    /// What to measure.
+    #[arg(value_name = "WHAT", default_value = "solvers", value_parser = ["solvers"])]
+    pub(crate) what: String,
+    /// Outputs of the layer; default 4096.
+    #[arg(long, value_name = "N", value_parser = words::count)]
+    pub(crate) rows: Option<usize>,
+    /// Inputs of the layer; default 4096.
+    #[arg(long, value_name = "N", value_parser = words::count)]
+    pub(crate) columns: Option<usize>,
+    /// Tokens of the Gram matrix; default 2048.
+    #[arg(long, value_name = "N", value_parser = words::count)]
+    pub(crate) tokens: Option<usize>,
+    /// Times each job runs, the best counts; default 3.
+    #[arg(long, value_name = "N", value_parser = words::count)]
+    pub(crate) rounds: Option<usize>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definition_is_sound() {
+        <Arguments as clap::CommandFactory>::command().debug_assert();
+    }
+
+    #[test]
+    fn without_a_verb_the_studio_opens_as_without_flags() {
+        let alone = Arguments::try_parse_from(["pare"]).map(|words| words.verb);
+        assert!(matches!(alone, Ok(None)), "{alone:?}");
+        let open = Arguments::try_parse_from(["pare", "open"]).map(|words| words.verb);
+        let Ok(Some(Verb::Open(open))) = open else {
+            panic!("{open:?}");
+        };
+        assert_eq!(format!("{open:?}"), format!("{:?}", Open::default()));
+    }
+}
