@@ -1,6 +1,5 @@
 //! An open model: what is chosen, what is known, what is selected. Questions about it; changes happen in `update`.
 
-use super::compose;
 use super::draft::{self, Draft, LayerEdit};
 use super::estimates::Estimates;
 use super::figure::Figure;
@@ -12,7 +11,7 @@ use super::runs::Control;
 use super::selection::Selection;
 use pare_engine::model::LayerInfo;
 use pare_engine::preview::Preview;
-use pare_engine::recipe::LayerSettings;
+use pare_engine::recipe::{LayerSettings, role_word};
 use pare_engine::report::LayerReport;
 use pare_engine::session::{Inspection, OriginalInputs, Session};
 use pare_engine::solved::Method;
@@ -287,9 +286,8 @@ impl Project {
 
     /// Layers with the same last word in their names, in all blocks.
     pub fn same_role(&self, layer: usize) -> Vec<usize> {
-        let word = compose::role_word(&self.layers[layer].name);
-        let fits =
-            |other: &LayerInfo| other.compressible && compose::role_word(&other.name) == word;
+        let word = role_word(&self.layers[layer].name);
+        let fits = |other: &LayerInfo| other.compressible && role_word(&other.name) == word;
         (0..self.layers.len())
             .filter(|&other| fits(&self.layers[other]))
             .collect()

@@ -5,6 +5,7 @@
 //!
 //! Precedence: command line > last matching `[[layer]]` > `[default]` > the documented default.
 
+mod compose;
 mod error;
 mod parse;
 mod pattern;
@@ -17,6 +18,7 @@ mod write;
 
 use std::path::Path;
 
+pub use compose::role_word;
 pub use error::RecipeError;
 pub use pattern::literal;
 pub use resolve::{Decision, Resolved};

@@ -1,10 +1,10 @@
 //! What two recipes decided differently, layer by layer: layers that changed alike are one entry.
 
 use super::reports;
-use crate::studio::compose::role_word;
 use crate::studio::draft::method_name;
 use crate::studio::runs::Run;
 use pare_engine::recipe::LayerSettings;
+use pare_engine::recipe::role_word;
 use pare_engine::solved::Method;
 use std::collections::HashMap;
 
