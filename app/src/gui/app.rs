@@ -115,6 +115,7 @@ impl App {
             || project.is_some_and(|project| {
                 project.preview.busy
                     || project.estimating.is_some()
+                    || project.sensitivity.is_at_work()
                     || matches!(project.inputs, crate::studio::project::Inputs::Gathering(_))
             })
     }

@@ -4,82 +4,7 @@
 
 pub use super::shortcut::Shortcut;
 use super::state::{Phase, Studio};
-
-/// Views that can be shown in panes.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize, PartialOrd, Ord,
-)]
-#[serde(rename_all = "kebab-case")]
-pub enum View {
-    /// Drop zone, recent models, the sample.
-    Start,
-    /// The table of layers.
-    Layers,
-    /// The selected layer.
-    Inspector,
-    /// Size against quality.
-    TradeOff,
-    /// The run at work, its log.
-    Run,
-    /// All runs.
-    Runs,
-    /// Two runs, or a run and the original.
-    Compare,
-    /// Bytes, memory, latency.
-    Size,
-    /// Other containers.
-    Export,
-    /// Preferences.
-    Settings,
-}
-
-impl View {
-    /// All views, in the order of the menu.
-    pub const ALL: [Self; 10] = [
-        Self::Start,
-        Self::Layers,
-        Self::Inspector,
-        Self::TradeOff,
-        Self::Run,
-        Self::Runs,
-        Self::Compare,
-        Self::Size,
-        Self::Export,
-        Self::Settings,
-    ];
-
-    /// The word on the command line.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Start => "start",
-            Self::Layers => "layers",
-            Self::Inspector => "inspector",
-            Self::TradeOff => "trade-off",
-            Self::Run => "run",
-            Self::Runs => "runs",
-            Self::Compare => "compare",
-            Self::Size => "size",
-            Self::Export => "export",
-            Self::Settings => "settings",
-        }
-    }
-
-    /// The title of its pane.
-    pub fn title(self) -> &'static str {
-        match self {
-            Self::Start => "Start",
-            Self::Layers => "Layers",
-            Self::Inspector => "Inspector",
-            Self::TradeOff => "Trade-off",
-            Self::Run => "Run",
-            Self::Runs => "Runs",
-            Self::Compare => "Compare",
-            Self::Size => "Size and latency",
-            Self::Export => "Export",
-            Self::Settings => "Settings",
-        }
-    }
-}
+pub use super::view::View;
 
 /// Everything a person can ask for by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -126,6 +51,16 @@ pub enum Action {
     FocusFilter,
     /// Gather statistics of inputs.
     Calibrate,
+    /// Measure how much each layer hurts at every option.
+    MeasureSensitivity,
+    /// The same by plain rounding and one gradient pass.
+    SketchSensitivity,
+    /// Stop that.
+    StopSensitivity,
+    /// Take the proposed bits into the draft.
+    ApplyProposal,
+    /// Drop them.
+    DiscardProposal,
     /// Start a run of the draft.
     StartRun,
     /// Pause or go on.
@@ -163,7 +98,7 @@ pub enum Action {
 impl Action {
     /// All actions, in the palette's order.
     pub fn all() -> impl Iterator<Item = Self> {
-        const PLAIN: [Action; 35] = [
+        const PLAIN: [Action; 40] = [
             Action::OpenModel,
             Action::OpenSample,
             Action::CloseModel,
@@ -184,6 +119,11 @@ impl Action {
             Action::SelectRole,
             Action::FocusFilter,
             Action::Calibrate,
+            Action::MeasureSensitivity,
+            Action::SketchSensitivity,
+            Action::StopSensitivity,
+            Action::ApplyProposal,
+            Action::DiscardProposal,
             Action::StartRun,
             Action::PauseRun,
             Action::StopRun,
@@ -230,6 +170,11 @@ impl Action {
             Self::SelectRole => "Select same role in all blocks",
             Self::FocusFilter => "Find layers",
             Self::Calibrate => "Calibrate",
+            Self::MeasureSensitivity => "Measure sensitivity",
+            Self::SketchSensitivity => "Measure sensitivity quickly",
+            Self::StopSensitivity => "Stop measuring sensitivity",
+            Self::ApplyProposal => "Apply proposed bits",
+            Self::DiscardProposal => "Discard proposed bits",
             Self::StartRun => "Run",
             Self::PauseRun => "Pause or continue run",
             Self::StopRun => "Stop run",
@@ -321,6 +266,18 @@ impl Action {
                 Some(_) => Ok(()),
             },
             Self::Calibrate => open()?.why_no_calibration().map_or(Ok(()), Err),
+            Self::MeasureSensitivity | Self::SketchSensitivity => {
+                open()?.why_no_sensitivity().map_or(Ok(()), Err)
+            }
+            Self::StopSensitivity => match open()?.sensitivity.is_measuring() {
+                true => Ok(()),
+                false => Err("Sensitivity is not being measured".to_owned()),
+            },
+            Self::ApplyProposal => open()?.why_no_apply().map_or(Ok(()), Err),
+            Self::DiscardProposal => match open()?.proposal {
+                Some(_) => Ok(()),
+                None => Err("No bits are proposed; set a budget in the trade-off".to_owned()),
+            },
             Self::StartRun | Self::CopyCommandLine => open()?.why_no_run().map_or(Ok(()), Err),
             Self::PauseRun | Self::StopRun => match studio.active {
                 Some(_) => Ok(()),

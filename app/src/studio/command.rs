@@ -7,11 +7,14 @@ use super::draft::LayerEdit;
 use super::effect::Purpose;
 use super::history::Gesture;
 use super::preferences::Preferences;
+use super::proposal::BudgetRules;
 use super::rows::SortKey;
 use super::runs::RunId;
 use super::selection::Join;
+use super::sensitivity::SensitivityEffort;
 use pare_engine::formats::Format;
 use pare_engine::recipe::CalibrationSettings;
+use pare_engine::settings::LayerOption;
 use std::path::PathBuf;
 
 /// What a face asks of the studio.
@@ -73,6 +76,30 @@ pub enum Command {
     CloneRun(RunId),
     /// Take the draft of uniform bits: a baseline, as one step.
     Uniform(u8),
+
+    /// Measure how much each layer hurts at every option.
+    MeasureSensitivity(SensitivityEffort),
+    /// Stop that; what is finished is kept.
+    StopSensitivity,
+    /// Propose bits within a budget: stored bytes of all compressible layers. Sent with every frame of a drag.
+    SetBudget(u64),
+    /// The drag ended.
+    SettleBudget,
+    /// What proposals must keep to.
+    SetBudgetRules(BudgetRules),
+    /// Take the proposal into the draft, as one step.
+    ApplyProposal,
+    /// Drop the proposal.
+    DiscardProposal,
+    /// Give layers an option (a cell of the heat map), as part of a gesture or alone.
+    PaintOption {
+        /// The layers.
+        layers: Vec<usize>,
+        /// What they get.
+        option: LayerOption,
+        /// The gesture that it belongs to.
+        gesture: Option<Gesture>,
+    },
 
     /// Start a run of the draft in a folder; `None` = in the data folder under the run's name.
     Run(Option<PathBuf>),

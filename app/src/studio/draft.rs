@@ -6,6 +6,7 @@
 use pare_engine::formats::Format;
 use pare_engine::model::{LayerInfo, LayerKind};
 use pare_engine::recipe::{CalibrationSettings, ColumnOrder, LayerSettings, Refine};
+use pare_engine::settings::LayerOption;
 use pare_engine::solved::Method;
 use std::path::PathBuf;
 
@@ -58,6 +59,8 @@ pub enum LayerEdit {
     Damping(f64),
     /// NF4: quantize the block scales too.
     DoubleQuant(bool),
+    /// Bits and group at once, or dense.
+    Option(LayerOption),
     /// All settings of another layer.
     Paste(LayerSettings),
 }
@@ -80,6 +83,8 @@ impl LayerEdit {
             Self::ClipSearch(_) => "set clip search".to_owned(),
             Self::Damping(_) => "set damping".to_owned(),
             Self::DoubleQuant(_) => "set double quantization".to_owned(),
+            Self::Option(LayerOption::Dense) => "keep dense".to_owned(),
+            Self::Option(option) => format!("set {option}"),
             Self::Paste(_) => "paste settings".to_owned(),
         }
     }
@@ -120,6 +125,11 @@ impl LayerEdit {
                 double_quant,
                 ..settings
             },
+            Self::Option(LayerOption::Dense) => with_method(settings, Method::None),
+            Self::Option(LayerOption::Grid { bits, group }) => {
+                let settings = on_a_grid(with_bits(woken(), bits, template), template);
+                LayerSettings { group, ..settings }
+            }
             Self::Paste(pasted) => LayerSettings {
                 prefix: settings.prefix,
                 ..pasted
@@ -174,15 +184,19 @@ fn with_method(settings: LayerSettings, method: Method) -> LayerSettings {
 /// NF4 codes have 4 bits; other bits lead back to the template's method.
 fn with_bits(settings: LayerSettings, bits: u8, template: &LayerSettings) -> LayerSettings {
     let bits = bits.clamp(MIN_BITS, MAX_BITS);
-    let method = match (settings.method, template.method) {
-        (Method::Nf4, Method::Nf4 | Method::None) if bits != 4 => Method::Rtn,
-        (Method::Nf4, method) if bits != 4 => method,
-        (method, _) => method,
+    let settings = match bits {
+        4 => settings,
+        _ => on_a_grid(settings, template),
     };
-    LayerSettings {
-        method,
-        bits,
-        ..settings
+    LayerSettings { bits, ..settings }
+}
+
+/// NF4 has levels of its own; a grid is asked for.
+fn on_a_grid(settings: LayerSettings, template: &LayerSettings) -> LayerSettings {
+    match (settings.method, template.method) {
+        (Method::Nf4, Method::Nf4 | Method::None) => with_method(settings, Method::Rtn),
+        (Method::Nf4, method) => with_method(settings, method),
+        _ => settings,
     }
 }
 

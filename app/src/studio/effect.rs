@@ -11,7 +11,7 @@ use super::runs::{Control, Run, RunId, RunOrder};
 use pare_engine::formats::Format;
 use pare_engine::recipe::{CalibrationSettings, LayerSettings};
 use pare_engine::session::{
-    EvaluateRequest, GenerateRequest, OriginalInputs, Session, SessionOptions,
+    EvaluateRequest, GenerateRequest, OriginalInputs, SensitivityRequest, Session, SessionOptions,
 };
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -75,7 +75,9 @@ pub enum Lane {
     Preview,
     /// Estimates of many layers, opening of models.
     Quick,
-    /// Looks whether inputs lie in the cache: reads a whole model once to know it again, and must not wait for a run.
+    /// Measuring of sensitivity: takes minutes beside everything else.
+    Sensitivity,
+    /// Looks whether inputs or sensitivity lie in the cache: reads a whole model once to know it again, and must not wait for a run.
     Look,
     /// Store, recipes, looks at folders.
     Disk,
@@ -138,6 +140,19 @@ pub enum Job {
         /// Only look whether they are there.
         only_find: bool,
         /// Ends it early.
+        control: Arc<Control>,
+    },
+    /// Measure how much each layer hurts.
+    Sensitivity {
+        /// About which model.
+        generation: Generation,
+        /// The model.
+        session: Arc<Session>,
+        /// What is asked.
+        request: SensitivityRequest,
+        /// Only look whether it was measured before.
+        only_find: bool,
+        /// Ends or pauses it.
         control: Arc<Control>,
     },
     /// A run.
@@ -216,7 +231,11 @@ impl Job {
             Self::Preview { .. } => Lane::Preview,
             Self::Calibrate {
                 only_find: true, ..
+            }
+            | Self::Sensitivity {
+                only_find: true, ..
             } => Lane::Look,
+            Self::Sensitivity { .. } => Lane::Sensitivity,
             Self::Calibrate { .. }
             | Self::Compress(_)
             | Self::Evaluate { .. }
@@ -233,6 +252,7 @@ impl Job {
             Self::Estimate { .. } => "estimating",
             Self::Preview { .. } => "previewing",
             Self::Calibrate { .. } => "calibrating",
+            Self::Sensitivity { .. } => "measuring sensitivity",
             Self::Compress(_) => "a run",
             Self::Evaluate { .. } => "measuring",
             Self::Generate { .. } => "writing text",

@@ -5,9 +5,10 @@
 use super::estimates::EstimateKey;
 use super::project::Answer;
 use super::runs::{Control, Progress, RunId};
+use super::sensitivity::{Known, SensitivityStep};
 use super::state::{Place, Playground, Saved};
 use pare_engine::preview::Estimate;
-use pare_engine::report::{Evaluation, ExportReport, LayerReport};
+use pare_engine::report::{Evaluation, ExportReport, LayerReport, LayerSensitivity};
 use pare_engine::session::{CompressReport, OriginalInputs, Session};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -69,6 +70,26 @@ pub enum Event {
         control: Arc<Control>,
         /// The statistics.
         result: Outcome<Arc<OriginalInputs>>,
+    },
+    /// Measuring sensitivity goes on.
+    SensitivityGrew {
+        /// About which model.
+        generation: Generation,
+        /// That of the job; what a stopped one still tells is about nothing that anybody waits for.
+        control: Arc<Control>,
+        /// Layers of which more is known.
+        rows: Vec<LayerSensitivity>,
+        /// How the job goes.
+        step: SensitivityStep,
+    },
+    /// Measuring sensitivity, or looking for what was measured before, has ended.
+    SensitivityDone {
+        /// About which model.
+        generation: Generation,
+        /// That of the job.
+        control: Arc<Control>,
+        /// What is known now.
+        result: Outcome<Box<Known>>,
     },
     /// A run's folder got another name, since the one meant for it was taken.
     Placed(RunId, PathBuf),

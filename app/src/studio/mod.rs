@@ -12,7 +12,9 @@
 //! state          Studio: everything a face can show
 //! project        an open model: what is chosen, known, selected
 //! command · event · effect · action · shortcut · copy
-//! draft · compose · comparison · history · selection · filter · rows · estimates · quality · runs · log · figure
+//! draft · compose · comparison · history · selection · filter · rows · estimates · quality · runs · log · figure · view
+//! sensitivity    how much each layer hurts, and what of the draft that is known for
+//! proposal       bits proposed within a budget, not yet in the draft
 //! store          one SQLite file: runs, settings, drafts
 //! places · sample · preferences · devices · request
 //! ```
@@ -35,16 +37,19 @@ pub mod log;
 pub mod places;
 pub mod preferences;
 pub mod project;
+pub mod proposal;
 pub mod quality;
 pub mod request;
 pub mod rows;
 pub mod runs;
 pub mod sample;
 pub mod selection;
+pub mod sensitivity;
 pub mod shortcut;
 pub mod state;
 pub mod store;
 mod update;
+pub mod view;
 pub mod worker;
 
 pub use action::Action;

@@ -5,10 +5,12 @@ use super::estimates::Estimates;
 use super::figure::Figure;
 use super::filter::Filter;
 use super::history::History;
+use super::proposal::{BudgetRules, Proposal};
 use super::quality::Outlook;
 use super::rows::{LayerFigures, Rows, Sort};
 use super::runs::Control;
 use super::selection::Selection;
+use super::sensitivity::Sensitivity;
 use pare_engine::model::LayerInfo;
 use pare_engine::preview::Preview;
 use pare_engine::recipe::{LayerSettings, role_word};
@@ -67,6 +69,14 @@ pub struct Project {
     pub estimates: Estimates,
     /// Size against quality: baselines, runs, the last draft.
     pub outlook: Outlook,
+    /// How much each layer hurts.
+    pub sensitivity: Sensitivity,
+    /// The budget last set: stored bytes of all compressible layers.
+    pub budget_bytes: Option<u64>,
+    /// What proposals must keep to.
+    pub budget_rules: BudgetRules,
+    /// Bits proposed within the budget, not yet in the draft.
+    pub proposal: Option<Proposal>,
     /// Errors measured by runs, with the settings they are for.
     pub measured: HashMap<usize, (LayerSettings, LayerReport)>,
     /// The estimate job at work.
@@ -219,6 +229,29 @@ impl Project {
             (None, _) => Some("No calibration text is chosen".to_owned()),
             (_, Inputs::Gathering(_)) => Some("Calibration is at work".to_owned()),
             _ => None,
+        }
+    }
+
+    /// Why sensitivity cannot be measured, if it cannot.
+    pub fn why_no_sensitivity(&self) -> Option<String> {
+        if let Some(reason) = &self.inspection.reason {
+            return Some(format!("The network cannot be run: {reason}"));
+        }
+        if self.draft().calibration.corpus.is_none() {
+            return Some("No calibration text is chosen".to_owned());
+        }
+        let is_measuring = self.sensitivity.is_measuring();
+        is_measuring.then(|| "Sensitivity is being measured".to_owned())
+    }
+
+    /// Why no proposal can be applied, if none can.
+    pub fn why_no_apply(&self) -> Option<String> {
+        match &self.proposal {
+            None => Some("No bits are proposed; set a budget in the trade-off".to_owned()),
+            Some(proposal) if proposal.changes.is_empty() => {
+                Some("The draft has the proposed bits already".to_owned())
+            }
+            Some(_) => None,
         }
     }
 

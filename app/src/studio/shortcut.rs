@@ -67,6 +67,8 @@ impl Action {
                 shift: true,
                 key: "F5",
             },
+            Self::MeasureSensitivity => plain("F6"),
+            Self::ApplyProposal => command("Enter"),
             Self::Export => command("E"),
             Self::Palette => both("P"),
             Self::Shortcuts => plain("F1"),

@@ -83,6 +83,7 @@ impl Worker {
             (Lane::Long, "pare-runs"),
             (Lane::Preview, "pare-previews"),
             (Lane::Quick, "pare-estimates"),
+            (Lane::Sensitivity, "pare-sensitivity"),
             (Lane::Look, "pare-looks"),
             (Lane::Disk, "pare-disk"),
         ];
@@ -240,6 +241,18 @@ fn last_word(job: &Job) -> Option<LastWord> {
         } => {
             let (generation, control) = (*generation, control.clone());
             Box::new(move |reason: String| Event::Calibrated {
+                generation,
+                control,
+                result: Outcome::Failed(reason),
+            })
+        }
+        Job::Sensitivity {
+            generation,
+            control,
+            ..
+        } => {
+            let (generation, control) = (*generation, control.clone());
+            Box::new(move |reason: String| Event::SensitivityDone {
                 generation,
                 control,
                 result: Outcome::Failed(reason),

@@ -135,7 +135,7 @@ fn differences(from: LayerSettings, to: LayerSettings) -> Overrides {
 }
 
 /// The settings met most often; of equals, those met first.
-fn most_frequent(settings: impl Iterator<Item = LayerSettings>) -> Option<LayerSettings> {
+pub fn most_frequent(settings: impl Iterator<Item = LayerSettings>) -> Option<LayerSettings> {
     let mut counts: Vec<(LayerSettings, usize)> = Vec::new();
     for settings in settings {
         match counts.iter_mut().find(|(known, _)| *known == settings) {

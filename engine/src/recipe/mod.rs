@@ -18,7 +18,7 @@ mod write;
 
 use std::path::Path;
 
-pub use compose::role_word;
+pub use compose::{most_frequent, role_word};
 pub use error::RecipeError;
 pub use pattern::literal;
 pub use resolve::{Decision, Resolved};

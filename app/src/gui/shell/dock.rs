@@ -102,8 +102,12 @@ impl Dock {
 fn first_layout() -> Tree<View> {
     let mut tiles = Tiles::default();
     let layers = tiles.insert_pane(View::Layers);
-    let inspector = tiles.insert_pane(View::Inspector);
-    let above = share(&mut tiles, [layers, inspector], [0.56, 0.44], true);
+    let beside: Vec<TileId> = [View::Inspector, View::Sensitivity]
+        .into_iter()
+        .map(|view| tiles.insert_pane(view))
+        .collect();
+    let beside = tiles.insert_tab_tile(beside);
+    let above = share(&mut tiles, [layers, beside], [0.56, 0.44], true);
     let left: Vec<TileId> = [View::TradeOff, View::Size]
         .into_iter()
         .map(|view| tiles.insert_pane(view))
@@ -123,7 +127,12 @@ fn first_layout() -> Tree<View> {
     let below = share(&mut tiles, [left, right], [0.45, 0.55], true);
     let root = share(&mut tiles, [above, below], [0.6, 0.4], false);
     let mut tree = Tree::new(egui::Id::unique("panes"), root, tiles);
-    tree.make_active(|_, tile| matches!(tile, Tile::Pane(View::Run | View::TradeOff)));
+    tree.make_active(|_, tile| {
+        matches!(
+            tile,
+            Tile::Pane(View::Inspector | View::Run | View::TradeOff)
+        )
+    });
     tree
 }
 

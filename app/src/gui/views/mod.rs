@@ -4,6 +4,7 @@
 
 pub mod compare;
 pub mod export;
+pub mod heat_map;
 pub mod inspector;
 pub mod layers;
 pub mod run;
@@ -23,6 +24,7 @@ use egui::Ui;
 pub struct Memory {
     pub compare: compare::Memory,
     pub export: export::Memory,
+    pub heat_map: heat_map::Memory,
     pub inspector: inspector::Memory,
     pub layers: layers::Memory,
     pub run: run::Memory,
@@ -39,6 +41,7 @@ pub fn show(view: View, ui: &mut Ui, scene: &mut Scene<'_>, memory: &mut Memory)
         View::Start => start::show(ui, scene, &mut memory.start),
         View::Layers => layers::show(ui, scene, &mut memory.layers),
         View::Inspector => inspector::show(ui, scene, &mut memory.inspector),
+        View::Sensitivity => heat_map::show(ui, scene, &mut memory.heat_map),
         View::TradeOff => trade_off::show(ui, scene, &mut memory.trade_off),
         View::Run => run::show(ui, scene, &mut memory.run),
         View::Runs => runs::show(ui, scene, &mut memory.runs),

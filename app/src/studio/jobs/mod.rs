@@ -7,6 +7,7 @@ mod long;
 mod open;
 mod place;
 mod quick;
+mod sensitivity;
 mod watch;
 
 pub use disk::Drafts;
@@ -111,6 +112,22 @@ pub fn run(job: Job, office: &Office, desk: &mut Desk) {
                 layer,
                 settings,
                 until,
+                control,
+            },
+            office,
+        ),
+        Job::Sensitivity {
+            generation,
+            session,
+            request,
+            only_find,
+            control,
+        } => sensitivity::run(
+            &sensitivity::SensitivityJob {
+                generation,
+                session,
+                request,
+                only_find,
                 control,
             },
             office,

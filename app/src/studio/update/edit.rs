@@ -1,6 +1,6 @@
 //! Edits of the draft, the selection, the filter and the order of rows.
 
-use super::open::{autosave, read_draft};
+use super::load::{autosave, read_draft};
 use crate::studio::action::{Action, View};
 use crate::studio::command::Command;
 use crate::studio::draft::{Draft, LayerEdit, settings_in_words};
@@ -77,7 +77,7 @@ impl Studio {
         self.edit(edit, None, None)
     }
 
-    fn edit(
+    pub(super) fn edit(
         &mut self,
         edit: LayerEdit,
         layers: Option<Vec<usize>>,

@@ -3,8 +3,10 @@
 //! Pure: no file, no thread, no clock. What must be done outside comes back as effects.
 
 mod ask;
+mod choose;
 mod edit;
 mod figures;
+mod load;
 mod open;
 mod outcomes;
 mod run;
@@ -20,6 +22,7 @@ use super::effect::{Effect, Job, Purpose};
 use super::event::Event;
 use super::log::Level;
 use super::project::Project;
+use super::sensitivity::SensitivityEffort;
 use super::state::{Notice, Phase, Studio};
 use pare_engine::solved::Method;
 
@@ -44,6 +47,14 @@ impl Studio {
             | Command::Lock(..)
             | Command::Uniform(_)
             | Command::CloneRun(_) => self.change_draft(command),
+            Command::MeasureSensitivity(_)
+            | Command::StopSensitivity
+            | Command::SetBudget(_)
+            | Command::SettleBudget
+            | Command::SetBudgetRules(_)
+            | Command::ApplyProposal
+            | Command::DiscardProposal
+            | Command::PaintOption { .. } => self.choose(command),
             Command::Prefer(preferences) => self.prefer(preferences),
             Command::ClearCache => self.clear_cache(),
             Command::Choose(purpose) => vec![Effect::Ask(purpose)],
@@ -104,6 +115,17 @@ impl Studio {
                 control,
                 result,
             } => self.calibrated(generation, &control, result),
+            Event::SensitivityGrew {
+                generation,
+                control,
+                rows,
+                step,
+            } => self.sensitivity_grew(generation, &control, rows, step),
+            Event::SensitivityDone {
+                generation,
+                control,
+                result,
+            } => self.sensitivity_done(generation, &control, result),
             Event::RecipeRead(path, result) => self.recipe_read(path, result),
             Event::RecipeWritten(path, result) => self.recipe_written(path, result),
             Event::Looked(place) => {
@@ -167,6 +189,11 @@ impl Studio {
             | Action::SelectRole => self.select_by(action),
             Action::FocusFilter => vec![Effect::Show(View::Layers), Effect::FocusFilter],
             Action::Calibrate => self.calibrate(false),
+            Action::MeasureSensitivity => self.measure_sensitivity(SensitivityEffort::Full),
+            Action::SketchSensitivity => self.measure_sensitivity(SensitivityEffort::Quick),
+            Action::StopSensitivity => self.choose(Command::StopSensitivity),
+            Action::ApplyProposal => self.choose(Command::ApplyProposal),
+            Action::DiscardProposal => self.choose(Command::DiscardProposal),
             Action::StartRun => self.command(Command::Run(None)),
             Action::PauseRun => self.pause_or_continue(),
             Action::StopRun => self.stop_run(),

@@ -1,27 +1,17 @@
 //! Opening and leaving models, recent models, recipes read and written.
 
+use super::load::{autosave, project, read_draft};
 use crate::studio::compose;
-use crate::studio::draft::Draft;
 use crate::studio::effect::{Effect, Job, Purpose};
-use crate::studio::estimates::Estimates;
 use crate::studio::event::{Generation, Opened};
 use crate::studio::figure::short_count;
-use crate::studio::filter::Filter;
-use crate::studio::history::History;
 use crate::studio::log::Level;
-use crate::studio::project::{Inputs, PreviewState, Project, Totals};
-use crate::studio::quality::Outlook;
-use crate::studio::rows::{Rows, Sort};
+use crate::studio::project::Inputs;
 use crate::studio::runs::RunStatus;
-use crate::studio::sample;
-use crate::studio::selection::Selection;
 use crate::studio::state::{Phase, Recent, Saved, Studio};
-use pare_engine::formats::Format;
 use pare_engine::recipe::Recipe;
 use pare_engine::session::SessionOptions;
-use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 /// Recent models kept.
 const MOST_RECENTS: usize = 30;
@@ -294,103 +284,4 @@ impl Studio {
             Purpose::ExportFolder => self.command(Command::CheckPlace(path)),
         }
     }
-}
-
-/// Keeps the draft of `project` for the next time that its model is opened.
-pub(super) fn autosave(project: &Project) -> Vec<Effect> {
-    let known = project.outlook.recipe_of(project.draft());
-    let toml = known.map_or_else(
-        || compose::recipe(project.draft(), &project.layers).to_toml(),
-        str::to_owned,
-    );
-    vec![Effect::Start(Job::KeepDraft {
-        model: project.path.clone(),
-        toml,
-    })]
-}
-
-/// The draft that a recipe says for the open model; what a recipe does not hold stays.
-pub(super) fn read_draft(project: &Project, recipe: &Recipe) -> (Draft, Vec<String>) {
-    let before = project.draft();
-    let (mut draft, warnings) = compose::draft(
-        recipe,
-        &project.layers,
-        before.evaluation.clone(),
-        before.format,
-    );
-    draft.locked = before.locked.clone();
-    if draft.calibration.corpus.is_none() {
-        draft.calibration.corpus = before.calibration.corpus.clone();
-    }
-    let context = project.inspection.context_length.unwrap_or(usize::MAX);
-    draft.calibration.length = draft.calibration.length.min(context);
-    (draft, warnings)
-}
-
-fn project(path: PathBuf, opened: Opened) -> Project {
-    let inspection = Arc::new(opened.session.inspect());
-    let layers = Arc::new(opened.session.layers().to_vec());
-    let mut recipe = Recipe::default();
-    recipe.calibration.corpus = opened
-        .calibration_text
-        .map(|text| text.to_string_lossy().into_owned());
-    let context = inspection.context_length.unwrap_or(usize::MAX);
-    recipe.calibration.length = recipe.calibration.length.min(context);
-    let (fresh, _) = compose::draft(&recipe, &layers, opened.evaluation_text, Format::Pare);
-    let mut project = Project {
-        name: name_of(&path, opened.is_sample),
-        path,
-        is_sample: opened.is_sample,
-        session: opened.session,
-        inspection,
-        history: History::new(fresh.clone()),
-        saved: Arc::new(fresh),
-        recipe_file: None,
-        selection: Selection::default(),
-        hovered: None,
-        filter_text: String::new(),
-        filter: Filter::default(),
-        filter_problem: None,
-        sort: Sort::default(),
-        folded: BTreeSet::new(),
-        rows: Rows::default(),
-        figures: Vec::new(),
-        totals: Totals::default(),
-        selected_totals: Totals::default(),
-        estimates: Estimates::default(),
-        outlook: Outlook::default(),
-        measured: HashMap::new(),
-        estimating: None,
-        preview: PreviewState::default(),
-        inputs: Inputs::None,
-        warnings: Vec::new(),
-        layers,
-    };
-    if let Some(recipe) = opened.autosaved.and_then(|toml| Recipe::parse(&toml).ok()) {
-        let (draft, warnings) = read_draft(&project, &recipe);
-        project.warnings = warnings;
-        project
-            .history
-            .push(draft, "restore the last draft".to_owned(), None);
-    }
-    project
-}
-
-/// The folder's name, or the file's without its ending.
-fn name_of(path: &Path, is_sample: bool) -> String {
-    if is_sample {
-        return sample::WORD.to_owned();
-    }
-    // A folder may have dots in its name, so only names of files lose their ending.
-    let is_file = path
-        .extension()
-        .is_some_and(|ending| ending == "safetensors" || ending == "gguf");
-    let name = match !is_file {
-        true => path.file_name(),
-        false => path.file_stem(),
-    };
-    name.map_or_else(
-        || path.display().to_string(),
-        |name| name.to_string_lossy().into_owned(),
-    )
 }

@@ -1,0 +1,72 @@
+//! Bits proposed within a budget: what the trade-off's slider shows before anything of it is in the draft.
+//!
+//! Values only; `update::choose` makes them. Knows no solver and no screen.
+
+use super::project::Project;
+use pare_engine::allocate::Rules;
+use pare_engine::model::{LayerInfo, LayerKind};
+use pare_engine::recipe::LayerSettings;
+use pare_engine::settings::LayerOption;
+
+/// What proposals must keep to, beside the draft's locks.
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
+pub struct BudgetRules {
+    /// Layers that runtimes fuse (q/k/v, gate/up) get one option.
+    pub fused: bool,
+    /// Embeddings and head may change too; otherwise they stay as the draft has them.
+    pub ends: bool,
+    /// Fewest bits of embeddings and head, where they may change.
+    pub minimum_end_bits: Option<u8>,
+    /// The only options of layers that a pattern hits; the last pattern that hits decides.
+    pub allowed: Vec<(String, Vec<LayerOption>)>,
+}
+
+/// One layer that a proposal changes.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Change {
+    /// The layer.
+    pub layer: usize,
+    /// What it has in the draft.
+    pub from: LayerSettings,
+    /// What it would get.
+    pub to: LayerSettings,
+}
+
+/// Bits proposed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Proposal {
+    /// The budget asked for: stored bytes of all compressible layers.
+    pub budget_bytes: u64,
+    /// Settings of every layer.
+    pub settings: Vec<LayerSettings>,
+    /// What it changes in the draft, in the model's order.
+    pub changes: Vec<Change>,
+    /// Stored bytes of all compressible layers.
+    pub bytes: u64,
+    /// Loss predicted of the whole model.
+    pub predicted: Option<f64>,
+    /// Whether the drag has ended.
+    pub is_settled: bool,
+}
+
+/// The rules that the planner takes: a person's, and by name what is locked or left out.
+pub fn rules(project: &Project) -> Rules {
+    let own = &project.budget_rules;
+    let stays = |(layer, info): (usize, &LayerInfo)| {
+        let is_end = matches!(info.kind, LayerKind::Embedding | LayerKind::Head);
+        let stays = project.draft().locked[layer] || (is_end && !own.ends);
+        (info.compressible && stays).then(|| pare_engine::recipe::literal(&info.name))
+    };
+    Rules {
+        locks: project
+            .layers
+            .iter()
+            .enumerate()
+            .filter_map(stays)
+            .collect(),
+        allowed: own.allowed.clone(),
+        fused: own.fused,
+        minimum_end_bits: own.minimum_end_bits,
+    }
+}
