@@ -31,6 +31,19 @@ pub struct Change {
     pub from: LayerSettings,
     /// What it would get.
     pub to: LayerSettings,
+    /// How much less loss this change alone is predicted to leave; negative where it adds loss.
+    pub gain: Option<f64>,
+}
+
+/// All free layers at one option: what a proposal is held against.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct UniformChoice {
+    /// The option.
+    pub option: LayerOption,
+    /// Stored bytes of all compressible layers.
+    pub bytes: u64,
+    /// Loss predicted.
+    pub predicted: f64,
 }
 
 /// Bits proposed.
@@ -46,8 +59,12 @@ pub struct Proposal {
     pub bytes: u64,
     /// Loss predicted of the whole model.
     pub predicted: Option<f64>,
+    /// The best single option within the same budget, where any fits.
+    pub uniform: Option<UniformChoice>,
     /// Whether the drag has ended.
     pub is_settled: bool,
+    /// Grows with every proposal: names what is shown.
+    pub version: u64,
 }
 
 /// The rules that the planner takes: a person's, and by name what is locked or left out.

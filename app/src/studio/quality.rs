@@ -13,6 +13,7 @@ use super::project::{Project, Totals};
 use super::runs::{Run, RunId, RunStatus, recipe_hash};
 use super::state::{Studio, weakest};
 use super::{compose, runs};
+use pare_engine::allocate::FrontPoint;
 use pare_engine::formats::layout::stored_bytes;
 use pare_engine::recipe::LayerSettings;
 use pare_engine::report::{Evaluation, LayerReport};
@@ -29,6 +30,21 @@ pub struct Place {
     pub bits_per_weight: f64,
     /// Predicted or measured error over all of them; `None` while any layer's is unknown.
     pub error: Option<Figure>,
+    /// Loss predicted from sensitivity; `None` where it is not measured, or not of this recipe's options.
+    pub predicted: Option<f64>,
+}
+
+/// How losses predicted of finished runs compare with those measured.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Prediction {
+    /// Runs compared.
+    pub runs: usize,
+    /// Spearman's rank correlation; `None` for fewer than 3 runs.
+    pub rank_correlation: Option<f64>,
+    /// Median of predicted / measured.
+    pub median_ratio: f64,
+    /// Lower and upper quartile of predicted / measured; `None` for fewer than 3 runs.
+    pub spread: Option<[f64; 2]>,
 }
 
 /// All inner layers at the same bits.
@@ -72,6 +88,10 @@ pub struct Outlook {
     pub ghost: Option<Place>,
     /// Finished runs, newest first.
     pub runs: Vec<RunPlace>,
+    /// The predicted front, few bytes first; empty where sensitivity is not measured.
+    pub front: Arc<Vec<FrontPoint>>,
+    /// How predictions of runs held, where any can be compared.
+    pub prediction: Option<Prediction>,
     /// `c` of `loss ≈ c·D²`, where a run was measured.
     pub guide: Option<f64>,
     /// Bytes of all compressible layers before.
@@ -116,6 +136,8 @@ impl Outlook {
             baselines,
             now: Some(place_of_totals(totals)),
             ghost: ghost.map(|ghost| place(project, &ghost.settings, ghost)),
+            front: old.front.clone(),
+            prediction: old.prediction,
             guide: guide(runs.iter().map(|run| (run.place.error, run.loss))),
             runs,
             bytes_before: totals.bytes_before,
@@ -216,6 +238,7 @@ fn place(project: &Project, settings: &[LayerSettings], draft: &Draft) -> Place 
         bytes,
         bits_per_weight: 8.0 * bytes as f64 / project.totals.weights.max(1) as f64,
         error: error_of(project, settings),
+        predicted: None,
     }
 }
 
@@ -225,6 +248,7 @@ fn place_of_totals(totals: &Totals) -> Place {
         // Over all of them, dense ones too, as baselines and runs are placed.
         bits_per_weight: 8.0 * totals.bytes_after as f64 / totals.weights.max(1) as f64,
         error: totals.error,
+        predicted: None,
     }
 }
 
@@ -260,6 +284,7 @@ fn run_place(run: &Run) -> Option<RunPlace> {
             bytes,
             bits_per_weight: 8.0 * bytes as f64 / weights_of(report).max(1) as f64,
             error: Some(Figure::measured(measured_error(report))),
+            predicted: None,
         },
         loss: loss.map(|loss| (loss, stderr)),
         method: main_method(&report.layers),

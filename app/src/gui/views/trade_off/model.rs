@@ -231,6 +231,7 @@ mod tests {
             bytes,
             bits_per_weight: 4.25,
             error: error.map(Figure::estimated),
+            predicted: None,
         }
     }
 
