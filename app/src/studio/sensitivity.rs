@@ -4,6 +4,7 @@
 
 use super::draft::Draft;
 use super::runs::Control;
+use pare_engine::allocate::FrontPoint;
 use pare_engine::formats::Format;
 use pare_engine::model::{LayerInfo, LayerKind};
 use pare_engine::recipe::{CalibrationSettings, LayerSettings, Recipe, most_frequent};
@@ -74,6 +75,8 @@ pub struct Sensitivity {
     pub state: SensitivityState,
     /// How gains by gradient and by measurement agree, where both were gathered in this session.
     pub agreement: Option<Agreement>,
+    /// The best that it can reach, few bytes first: bytes of all compressible layers.
+    pub front: Arc<Vec<FrontPoint>>,
     /// Grows with every change.
     pub version: u64,
     /// What the table is about.
@@ -96,6 +99,7 @@ impl Default for Sensitivity {
             table: Arc::new(empty_table(Measure::Kl, Method::Gptq)),
             state: SensitivityState::Absent,
             agreement: None,
+            front: Arc::default(),
             version: 0,
             basis: None,
             job: None,
@@ -117,6 +121,12 @@ impl Sensitivity {
     /// Whether anything is known.
     pub fn has_rows(&self) -> bool {
         !self.table.layers.is_empty()
+    }
+
+    /// The loss of the whole model under `settings`, by what the table knows; `None` where it does not know enough.
+    pub fn predict(&self, settings: &[LayerSettings]) -> Option<f64> {
+        let _ = settings;
+        None
     }
 
     /// Takes in rows of a job: what an older row of the same basis knows beyond the new one stays.

@@ -4,21 +4,27 @@
 //! The predicted error `D` of a draft is the root of its layers' squared relative errors, each weighted by its share of the
 //! weights. The loss of a model (KL of a decoder, 1 - cosine of an encoder) grows about with the square of `D` where errors
 //! are small, so `loss ≈ c·D²` with `c` the median of measured runs is a rough guide: it knows no layer's weight in the
-//! whole. Knows no screen; made anew when the draft, the estimates or the runs change, never in a frame.
+//! whole. Where a sensitivity table is known, it predicts instead. Knows no screen; made anew when the draft, the estimates or the runs change, never in a frame.
 
+mod prediction;
+mod ran;
+
+pub use prediction::Prediction;
+pub use ran::{RunPlace, measured_error};
+
+use super::compose;
 use super::draft::Draft;
 use super::estimates::OPTION_BITS;
 use super::figure::{Figure, Mark};
 use super::project::{Project, Totals};
-use super::runs::{Run, RunId, RunStatus, recipe_hash};
+use super::runs::{Run, RunStatus, recipe_hash};
+use super::sensitivity::SensitivityState;
 use super::state::{Studio, weakest};
-use super::{compose, runs};
 use pare_engine::allocate::FrontPoint;
 use pare_engine::formats::layout::stored_bytes;
 use pare_engine::recipe::LayerSettings;
-use pare_engine::report::{Evaluation, LayerReport};
-use pare_engine::session::CompressReport;
-use pare_engine::solved::Method;
+use pare_engine::report::Evaluation;
+use prediction::Predictions;
 use std::sync::Arc;
 
 /// Where a recipe lies between size and quality.
@@ -34,19 +40,6 @@ pub struct Place {
     pub predicted: Option<f64>,
 }
 
-/// How losses predicted of finished runs compare with those measured.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Prediction {
-    /// Runs compared.
-    pub runs: usize,
-    /// Spearman's rank correlation; `None` for fewer than 3 runs.
-    pub rank_correlation: Option<f64>,
-    /// Median of predicted / measured.
-    pub median_ratio: f64,
-    /// Lower and upper quartile of predicted / measured; `None` for fewer than 3 runs.
-    pub spread: Option<[f64; 2]>,
-}
-
 /// All inner layers at the same bits.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Baseline {
@@ -56,19 +49,6 @@ pub struct Baseline {
     pub settings: Vec<LayerSettings>,
     /// Where it lies.
     pub place: Place,
-}
-
-/// A finished run.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct RunPlace {
-    /// The run.
-    pub id: RunId,
-    /// Where it lies.
-    pub place: Place,
-    /// The loss measured, and its standard error.
-    pub loss: Option<(f64, Option<f64>)>,
-    /// The method of most weights.
-    pub method: Method,
 }
 
 /// Everything known about size against quality of one model.
@@ -88,12 +68,16 @@ pub struct Outlook {
     pub ghost: Option<Place>,
     /// Finished runs, newest first.
     pub runs: Vec<RunPlace>,
-    /// The predicted front, few bytes first; empty where sensitivity is not measured.
+    /// `c` of `loss ≈ c·D²`, where a run was measured.
+    pub guide: Option<f64>,
+    /// The predicted front, few bytes first, in bytes of all compressible layers; empty where sensitivity is not measured.
     pub front: Arc<Vec<FrontPoint>>,
     /// How predictions of runs held, where any can be compared.
     pub prediction: Option<Prediction>,
-    /// `c` of `loss ≈ c·D²`, where a run was measured.
-    pub guide: Option<f64>,
+    /// Whether predictions are about another method or calibration than the draft's.
+    pub is_stale: bool,
+    /// What the table predicts of runs.
+    predictions: Predictions,
     /// Bytes of all compressible layers before.
     pub bytes_before: u64,
     /// Their stored bits per weight before.
@@ -126,24 +110,59 @@ impl Outlook {
         for baseline in &mut baselines {
             baseline.place.error = error_of(project, &baseline.settings);
         }
-        let runs: Vec<RunPlace> = runs.filter_map(run_place).collect();
+        let runs: Vec<&Run> = runs.collect();
+        let predictions = old.predictions.follow(project, &runs);
+        let runs: Vec<RunPlace> = runs.into_iter().filter_map(ran::run_place).collect();
         let totals = &project.totals;
         let ghost = project.history.previous();
-        Self {
+        let mut outlook = Self {
             draft: Some(draft.clone()),
             recipe_toml,
             hash,
             baselines,
             now: Some(place_of_totals(totals)),
             ghost: ghost.map(|ghost| place(project, &ghost.settings, ghost)),
-            front: old.front.clone(),
-            prediction: old.prediction,
             guide: guide(runs.iter().map(|run| (run.place.error, run.loss))),
+            front: project.sensitivity.front.clone(),
+            prediction: predictions.beside(&runs),
+            is_stale: project.sensitivity.state == SensitivityState::Stale,
+            predictions,
             runs,
             bytes_before: totals.bytes_before,
             bits_before: 8.0 * totals.bytes_before as f64 / totals.weights.max(1) as f64,
             version: old.version + 1,
+        };
+        outlook.predict(project);
+        outlook
+    }
+
+    /// Fills in what sensitivity predicts of each place.
+    fn predict(&mut self, project: &Project) {
+        let sensitivity = &project.sensitivity;
+        for baseline in &mut self.baselines {
+            baseline.place.predicted = sensitivity.predict(&baseline.settings);
         }
+        if let Some(now) = &mut self.now {
+            now.predicted = sensitivity.predict(&project.draft().settings);
+        }
+        if let (Some(place), Some(ghost)) = (&mut self.ghost, project.history.previous()) {
+            place.predicted = sensitivity.predict(&ghost.settings);
+        }
+        for run in &mut self.runs {
+            run.place.predicted = self.predictions.of(run.id);
+        }
+    }
+
+    /// The loss predicted of a place: from sensitivity, else by the guide; `None` where neither can.
+    pub fn loss_of(&self, place: &Place) -> Option<Figure> {
+        let from_sensitivity = place.predicted.map(|value| Figure {
+            value,
+            mark: match self.is_stale {
+                true => Mark::Stale,
+                false => Mark::Estimated,
+            },
+        });
+        from_sensitivity.or_else(|| self.predicted(place.error?))
     }
 
     /// The recipe of `draft` as text, where this was made for it.
@@ -166,13 +185,13 @@ impl Outlook {
     }
 }
 
-/// The loss of the draft: measured where a run had exactly its recipe, else by the guide, else `None`.
+/// The loss of the draft: measured where a run had exactly its recipe, else predicted, else `None`.
 pub fn headline(studio: &Studio) -> Option<Figure> {
     let outlook = &studio.project()?.outlook;
     let is_same = |run: &&Run| run.status == RunStatus::Done && run.recipe_hash == outlook.hash;
     let mut same = studio.runs_of_model().filter(is_same);
     let measured = same.find_map(Run::loss);
-    measured.or_else(|| outlook.predicted(outlook.now?.error?))
+    measured.or_else(|| outlook.loss_of(outlook.now.as_ref()?))
 }
 
 /// What the loss of the open model is called: `KL` of decoders and of models not measured yet, `1 - cosine` of encoders.
@@ -181,27 +200,6 @@ pub fn loss_name(studio: &Studio) -> &'static str {
     match newest {
         Some(Evaluation::Encoder(_)) => "1 − cosine",
         _ => "KL",
-    }
-}
-
-/// The error of what a run wrote, as measured layer by layer; of weights where no outputs were known.
-pub fn measured_error(report: &CompressReport) -> f64 {
-    let squares: f64 = report
-        .layers
-        .iter()
-        .map(|layer| layer_error(layer).powi(2) * layer.weights as f64)
-        .sum();
-    (squares / weights_of(report).max(1) as f64).sqrt()
-}
-
-fn layer_error(layer: &LayerReport) -> f64 {
-    let of_weights = || layer.sqnr_db.map(|sqnr| 10f64.powf(-sqnr / 20.0));
-    match layer.method {
-        Method::None => 0.0,
-        _ => layer
-            .relative_output_error
-            .or_else(of_weights)
-            .unwrap_or(0.0),
     }
 }
 
@@ -268,44 +266,6 @@ fn error_of(project: &Project, settings: &[LayerSettings]) -> Option<Figure> {
         value: (squares / f64::max(weights, 1.0)).sqrt(),
         mark: weakest(marks.into_iter())?,
     })
-}
-
-fn run_place(run: &Run) -> Option<RunPlace> {
-    let report = run.report.as_ref()?;
-    if run.status != runs::RunStatus::Done || report.layers.is_empty() {
-        return None;
-    }
-    let bytes = report.layers.iter().map(|layer| layer.bytes).sum();
-    let loss = run.loss().map(|loss| loss.value);
-    let stderr = run.kl().and_then(|(_, stderr)| stderr);
-    Some(RunPlace {
-        id: run.id,
-        place: Place {
-            bytes,
-            bits_per_weight: 8.0 * bytes as f64 / weights_of(report).max(1) as f64,
-            error: Some(Figure::measured(measured_error(report))),
-            predicted: None,
-        },
-        loss: loss.map(|loss| (loss, stderr)),
-        method: main_method(&report.layers),
-    })
-}
-
-fn weights_of(report: &CompressReport) -> u64 {
-    report.layers.iter().map(|layer| layer.weights).sum()
-}
-
-/// The method of most weights, dense ones left out where anything was quantized.
-fn main_method(layers: &[LayerReport]) -> Method {
-    let weights = |method: Method| -> u64 {
-        let of_method = layers.iter().filter(|layer| layer.method == method);
-        of_method.map(|layer| layer.weights).sum()
-    };
-    let quantized = Method::ALL.into_iter().filter(|&m| m != Method::None);
-    quantized
-        .max_by_key(|&method| weights(method))
-        .filter(|&method| weights(method) > 0)
-        .unwrap_or(Method::None)
 }
 
 #[cfg(test)]
