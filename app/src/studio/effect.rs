@@ -5,6 +5,7 @@
 use super::action::View;
 use super::estimates::Wanted;
 use super::event::Generation;
+use super::kept::KeptDraft;
 use super::preferences::Preferences;
 use super::project::Stage;
 use super::runs::{Control, Run, RunId, RunOrder};
@@ -206,12 +207,12 @@ pub enum Job {
     KeepRecents(Vec<super::state::Recent>),
     /// Keep how panes lay.
     KeepLayout(String),
-    /// Keep the recipe being edited for a model.
+    /// Keep the draft of a model.
     KeepDraft {
         /// The model.
         model: PathBuf,
-        /// The recipe.
-        toml: String,
+        /// Its draft.
+        draft: KeptDraft,
     },
     /// Read a recipe.
     ReadRecipe(PathBuf),

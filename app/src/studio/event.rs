@@ -3,6 +3,7 @@
 //! Each event names what it is about (a generation, a run), so that late answers to old questions can be dropped.
 
 use super::estimates::EstimateKey;
+use super::kept::KeptDraft;
 use super::project::Answer;
 use super::runs::{Control, Progress, RunId};
 use super::sensitivity::{Known, SensitivityStep};
@@ -139,6 +140,6 @@ pub struct Opened {
     pub calibration_text: Option<PathBuf>,
     /// The text that measures by default.
     pub evaluation_text: Option<PathBuf>,
-    /// The recipe that was being edited when this model was last open.
-    pub autosaved: Option<String>,
+    /// The draft that this model was left with.
+    pub autosaved: Option<KeptDraft>,
 }

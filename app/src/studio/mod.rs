@@ -14,6 +14,7 @@
 //! command · event · effect · action · shortcut · copy
 //! draft · compose · comparison · history · selection · filter · rows · estimates · quality · runs · log · figure · view
 //! sensitivity    how much each layer hurts, and what of the draft that is known for
+//! kept           a draft as it is kept between sessions
 //! proposal       bits proposed within a budget, not yet in the draft
 //! store          one SQLite file: runs, settings, drafts
 //! places · sample · preferences · devices · request
@@ -33,6 +34,7 @@ pub mod figure;
 pub mod filter;
 pub mod history;
 pub mod jobs;
+pub mod kept;
 pub mod log;
 pub mod places;
 pub mod preferences;

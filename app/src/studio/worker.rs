@@ -102,8 +102,8 @@ impl Worker {
     /// Hands a job to its lane.
     pub fn start_job(&self, job: Job) {
         // At once: a model opened right after finds its last draft, though lanes do not wait for each other.
-        if let (Job::KeepDraft { model, toml }, Ok(mut drafts)) = (&job, self.drafts.lock()) {
-            drafts.insert(model.clone(), toml.clone());
+        if let (Job::KeepDraft { model, draft }, Ok(mut drafts)) = (&job, self.drafts.lock()) {
+            drafts.insert(model.clone(), draft.clone());
         }
         let lane = job.lane();
         if let Some((_, sender, _)) = self.lanes.iter().find(|(of, ..)| *of == lane) {

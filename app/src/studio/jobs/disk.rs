@@ -6,6 +6,7 @@
 use super::Office;
 use crate::studio::effect::Job;
 use crate::studio::event::Event;
+use crate::studio::kept::KeptDraft;
 use crate::studio::log::Level;
 use crate::studio::runs::{Run, RunStatus};
 use crate::studio::state::{Place, Recent, Saved};
@@ -27,7 +28,7 @@ const DRAFT_WAIT: Duration = Duration::from_millis(500);
 const MAX_RECIPE_BYTES: u64 = 16 << 20;
 
 /// Drafts that are not written yet, by model.
-pub type Drafts = Arc<Mutex<HashMap<PathBuf, String>>>;
+pub type Drafts = Arc<Mutex<HashMap<PathBuf, KeptDraft>>>;
 
 /// What stays open between jobs.
 #[derive(Debug, Default)]
@@ -36,8 +37,8 @@ pub(super) struct Desk {
     drafts_due: Option<Instant>,
 }
 
-/// The recipe being edited when `model` was last open.
-pub(super) fn autosaved(office: &Office, model: &Path) -> Option<String> {
+/// The draft that `model` was left with.
+pub(super) fn autosaved(office: &Office, model: &Path) -> Option<KeptDraft> {
     let waiting = office.drafts.lock().ok()?.get(model).cloned();
     let kept = || {
         Store::peek(office.data_folder.as_deref()?)?
@@ -90,9 +91,9 @@ impl Desk {
         let (Some(store), Ok(waiting)) = (&self.store, waiting) else {
             return;
         };
-        for (model, toml) in waiting {
-            match store.keep_draft(&model, &toml) {
-                Ok(()) => forget_written(office, &model, &toml),
+        for (model, draft) in waiting {
+            match store.keep_draft(&model, &draft) {
+                Ok(()) => forget_written(office, &model, &draft),
                 Err(problem) => tell(office, &problem),
             }
         }
@@ -100,9 +101,9 @@ impl Desk {
 }
 
 /// A draft leaves the waiting ones only once it is written, and only if none came after it.
-fn forget_written(office: &Office, model: &Path, toml: &str) {
+fn forget_written(office: &Office, model: &Path, draft: &KeptDraft) {
     if let Ok(mut drafts) = office.drafts.lock()
-        && drafts.get(model).is_some_and(|waiting| waiting == toml)
+        && drafts.get(model).is_some_and(|waiting| waiting == draft)
     {
         drafts.remove(model);
     }

@@ -32,11 +32,23 @@ fn opened(path: &Path, options: SessionOptions, office: &Office) -> Result<Opene
             .map_err(|error| error.to_string()),
         false => Ok(None),
     };
+    let evaluation_text = text(Text::Evaluation)?;
+    let mut autosaved = disk::autosaved(office, path);
+    if let Some(rest) = autosaved.as_mut().and_then(|draft| draft.rest.as_mut())
+        && rest
+            .evaluation
+            .as_ref()
+            .is_some_and(|text| !Path::new(text).exists())
+    {
+        // It is gone, perhaps with the cache folder that the sample's lay in.
+        let fresh = evaluation_text.as_ref().and_then(|text| text.to_str());
+        rest.evaluation = fresh.map(str::to_owned);
+    }
     Ok(Opened {
         session: Arc::new(session),
         is_sample,
         calibration_text: text(Text::Calibration)?,
-        evaluation_text: text(Text::Evaluation)?,
-        autosaved: disk::autosaved(office, path),
+        evaluation_text,
+        autosaved,
     })
 }

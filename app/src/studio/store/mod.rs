@@ -9,6 +9,7 @@ mod schema;
 #[cfg(test)]
 mod tests;
 
+use super::kept::KeptDraft;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -198,24 +199,35 @@ impl Store {
         )
     }
 
-    /// The recipe that was being edited for `model`.
-    pub fn draft(&self, model: &Path) -> Result<Option<String>, StoreProblem> {
+    /// The draft that `model` was left with. What is beside its recipe and of another version's shape is as good as none.
+    pub fn draft(&self, model: &Path) -> Result<Option<KeptDraft>, StoreProblem> {
+        let read = |row: &rusqlite::Row<'_>| {
+            let rest: Option<String> = row.get(1)?;
+            Ok(KeptDraft {
+                toml: row.get(0)?,
+                rest: rest.and_then(|rest| serde_json::from_str(&rest).ok()),
+            })
+        };
         self.connection
             .query_row(
-                "SELECT toml FROM drafts WHERE model = ?1",
+                "SELECT toml, rest FROM drafts WHERE model = ?1",
                 [model.as_os_str().as_encoded_bytes()],
-                |row| row.get(0),
+                read,
             )
             .optional()
             .map_err(|source| self.problem(source))
     }
 
-    /// Keeps the recipe being edited for `model`.
-    pub fn keep_draft(&self, model: &Path, toml: &str) -> Result<(), StoreProblem> {
+    /// Keeps the draft of `model`.
+    pub fn keep_draft(&self, model: &Path, draft: &KeptDraft) -> Result<(), StoreProblem> {
+        let rest = draft.rest.as_ref().map(serde_json::to_string).transpose();
+        let rest = rest
+            .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
+            .map_err(|source| self.problem(source))?;
         self.write(
-            "INSERT INTO drafts (model, toml) VALUES (?1, ?2)
-             ON CONFLICT (model) DO UPDATE SET toml = excluded.toml",
-            params![model.as_os_str().as_encoded_bytes(), toml],
+            "INSERT INTO drafts (model, toml, rest) VALUES (?1, ?2, ?3)
+             ON CONFLICT (model) DO UPDATE SET toml = excluded.toml, rest = excluded.rest",
+            params![model.as_os_str().as_encoded_bytes(), draft.toml, rest],
         )
     }
 

@@ -5,7 +5,8 @@
 use rusqlite::{Connection, TransactionBehavior};
 
 /// The steps, in order; the first makes version 1.
-const STEPS: [&str; 1] = ["
+const STEPS: [&str; 2] = [
+    "
     CREATE TABLE windows (opened INTEGER NOT NULL);
     INSERT INTO windows (opened) VALUES (0);
     CREATE TABLE runs (
@@ -30,7 +31,9 @@ const STEPS: [&str; 1] = ["
     );
     CREATE TABLE settings (key TEXT PRIMARY KEY, json TEXT NOT NULL);
     CREATE TABLE drafts (model BLOB PRIMARY KEY, toml TEXT NOT NULL);
-"];
+",
+    "ALTER TABLE drafts ADD COLUMN rest TEXT;",
+];
 
 /// The version that this program writes.
 pub(super) const VERSION: i64 = STEPS.len() as i64;
@@ -42,15 +45,21 @@ pub(super) fn version(connection: &Connection) -> rusqlite::Result<i64> {
 
 /// Takes the steps that the file lacks, all or none.
 pub(super) fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
-    if version(connection)? == VERSION {
+    migrate_to(connection, VERSION)
+}
+
+/// Takes the steps up to version `to` that the file lacks, all or none.
+pub(super) fn migrate_to(connection: &mut Connection, to: i64) -> rusqlite::Result<()> {
+    if version(connection)? == to {
         return Ok(());
     }
     // Immediate: two windows that start at once take the steps once.
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let from = usize::try_from(version(&transaction)?).unwrap_or(0);
-    for step in STEPS.iter().skip(from) {
+    let until = usize::try_from(to).unwrap_or(0);
+    for step in STEPS.iter().take(until).skip(from) {
         transaction.execute_batch(step)?;
     }
-    transaction.pragma_update(None, "user_version", VERSION)?;
+    transaction.pragma_update(None, "user_version", to)?;
     transaction.commit()
 }

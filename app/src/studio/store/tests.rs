@@ -6,10 +6,13 @@
 )]
 
 use super::*;
+use crate::studio::kept::Rest;
 use crate::studio::preferences::Preferences;
+use crate::studio::proposal::BudgetRules;
 use crate::studio::runs::{Run, RunId, RunStatus};
 use pare_engine::report::{Evaluation, Histogram, Histograms, LayerReport, Verified};
 use pare_engine::session::CompressReport;
+use pare_engine::settings::LayerOption;
 use std::sync::Arc;
 
 fn histogram() -> Histogram {
@@ -107,8 +110,21 @@ fn what_is_kept_comes_back() {
     store
         .keep_setting("preferences", &Preferences::default())
         .unwrap();
-    store.keep_draft(Path::new("sample"), "a").unwrap();
-    store.keep_draft(Path::new("sample"), "b").unwrap();
+    let draft = |toml: &str, budget_bytes| KeptDraft {
+        toml: toml.to_owned(),
+        rest: Some(Rest {
+            locked: vec!["lm_head".to_owned()],
+            budget_bytes,
+            rules: BudgetRules {
+                allowed: vec![("*.down_proj".to_owned(), LayerOption::all())],
+                ..BudgetRules::default()
+            },
+            ..Rest::default()
+        }),
+    };
+    for kept in [draft("a", None), draft("b", Some(9))] {
+        store.keep_draft(Path::new("sample"), &kept).unwrap();
+    }
     drop(store);
 
     let store = open(&place);
@@ -121,8 +137,8 @@ fn what_is_kept_comes_back() {
     let preferences: Option<Preferences> = store.setting("preferences").unwrap();
     assert_eq!(preferences, Some(Preferences::default()));
     assert_eq!(store.setting::<String>("layout").unwrap(), None);
-    let draft = Store::peek(&place).unwrap().draft(Path::new("sample"));
-    assert_eq!(draft.unwrap().as_deref(), Some("b"));
+    let kept = Store::peek(&place).unwrap().draft(Path::new("sample"));
+    assert_eq!(kept.unwrap(), Some(draft("b", Some(9))));
     store.drop_run(RunId(2)).unwrap();
     assert_eq!(store.runs().unwrap().len(), 1);
 }
@@ -266,4 +282,24 @@ fn a_window_that_writes_for_too_long_is_a_value() {
     assert!(matches!(error, StoreProblem::Locked { .. }), "{error}");
     other.execute_batch("COMMIT").unwrap();
     store.keep_run(&run(1)).unwrap();
+}
+
+#[test]
+fn a_file_of_an_older_version_takes_the_steps_that_it_lacks() {
+    let place = tempfile::tempdir().unwrap();
+    let mut raw = Connection::open(place.path().join(FILE_NAME)).unwrap();
+    schema::migrate_to(&mut raw, 1).unwrap();
+    raw.execute(
+        "INSERT INTO drafts (model, toml) VALUES (?1, 'old')",
+        [b"sample"],
+    )
+    .unwrap();
+    drop(raw);
+    assert!(
+        Store::peek(place.path()).is_none(),
+        "nothing is changed by a look"
+    );
+    let store = Store::open(place.path()).unwrap().0;
+    let draft = store.draft(Path::new("sample")).unwrap().unwrap();
+    assert_eq!((&draft.toml[..], draft.rest), ("old", None));
 }

@@ -7,6 +7,7 @@ use crate::studio::estimates::Estimates;
 use crate::studio::event::Opened;
 use crate::studio::filter::Filter;
 use crate::studio::history::History;
+use crate::studio::kept::KeptDraft;
 use crate::studio::project::{Inputs, PreviewState, Project, Totals};
 use crate::studio::proposal::BudgetRules;
 use crate::studio::quality::Outlook;
@@ -22,14 +23,9 @@ use std::sync::Arc;
 
 /// Keeps the draft of `project` for the next time that its model is opened.
 pub(super) fn autosave(project: &Project) -> Vec<Effect> {
-    let known = project.outlook.recipe_of(project.draft());
-    let toml = known.map_or_else(
-        || compose::recipe(project.draft(), &project.layers).to_toml(),
-        str::to_owned,
-    );
     vec![Effect::Start(Job::KeepDraft {
         model: project.path.clone(),
-        toml,
+        draft: KeptDraft::of(project),
     })]
 }
 
@@ -95,14 +91,27 @@ pub(super) fn project(path: PathBuf, opened: Opened) -> Project {
         warnings: Vec::new(),
         layers,
     };
-    if let Some(recipe) = opened.autosaved.and_then(|toml| Recipe::parse(&toml).ok()) {
-        let (draft, warnings) = read_draft(&project, &recipe);
-        project.warnings = warnings;
-        project
-            .history
-            .push(draft, "restore the last draft".to_owned(), None);
+    if let Some(kept) = opened.autosaved {
+        restore(&mut project, &kept);
     }
     project
+}
+
+/// What was kept of the draft is one step after the fresh one.
+fn restore(project: &mut Project, kept: &KeptDraft) {
+    let Ok(recipe) = Recipe::parse(&kept.toml) else {
+        return;
+    };
+    let (mut draft, warnings) = read_draft(project, &recipe);
+    if let Some(rest) = &kept.rest {
+        draft = rest.restore(draft, &project.layers);
+        project.budget_bytes = rest.budget_bytes;
+        project.budget_rules = rest.rules.clone();
+    }
+    project.warnings = warnings;
+    project
+        .history
+        .push(draft, "restore the last draft".to_owned(), None);
 }
 
 /// The folder's name, or the file's without its ending.
@@ -123,3 +132,6 @@ fn name_of(path: &Path, is_sample: bool) -> String {
         |name| name.to_string_lossy().into_owned(),
     )
 }
+
+#[cfg(test)]
+mod tests;

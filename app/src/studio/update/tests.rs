@@ -22,7 +22,7 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 /// The sample, opened once for all tests.
-fn session() -> Opened {
+pub(super) fn session() -> Opened {
     static SAMPLE: OnceLock<(tempfile::TempDir, Opened)> = OnceLock::new();
     let (_, opened) = SAMPLE.get_or_init(|| {
         let folder = tempfile::tempdir().unwrap();

@@ -40,6 +40,13 @@ fn restored(outbox: &Basket) -> Saved {
     }
 }
 
+fn kept_draft(number: usize) -> KeptDraft {
+    KeptDraft {
+        toml: format!("draft {number}"),
+        rest: None,
+    }
+}
+
 #[test]
 fn only_the_newest_draft_is_written_and_the_waiting_one_is_found() {
     let folder = tempfile::tempdir().unwrap();
@@ -49,21 +56,21 @@ fn only_the_newest_draft_is_written_and_the_waiting_one_is_found() {
     assert_eq!(restored(&outbox).problem, None);
     let model = PathBuf::from("sample");
     for number in 0..60 {
-        let toml = format!("draft {number}");
-        let waiting = (model.clone(), toml.clone());
+        let draft = kept_draft(number);
+        let waiting = (model.clone(), draft.clone());
         office.drafts.lock().unwrap().extend([waiting]);
         let model = model.clone();
-        run(Job::KeepDraft { model, toml }, &office, &mut desk);
+        run(Job::KeepDraft { model, draft }, &office, &mut desk);
     }
     let kept = || Store::peek(folder.path()).unwrap().draft(&model).unwrap();
     assert!(desk.due().unwrap() <= DRAFT_WAIT);
     assert_eq!(kept(), None, "nothing is written yet");
-    assert_eq!(autosaved(&office, &model).as_deref(), Some("draft 59"));
+    assert_eq!(autosaved(&office, &model), Some(kept_draft(59)));
     desk.flush(&office);
-    assert_eq!(kept().as_deref(), Some("draft 59"));
+    assert_eq!(kept(), Some(kept_draft(59)));
     assert_eq!(desk.due(), None);
     assert!(office.drafts.lock().unwrap().is_empty());
-    assert_eq!(autosaved(&office, &model).as_deref(), Some("draft 59"));
+    assert_eq!(autosaved(&office, &model), Some(kept_draft(59)));
 }
 
 #[test]
