@@ -133,6 +133,8 @@ pub struct Rows {
     pub total: usize,
     /// Most bytes before of any layer shown: the full width of bars.
     pub most_bytes: u64,
+    /// Grows with every change.
+    pub version: u64,
 }
 
 /// What rows are built from.

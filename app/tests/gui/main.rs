@@ -7,6 +7,7 @@ mod compare;
 mod desk;
 mod export;
 mod flow;
+mod heat_map;
 mod inspector;
 mod layers;
 mod painting;

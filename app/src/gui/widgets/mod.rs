@@ -5,6 +5,7 @@
 mod bar;
 mod empty;
 mod figure;
+mod keys;
 mod name;
 pub mod plot;
 mod said;
@@ -13,6 +14,7 @@ mod typed;
 pub use bar::share_bar;
 pub use empty::empty;
 pub use figure::{error_text, figure, interval_text, mark_hint, sign, tokens_text};
-pub use name::elided;
+pub use keys::takes_keys;
+pub use name::{elided, shortened};
 pub use said::{sign_button, text_field};
 pub use typed::Typed;

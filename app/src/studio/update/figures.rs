@@ -40,7 +40,11 @@ impl Studio {
     /// Only the rows: filter, order or folding changed.
     pub(super) fn rebuild_rows(&mut self) {
         if let Some(project) = self.project_mut() {
-            project.rows = build_rows(project);
+            let version = project.rows.version + 1;
+            project.rows = rows::Rows {
+                version,
+                ..build_rows(project)
+            };
         }
     }
 

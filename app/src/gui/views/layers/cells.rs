@@ -108,7 +108,7 @@ fn name(ui: &Ui, scene: &Scene<'_>, line: Line<'_>) {
         true => (info.block.is_some(), INDENT),
         false => (false, 0.0),
     };
-    let (skipped, drawn) = shortened(ui, &info.name, inner.width() - indent, after_block);
+    let (skipped, drawn) = widgets::shortened(ui, &info.name, inner.width() - indent, after_block);
     let hits = line.project.filter.hits(&info.name);
     let hits = hits.into_iter().filter(|hit| hit.end > skipped);
     let hits = hits.map(|hit| hit.start.saturating_sub(skipped)..hit.end - skipped);
@@ -120,35 +120,6 @@ fn name(ui: &Ui, scene: &Scene<'_>, line: Line<'_>) {
         inner.center().y - galley.size().y / 2.0,
     );
     ui.painter().galley(at, galley, scene.look.colours.text);
-}
-
-/// What of a name is drawn, and how many bytes before it are left out. Under a block's header that is what comes after
-/// the block's number; elsewhere the whole, or what comes from the number on where the whole is too wide.
-fn shortened(ui: &Ui, name: &str, width: f32, after_block: bool) -> (usize, String) {
-    let (number, after) = block_number(name);
-    if after_block {
-        return (after, widgets::elided(ui, &name[after..], width));
-    }
-    let whole = widgets::elided(ui, name, width);
-    match whole == name {
-        true => (0, whole),
-        false => (number, widgets::elided(ui, &name[number..], width)),
-    }
-}
-
-/// Where the number of the block begins in a name and where its part ends: around the `3.` of `model.layers.3.mlp`.
-fn block_number(name: &str) -> (usize, usize) {
-    let mut begin = 0;
-    for part in name.split_inclusive('.') {
-        let end = begin + part.len();
-        let digits = part.trim_end_matches('.');
-        let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
-        if end < name.len() && is_number {
-            return (begin, end);
-        }
-        begin = end;
-    }
-    (0, 0)
 }
 
 /// Ranges of `whole` as ranges of `drawn`, which may lack the middle; what lies in the middle is dropped.
@@ -306,27 +277,6 @@ fn glyph(ui: &Ui, scene: &Scene<'_>, rect: Rect, icon: &str, colour: Color32) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn names_are_cut_around_the_number_of_their_block() {
-        let cases = [
-            ("model.layers.3.mlp.up_proj", "3.mlp.up_proj", "mlp.up_proj"),
-            (
-                "model.embed_tokens",
-                "model.embed_tokens",
-                "model.embed_tokens",
-            ),
-            ("h.11.attn.c_attn", "11.attn.c_attn", "attn.c_attn"),
-            ("layers.7", "layers.7", "layers.7"),
-        ];
-        for (name, from_number, after_number) in cases {
-            let (number, after) = block_number(name);
-            assert_eq!(
-                (&name[number..], &name[after..]),
-                (from_number, after_number)
-            );
-        }
-    }
 
     #[test]
     fn hits_move_with_the_ends_and_vanish_with_the_middle() {

@@ -94,7 +94,7 @@ pub fn show(ui: &mut Ui, scene: &mut Scene<'_>, memory: &mut Memory) {
         let sentence = "This model has no layer that can be compressed";
         return widgets::empty(ui, scene, sentence, &[Action::OpenModel]);
     }
-    memory.has_keys = takes_keys(ui, memory.has_keys);
+    memory.has_keys = widgets::takes_keys(ui, memory.has_keys);
     // Labels in rows are there to be clicked through, not to be marked.
     ui.style_mut().interaction.selectable_labels = false;
     let typing = chips::show(ui, scene, project, memory);
@@ -126,18 +126,6 @@ fn nothing_matches(ui: &mut Ui, scene: &mut Scene<'_>) {
             scene.push(Command::Filter(String::new()));
         }
     });
-}
-
-/// A press inside the view gives it the keys, one elsewhere takes them; menus that lie over it change nothing.
-fn takes_keys(ui: &Ui, before: bool) -> bool {
-    let press = ui.input(|input| {
-        let pressed = input.pointer.any_pressed();
-        pressed.then(|| input.pointer.interact_pos()).flatten()
-    });
-    match press {
-        Some(at) if ui.ctx().layer_id_at(at) == Some(ui.layer_id()) => ui.max_rect().contains(at),
-        _ => before,
-    }
 }
 
 /// Edits of `layer` are edits of the selection where it is part of it.

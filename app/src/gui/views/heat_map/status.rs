@@ -1,0 +1,142 @@
+//! The top line: how much of the table is there, what made it, and the buttons that make more of it.
+
+use super::Memory;
+use super::values::{Facts, Quantity};
+use crate::gui::scene::Scene;
+use crate::studio::Project;
+use crate::studio::action::Action;
+use crate::studio::draft::method_name;
+use crate::studio::figure::short_count;
+use crate::studio::sensitivity::{SensitivityState, SensitivityStep};
+use egui::{Align, Label, Layout, ProgressBar, RichText, Ui};
+use pare_engine::report::{Measure, SensitivityTable};
+use pare_engine::session::Agreement;
+
+/// One frame.
+pub(super) fn show(ui: &mut Ui, scene: &mut Scene<'_>, project: &Project, memory: &Memory) {
+    let sensitivity = &project.sensitivity;
+    let row_height = scene.look.measures.row_height;
+    ui.allocate_ui_with_layout(
+        egui::vec2(ui.available_width(), row_height),
+        Layout::right_to_left(Align::Center),
+        |ui| {
+            match &sensitivity.state {
+                SensitivityState::Measuring(step) => progress(ui, scene, step),
+                _ => buttons(ui, scene),
+            }
+            ui.with_layout(Layout::left_to_right(Align::Center), |ui| {
+                warning(ui, scene, &sensitivity.state);
+                let words = words(project, memory);
+                let label = RichText::new(&words).color(scene.look.colours.weak);
+                ui.add(Label::new(label).truncate()).on_hover_text(&words);
+            });
+        },
+    );
+}
+
+fn buttons(ui: &mut Ui, scene: &mut Scene<'_>) {
+    let efforts = [
+        (
+            Action::MeasureSensitivity,
+            "Measure",
+            "Errors of the draft's own method, and the loss with each layer alone changed: minutes",
+        ),
+        (
+            Action::SketchSensitivity,
+            "Quick",
+            "Errors of plain rounding, and one gradient pass: seconds",
+        ),
+    ];
+    for (action, word, hint) in efforts {
+        let availability = action.availability(scene.studio);
+        let button = ui.add_enabled(availability.is_ok(), egui::Button::new(word));
+        let enabled = button.enabled();
+        let label = action.label();
+        button.widget_info(|| egui::WidgetInfo::labeled(egui::Role::Button, enabled, &label));
+        let button = match availability {
+            Ok(()) => button.on_hover_text(hint),
+            Err(reason) => button.on_disabled_hover_text(reason),
+        };
+        if button.clicked() {
+            scene.act(action);
+        }
+    }
+}
+
+fn progress(ui: &mut Ui, scene: &mut Scene<'_>, step: &SensitivityStep) {
+    scene.action_button(ui, Action::StopSensitivity);
+    let share = match step.total {
+        0 => 0.0,
+        total => step.done as f32 / total as f32,
+    };
+    let text = match step.total {
+        0 => step.stage.clone(),
+        total => format!("{}  {} of {total}", step.stage, step.done),
+    };
+    let bar = ProgressBar::new(share)
+        .desired_width(180.0)
+        .desired_height(scene.look.measures.row_height - 4.0)
+        .fill(scene.look.colours.accent_fill)
+        .text(text);
+    ui.add(bar).on_hover_text("Steps of this stage");
+}
+
+/// What is wrong with the table as it is.
+fn warning(ui: &mut Ui, scene: &Scene<'_>, state: &SensitivityState) {
+    let colours = &scene.look.colours;
+    let (words, colour) = match state {
+        SensitivityState::Stale => (
+            "Stale: for another method or calibration than the draft's; measure again".to_owned(),
+            colours.warning,
+        ),
+        SensitivityState::Failed(reason) => (reason.clone(), colours.error),
+        _ => return,
+    };
+    let label = Label::new(RichText::new(&words).color(colour)).truncate();
+    ui.add(label).on_hover_text(&words);
+}
+
+fn words(project: &Project, memory: &Memory) -> String {
+    let sensitivity = &project.sensitivity;
+    let (table, facts) = (&sensitivity.table, memory.values.facts);
+    let cells = project.rows.total * table.options.len();
+    let mut parts = vec![format!("{} of {cells} cells", facts.judged)];
+    parts.extend(makers(table, facts));
+    let unit = match table.measure {
+        Measure::Kl => "tokens",
+        Measure::CosineDistance => "sentences",
+    };
+    let scored = short_count(table.scored);
+    let predicted = memory.values.span(Quantity::Loss).is_some();
+    match (facts.probes, predicted) {
+        (0, false) => {}
+        (0, true) => parts.push(format!("losses by one gradient pass on {scored} {unit}")),
+        _ => parts.push(format!("losses measured on {scored} {unit}")),
+    }
+    parts.extend(sensitivity.agreement.as_ref().and_then(agreed));
+    parts.join(" · ")
+}
+
+/// Who judged the cells.
+fn makers(table: &SensitivityTable, facts: Facts) -> Option<String> {
+    let own = method_name(table.method);
+    let (by_method, by_rounding) = (facts.by_method, facts.by_rounding);
+    Some(match (by_method, by_rounding) {
+        (0, 0) => return None,
+        (_, 0) => format!("errors by {own}"),
+        (0, _) => "errors by plain rounding".to_owned(),
+        _ => format!("errors by {own} in {by_method}, by plain rounding in {by_rounding}"),
+    })
+}
+
+/// How gains by gradient agree with those that were measured.
+fn agreed(agreement: &Agreement) -> Option<String> {
+    let rank = agreement.rank_correlation?;
+    let ratio = match agreement.median_ratio {
+        Some(ratio) => format!(", median ratio {ratio:.2}"),
+        None => String::new(),
+    };
+    Some(format!(
+        "gradient against measured: rank correlation {rank:.2}{ratio}"
+    ))
+}
