@@ -9,7 +9,7 @@ use pare_engine::moments::Moments;
 use pare_engine::monitor::Unwatched;
 use pare_engine::rng::Rng;
 use pare_engine::settings::ColumnOrder;
-use pare_engine::solve::gptq::{DEFAULT_BLOCK, Prepared};
+use pare_engine::solve::gptq::{DEFAULT_BLOCK, Factors, Prepared};
 use pare_engine::solve::{GptqConfig, RtnConfig, rtn};
 use pare_engine::tensor::{Matrix, Symmetric};
 use std::hint::black_box;
@@ -81,7 +81,8 @@ fn solvers(criterion: &mut Criterion) {
         damping: 0.01,
         block: DEFAULT_BLOCK,
     };
-    let prepared = Prepared::new(&moments, &config, &Unwatched).expect("the matrix is positive");
+    let prepared = Prepared::new(&moments, &config, &Factors::default(), &Unwatched)
+        .expect("the matrix is positive");
     criterion.bench_function("gptq sweep 1024 x 1024, 4 bits group 128", |bencher| {
         bencher.iter(|| black_box(prepared.solve(&weights, &config, &Unwatched)));
     });

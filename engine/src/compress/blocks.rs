@@ -7,7 +7,7 @@ use crate::calibrate::{GatherPlan, Sides, Stream, gather_stage};
 use crate::model::{Block, Model};
 use crate::moments::{LayerStatistics, Prefix, StageKey};
 use crate::settings::{LayerSettings, Refine};
-use crate::solve::solve_layer;
+use crate::solve::{Factors, solve_layer_sharing};
 use crate::solved::Method;
 use crate::transform::divide_inputs;
 use std::time::Instant;
@@ -144,6 +144,7 @@ impl StageStep<'_> {
     ) -> Result<(), CompressError> {
         let layers = block.stages()[self.key.stage].layers.clone();
         let mut statistics = None;
+        let factors = Factors::default();
         for layer in layers {
             let Some(index) = self.inputs.chosen[layer] else {
                 continue;
@@ -166,10 +167,11 @@ impl StageStep<'_> {
             let statistics = statistics.as_ref().expect("gathered above");
             let weights = block.weights(layer)?;
             let started = Instant::now();
-            let solved = solve_layer(
+            let solved = solve_layer_sharing(
                 &weights,
                 Some(statistics),
                 &choice.settings,
+                &factors,
                 &Silent(ledger.observer),
             )
             .map_err(|error| CompressError::of_solver(info, error))?;

@@ -3,18 +3,18 @@
 //! Sees the layer alone: original inputs, no earlier layer changed, no AWQ fold. Knows no file and no model.
 
 use crate::distortion::{difference, output_energy, row_output_errors};
-use crate::moments::LayerStatistics;
+use crate::moments::{LayerStatistics, Moments};
 use crate::monitor::Monitor;
 use crate::settings::LayerSettings;
-use crate::solve::{SolveError, solve_layer};
+use crate::solve::{Factors, SolveError, solve_layer, solve_layer_sharing};
 use crate::solved::Method;
-use crate::tensor::Matrix;
+use crate::tensor::{Matrix, Symmetric};
 
 /// What a layer sees.
 #[derive(Debug, Clone, Copy)]
 pub enum Inputs<'a> {
-    /// Inputs with these statistics.
-    Known(&'a LayerStatistics),
+    /// Inputs whose moments are known; layers that share inputs should share this too.
+    Known(&'a KnownInputs),
     /// An embedding: how often each row is looked up.
     Lookups(&'a [u64]),
 }
@@ -27,6 +27,32 @@ pub struct Subject<'a> {
     gains: Option<&'a [f64]>,
     /// Energy of the outputs.
     signal: f64,
+}
+
+/// What a layer's inputs are like, and what solvers made of it.
+#[derive(Debug)]
+pub struct KnownInputs {
+    /// The statistics.
+    statistics: LayerStatistics,
+    factors: Factors,
+}
+
+impl KnownInputs {
+    /// Inputs with these moments, as the original network makes them.
+    pub fn new(moments: Moments) -> Self {
+        Self {
+            statistics: LayerStatistics {
+                moments,
+                cross: None,
+                held_out: None,
+            },
+            factors: Factors::default(),
+        }
+    }
+
+    fn gram(&self) -> &Symmetric {
+        &self.statistics.moments.gram
+    }
 }
 
 /// A layer solved.
@@ -54,7 +80,7 @@ impl<'a> Subject<'a> {
             assert_eq!(gains.len(), weights.rows(), "one gain for each output");
         }
         let signal = match inputs {
-            Inputs::Known(statistics) => output_energy(weights, &statistics.moments.gram),
+            Inputs::Known(known) => output_energy(weights, known.gram()),
             Inputs::Lookups(counts) => row_energies(weights, counts).iter().sum(),
         };
         Self {
@@ -71,17 +97,20 @@ impl<'a> Subject<'a> {
         settings: &LayerSettings,
         monitor: &dyn Monitor,
     ) -> Result<Judged, SolveError> {
-        let statistics = match self.inputs {
-            Inputs::Known(statistics) => Some(statistics),
-            Inputs::Lookups(_) => None,
+        let solved = match self.inputs {
+            Inputs::Known(KnownInputs {
+                statistics,
+                factors,
+            }) => {
+                let statistics = Some(statistics);
+                solve_layer_sharing(self.weights, statistics, settings, factors, monitor)?
+            }
+            Inputs::Lookups(_) => solve_layer(self.weights, None, settings, monitor)?,
         };
-        let solved = solve_layer(self.weights, statistics, settings, monitor)?;
         monitor.check()?;
         let values = solved.dequantize();
         let errors = match self.inputs {
-            Inputs::Known(statistics) => {
-                row_output_errors(self.weights, &values, &statistics.moments.gram)
-            }
+            Inputs::Known(known) => row_output_errors(self.weights, &values, known.gram()),
             Inputs::Lookups(counts) => row_energies(&difference(self.weights, &values), counts),
         };
         let output_error: f64 = errors.iter().sum();
@@ -116,29 +145,23 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::distortion::output_error;
-    use crate::moments::Moments;
     use crate::monitor::Unwatched;
     use crate::recipe::Recipe;
     use crate::rng::Rng;
-    use crate::tensor::Symmetric;
 
     fn weights() -> Matrix {
         let mut rng = Rng::new(61, 0);
         Matrix::from_fn(6, 32, |_, _| rng.normal() as f32)
     }
 
-    fn statistics() -> LayerStatistics {
-        LayerStatistics {
-            moments: Moments {
-                count: 9,
-                gram: Symmetric::scaled_identity(32, 2.0),
-                mean_square: vec![2.0; 32],
-                mean_abs: vec![1.0; 32],
-                abs_max: vec![3.0; 32],
-            },
-            cross: None,
-            held_out: None,
-        }
+    fn known() -> KnownInputs {
+        KnownInputs::new(Moments {
+            count: 9,
+            gram: Symmetric::scaled_identity(32, 2.0),
+            mean_square: vec![2.0; 32],
+            mean_abs: vec![1.0; 32],
+            abs_max: vec![3.0; 32],
+        })
     }
 
     fn settings(method: Method, bits: u8) -> LayerSettings {
@@ -152,14 +175,13 @@ mod tests {
 
     #[test]
     fn errors_are_those_of_the_values() {
-        let statistics = statistics();
+        let known = known();
         let weights = weights();
         for method in [Method::Rtn, Method::Gptq] {
             let settings = settings(method, 3);
-            let subject = Subject::new(&weights, Inputs::Known(&statistics), Some(&[1.0; 6]));
+            let subject = Subject::new(&weights, Inputs::Known(&known), Some(&[1.0; 6]));
             let judged = subject.judge(&settings, &Unwatched).unwrap();
-            let gram = &statistics.moments.gram;
-            let expected = output_error(&weights, &judged.values, gram);
+            let expected = output_error(&weights, &judged.values, known.gram());
             assert!((judged.output_error - expected).abs() < 1e-9 * expected);
             let half = judged.gradient_loss.unwrap();
             assert!((half - 0.5 * expected).abs() < 1e-9 * expected, "{half}");

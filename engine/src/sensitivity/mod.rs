@@ -8,5 +8,5 @@
 mod judge;
 mod row;
 
-pub use judge::{Inputs, Judged, Subject};
+pub use judge::{Inputs, Judged, KnownInputs, Subject};
 pub use row::StoredRow;

@@ -73,6 +73,16 @@ impl OriginalInputs {
         self.reused
     }
 
+    /// A note kept beside them.
+    pub(super) fn note(&self, name: &str) -> Option<Vec<u8>> {
+        self.entry.note(name)
+    }
+
+    /// Keeps a note beside them.
+    pub(super) fn keep_note(&self, name: &str, bytes: &[u8]) -> Result<(), SessionError> {
+        Ok(self.entry.keep_note(name, bytes)?)
+    }
+
     fn load(&self, stage: StageKey) -> Result<Moments, CacheError> {
         let width = self.places.widths.get(&stage).copied();
         self.entry.load(stage, width.unwrap_or_default())

@@ -1,6 +1,6 @@
 //! The one dispatch from a layer's settings to the solver that does the work, and to what stands in where it cannot.
 
-use super::gptq::{self, GptqConfig};
+use super::gptq::{self, Factors, GptqConfig, Prepared};
 use super::{
     DEFAULT_ROUNDS, HqqConfig, Nf4Config, RefineConfig, RtnConfig, SolveError, gptq_refined, hqq,
     nf4, rtn,
@@ -24,6 +24,17 @@ pub fn solve_layer(
     settings: &LayerSettings,
     monitor: &dyn Monitor,
 ) -> Result<Solved, SolveError> {
+    solve_layer_sharing(weights, statistics, settings, &Factors::default(), monitor)
+}
+
+/// `solve_layer` with what GPTQ made of the same statistics before: the codes are the same.
+pub fn solve_layer_sharing(
+    weights: &Matrix,
+    statistics: Option<&LayerStatistics>,
+    settings: &LayerSettings,
+    factors: &Factors,
+    monitor: &dyn Monitor,
+) -> Result<Solved, SolveError> {
     match settings.method {
         Method::Rtn | Method::Awq => {
             let mut solved = round_layer(weights, importance(statistics), settings, monitor)?;
@@ -32,7 +43,7 @@ pub fn solve_layer(
         }
         Method::Gptq => {
             let statistics = statistics.ok_or_else(needs_statistics)?;
-            match solve_gptq(weights, statistics, settings, monitor) {
+            match solve_gptq(weights, statistics, settings, factors, monitor) {
                 Err(SolveError::Unfactorable { reason }) => {
                     let importance = importance(Some(statistics));
                     let mut solved = round_layer(weights, importance, settings, monitor)?;
@@ -94,6 +105,7 @@ fn solve_gptq(
     weights: &Matrix,
     statistics: &LayerStatistics,
     settings: &LayerSettings,
+    factors: &Factors,
     monitor: &dyn Monitor,
 ) -> Result<Solved, SolveError> {
     let config = GptqConfig {
@@ -109,12 +121,14 @@ fn solve_gptq(
         Refine::On => true,
     };
     if !refined {
-        return gptq::gptq(weights, &statistics.moments, &config, monitor);
+        gptq::check(weights, &statistics.moments, &config)?;
+        let prepared = Prepared::new(&statistics.moments, &config, factors, monitor)?;
+        return prepared.solve(weights, &config, monitor);
     }
     let refine = RefineConfig {
         rounds: DEFAULT_ROUNDS,
     };
-    gptq_refined(weights, statistics, &config, &refine, monitor)
+    gptq_refined(weights, statistics, &config, &refine, factors, monitor)
 }
 
 #[cfg(test)]

@@ -13,9 +13,9 @@ mod refine;
 mod rtn;
 
 pub use fit::fit_step;
-pub use gptq::{GptqConfig, gptq};
+pub use gptq::{Factors, GptqConfig, gptq};
 pub use hqq::{HqqConfig, hqq};
-pub use layer::{round_layer, solve_layer};
+pub use layer::{round_layer, solve_layer, solve_layer_sharing};
 pub use nf4::{Nf4Config, nf4};
 pub use refine::{DEFAULT_ROUNDS, RefineConfig, gptq_refined};
 pub use rtn::{RtnConfig, rtn};

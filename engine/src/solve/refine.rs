@@ -10,7 +10,7 @@
 //! the polish is block coordinate descent on the layer's quadratic loss. Knows no model and no file.
 
 use super::SolveError;
-use super::gptq::{self, GptqConfig, Prepared};
+use super::gptq::{self, Factors, GptqConfig, Prepared};
 use super::polish::polish;
 use crate::distortion::output_energy;
 use crate::kernels::{Element, Operand, Threads, gemm};
@@ -42,11 +42,12 @@ pub fn gptq_refined(
     statistics: &LayerStatistics,
     config: &GptqConfig,
     refine: &RefineConfig,
+    factors: &Factors,
     monitor: &dyn Monitor,
 ) -> Result<Solved, SolveError> {
     gptq::check(weights, &statistics.moments, config)?;
     check_width(weights, statistics)?;
-    let prepared = Prepared::new(&statistics.moments, config, monitor)?;
+    let prepared = Prepared::new(&statistics.moments, config, factors, monitor)?;
     let plain = prepared.solve(weights, config, monitor)?;
     let gram = &statistics.moments.gram;
     let judge = Judge::new(weights, statistics);
@@ -400,6 +401,7 @@ mod tests {
                 &statistics,
                 &config(bits),
                 &THREE_ROUNDS,
+                &Factors::default(),
                 &Unwatched,
             );
             let refined = refined.unwrap();
@@ -468,7 +470,15 @@ mod tests {
     fn what_is_no_better_is_rejected_and_plain_gptq_stays() {
         let (weights, statistics) = (weights(), statistics(false));
         let nothing = RefineConfig { rounds: 0 };
-        let solved = gptq_refined(&weights, &statistics, &config(3), &nothing, &Unwatched).unwrap();
+        let solved = gptq_refined(
+            &weights,
+            &statistics,
+            &config(3),
+            &nothing,
+            &Factors::default(),
+            &Unwatched,
+        )
+        .unwrap();
         let plain = gptq::gptq(&weights, &statistics.moments, &config(3), &Unwatched).unwrap();
         assert_eq!(solved.warnings, [Warning::RefinementRejected]);
         assert_eq!((solved.codes, solved.grid), (plain.codes, plain.grid));
@@ -483,6 +493,7 @@ mod tests {
             &statistics,
             &config(3),
             &THREE_ROUNDS,
+            &Factors::default(),
             &Unwatched,
         );
         assert_eq!(
@@ -517,6 +528,7 @@ mod tests {
             &statistics,
             &config(3),
             &THREE_ROUNDS,
+            &Factors::default(),
             &Unwatched,
         )
         .unwrap();

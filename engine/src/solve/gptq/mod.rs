@@ -25,6 +25,7 @@ use crate::solved::{Codes, Grid, Method, Solved, Warning};
 use crate::tensor::Matrix;
 use factor::Factor;
 use order::Visit;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// How GPTQ works. No field has a hidden default.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -52,14 +53,60 @@ pub fn gptq(
     monitor: &dyn Monitor,
 ) -> Result<Solved, SolveError> {
     check(weights, moments, config)?;
-    Prepared::new(moments, config, monitor)?.solve(weights, config, monitor)
+    Prepared::new(moments, config, &Factors::default(), monitor)?.solve(weights, config, monitor)
+}
+
+/// The factor made last, for whoever solves several matrices, or one at several settings, with the same moments: most of
+/// the work is in it. Belongs to one `Moments`.
+#[derive(Debug, Default)]
+pub struct Factors {
+    last: Mutex<Option<SharedFactor>>,
+}
+
+#[derive(Debug)]
+struct SharedFactor {
+    /// Order of its columns.
+    columns: Vec<usize>,
+    damping: f64,
+    factor: Arc<Factor>,
+}
+
+impl Factors {
+    /// The factor of `moments` in this order, made now unless it was the last one.
+    fn of(
+        &self,
+        moments: &Moments,
+        columns: &[usize],
+        damping: f64,
+        monitor: &dyn Monitor,
+    ) -> Result<Arc<Factor>, SolveError> {
+        // Taken out, not held: a thread that waits for parts of a new factor may come by here again. And two factors at
+        // once would be too much memory.
+        let last = self.last().take();
+        let is_same = |known: &SharedFactor| known.damping == damping && known.columns == columns;
+        let shared = match last.filter(is_same) {
+            Some(known) => known,
+            None => SharedFactor {
+                columns: columns.to_vec(),
+                damping,
+                factor: Arc::new(Factor::new(&moments.gram, columns, damping, monitor)?),
+            },
+        };
+        let factor = shared.factor.clone();
+        *self.last() = Some(shared);
+        Ok(factor)
+    }
+
+    fn last(&self) -> MutexGuard<'_, Option<SharedFactor>> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// A factored Gram matrix: what all solutions with the same order, group and damping share.
 #[derive(Debug)]
 pub struct Prepared {
     visit: Visit,
-    factor: Factor,
+    factor: Arc<Factor>,
     importance: Vec<f32>,
 }
 
@@ -68,11 +115,12 @@ impl Prepared {
     pub fn new(
         moments: &Moments,
         config: &GptqConfig,
+        factors: &Factors,
         monitor: &dyn Monitor,
     ) -> Result<Self, SolveError> {
         let groups = config.grid.groups(moments.width());
         let visit = Visit::new(&moments.gram.diagonal(), groups, config.order);
-        let factor = Factor::new(&moments.gram, &visit.columns, config.damping, monitor)?;
+        let factor = factors.of(moments, &visit.columns, config.damping, monitor)?;
         Ok(Self {
             visit,
             factor,

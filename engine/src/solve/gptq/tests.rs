@@ -413,11 +413,37 @@ fn stops_when_asked() {
 #[test]
 fn one_factor_serves_several_matrices_and_bits() {
     let moments = random_moments(40, 22);
-    let prepared = Prepared::new(&moments, &config(4, 8, ColumnOrder::Gar), &Unwatched).unwrap();
+    let prepared = Prepared::new(
+        &moments,
+        &config(4, 8, ColumnOrder::Gar),
+        &Factors::default(),
+        &Unwatched,
+    )
+    .unwrap();
     for bits in [2, 5] {
         let weights = random_weights(30, 40, u64::from(bits));
         let config = config(bits, 8, ColumnOrder::Gar);
         let reused = prepared.solve(&weights, &config, &Unwatched).unwrap();
         assert!(reused == solve(&weights, &moments, &config), "{bits} bits");
+    }
+}
+
+#[test]
+fn a_shared_factor_changes_no_code() {
+    let (weights, moments) = (random_weights(5, 24, 60), random_moments(24, 3));
+    let factors = Factors::default();
+    for order in [
+        ColumnOrder::Static,
+        ColumnOrder::Static,
+        ColumnOrder::Gar,
+        ColumnOrder::None,
+    ] {
+        for (bits, group) in [(3, 8), (4, 8), (4, 12)] {
+            let config = config(bits, group, order);
+            let alone = gptq(&weights, &moments, &config, &Unwatched).unwrap();
+            let prepared = Prepared::new(&moments, &config, &factors, &Unwatched).unwrap();
+            let shared = prepared.solve(&weights, &config, &Unwatched).unwrap();
+            assert_eq!(shared, alone, "{order:?} {bits}/{group}");
+        }
     }
 }
