@@ -40,7 +40,7 @@ pub fn evaluate_decoder(
         .collect::<Result<Vec<_>, _>>()?;
     let steps: usize = networks.iter().map(|n| n.steps(batches.len())).sum();
     let progress = Progress::start(observer, "evaluate", steps + batches.len());
-    let mut scores: Vec<Option<WindowScore>> = vec![None; windows.len()];
+    let mut scores = Scores::new(windows.len());
     for first in (0..batches.len()).step_by(plan.group) {
         let group = first..(first + plan.group).min(batches.len());
         let states = networks
@@ -55,22 +55,44 @@ pub fn evaluate_decoder(
                 Ok(scores)
             })
         })?;
-        for (offset, batch) in scored.into_iter().enumerate() {
-            for (&index, score) in batches.members(first + offset).iter().zip(batch) {
-                scores[index] = Some(score);
-            }
-        }
+        scores.place(&batches, first, scored);
     }
-    let mut tally = Tally::default();
-    scores
-        .into_iter()
-        .flatten()
-        .for_each(|score| tally.push(score));
+    let tally = scores.tally();
     let tokens = windows.iter().map(|window| window.len() as u64).sum();
     summary(&tally, tokens, start)
 }
 
-fn check(
+/// Scores of windows, as they come.
+pub(super) struct Scores(Vec<Option<WindowScore>>);
+
+impl Scores {
+    /// Of so many windows, none known.
+    pub(super) fn new(windows: usize) -> Self {
+        Self(vec![None; windows])
+    }
+
+    /// Takes the scores of the batches from `first` on.
+    pub(super) fn place(&mut self, batches: &Batches, first: usize, scored: Vec<Vec<WindowScore>>) {
+        for (offset, batch) in scored.into_iter().enumerate() {
+            for (&index, score) in batches.members(first + offset).iter().zip(batch) {
+                self.0[index] = Some(score);
+            }
+        }
+    }
+
+    /// All of them, in the order of the text.
+    pub(super) fn tally(self) -> Tally {
+        let mut tally = Tally::default();
+        self.0
+            .into_iter()
+            .flatten()
+            .for_each(|score| tally.push(score));
+        tally
+    }
+}
+
+/// Whether both are decoders of one vocabulary, and there is something to score.
+pub(super) fn check(
     model: &Model,
     reference: Option<&Model>,
     windows: &[&[u32]],
@@ -113,10 +135,10 @@ fn with_all_ends<T>(
 }
 
 /// One score for each sequence of a batch. `ends` and `hidden` are the model's, then perhaps the reference's.
-fn score_batch(
+pub(super) fn score_batch(
     ends: &[Ends],
     hidden: &[&Tensor],
-    batches: &Batches<'_>,
+    batches: &Batches,
     batch: usize,
 ) -> Result<Vec<WindowScore>, EvaluateError> {
     let members = batches.members(batch).iter().enumerate();

@@ -11,6 +11,7 @@ use crate::model::{Model, ModelError};
 use crate::report::{CosineSummary, EncoderEvaluation, Observer};
 use crate::score::{cosine, percentile, spearman};
 use rayon::prelude::*;
+use std::ops::Range;
 use std::time::Instant;
 
 /// What an encoder is asked.
@@ -51,10 +52,7 @@ pub fn evaluate_encoder(
         let plan = Plan::new(&[model], batches.largest(), memory_bytes, threads);
         embeddings.push(embed(model, &batches, task.pooling, plan, stage, observer)?);
     }
-    let compared = match task.sentences.len() {
-        0 => 0..ids.len(),
-        count => 0..count,
-    };
+    let compared = compared(task, ids.len());
     let of_pairs = |embeddings: &Vec<Vec<f32>>| {
         pairs_spearman(&embeddings[task.sentences.len()..], task.pairs)
     };
@@ -71,7 +69,8 @@ pub fn evaluate_encoder(
     })
 }
 
-fn check(
+/// Whether both are encoders of one width, and there is something to compare.
+pub(super) fn check(
     model: &Model,
     reference: Option<&Model>,
     task: &EncoderTask<'_>,
@@ -104,8 +103,16 @@ fn check(
     }
 }
 
+/// Which of `texts` are compared with the reference: the sentences, or where there are none, those of the pairs.
+pub(super) fn compared(task: &EncoderTask<'_>, texts: usize) -> Range<usize> {
+    match task.sentences.len() {
+        0 => 0..texts,
+        count => 0..count,
+    }
+}
+
 /// The sentences, then left and right of each pair.
-fn tokenize(task: &EncoderTask<'_>) -> Result<Vec<Vec<u32>>, EvaluateError> {
+pub(super) fn tokenize(task: &EncoderTask<'_>) -> Result<Vec<Vec<u32>>, EvaluateError> {
     let tokenizer = task.tokenizer.truncated(task.length)?;
     let pairs = task.pairs.iter();
     let of_pairs = pairs.flat_map(|pair| [&pair.left, &pair.right]);
@@ -125,7 +132,7 @@ fn tokenize(task: &EncoderTask<'_>) -> Result<Vec<Vec<u32>>, EvaluateError> {
 /// One embedding for each sequence, in the order of the sequences.
 fn embed(
     model: &Model,
-    batches: &Batches<'_>,
+    batches: &Batches,
     pooling: &Pooling,
     plan: Plan,
     stage: &str,
@@ -148,6 +155,13 @@ fn embed(
             embeddings.extend(members.zip(rows));
         }
     }
+    in_order(embeddings)
+}
+
+/// Embeddings in the order of their texts, all of them finite.
+pub(super) fn in_order(
+    mut embeddings: Vec<(usize, Vec<f32>)>,
+) -> Result<Vec<Vec<f32>>, EvaluateError> {
     embeddings.sort_unstable_by_key(|(index, _)| *index);
     let finite = |embedding: &Vec<f32>| embedding.iter().all(|value| value.is_finite());
     match embeddings.iter().find(|(_, embedding)| !finite(embedding)) {
@@ -159,7 +173,7 @@ fn embed(
 }
 
 /// An embedding for each sequence of a batch `[sequences, tokens, width]`.
-fn pool_rows(
+pub(super) fn pool_rows(
     hidden: &candle_core::Tensor,
     pooling: &Pooling,
 ) -> Result<Vec<Vec<f32>>, EvaluateError> {

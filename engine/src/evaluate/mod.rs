@@ -4,6 +4,7 @@
 //! time. Neither memory nor threads change a result: sequences are independent, batches depend on lengths only, and
 //! sums run in the order of the text. Knows no checkpoint and no command line.
 
+mod changes;
 mod decoder;
 mod encoder;
 mod error;
@@ -12,11 +13,13 @@ mod network;
 mod plan;
 mod pooling;
 mod progress;
+mod slice;
 
 pub use decoder::evaluate_decoder;
 pub use encoder::{EncoderTask, evaluate_encoder};
 pub use error::EvaluateError;
 pub use pooling::{Pooling, PoolingMode};
+pub use slice::Slice;
 
 #[cfg(test)]
 mod tests;

@@ -8,6 +8,7 @@ use super::plan::{BatchShape, Plan};
 use super::progress::Progress;
 use crate::model::{Block, Context, Ends, Model};
 use candle_core::Tensor;
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
@@ -16,17 +17,17 @@ use std::ops::Range;
 const BATCH_TOKENS: usize = 512;
 
 /// Sequences cut into batches; the indices in a batch are those of the sequences.
-pub(super) struct Batches<'a> {
-    sequences: &'a [&'a [u32]],
+pub(super) struct Batches {
+    sequences: Vec<Vec<u32>>,
     /// Sequence indices, sorted by length, then by index.
     order: Vec<usize>,
     /// Each a run of `order` of one length.
     batches: Vec<Range<usize>>,
 }
 
-impl<'a> Batches<'a> {
+impl Batches {
     /// Batches depend on the sequences alone.
-    pub(super) fn new(sequences: &'a [&'a [u32]]) -> Self {
+    pub(super) fn new(sequences: &[&[u32]]) -> Self {
         let mut order: Vec<usize> = (0..sequences.len()).collect();
         order.sort_by_key(|&index| sequences[index].len());
         let mut batches = Vec::new();
@@ -40,7 +41,7 @@ impl<'a> Batches<'a> {
             }
         }
         Self {
-            sequences,
+            sequences: sequences.iter().map(|ids| ids.to_vec()).collect(),
             order,
             batches,
         }
@@ -55,11 +56,16 @@ impl<'a> Batches<'a> {
         &self.order[self.batches[batch].clone()]
     }
 
-    pub(super) fn sequence(&self, index: usize) -> &'a [u32] {
-        self.sequences[index]
+    pub(super) fn sequence(&self, index: usize) -> &[u32] {
+        &self.sequences[index]
     }
 
-    fn tokens(&self, batch: usize) -> usize {
+    pub(super) fn sequences(&self) -> &[Vec<u32>] {
+        &self.sequences
+    }
+
+    /// Tokens of each sequence of one batch.
+    pub(super) fn tokens(&self, batch: usize) -> usize {
         self.sequences[self.order[self.batches[batch].start]].len()
     }
 
@@ -96,7 +102,7 @@ impl<'a> Network<'a> {
     /// Reads all weights where the plan says so.
     pub(super) fn load(
         model: &'a Model,
-        batches: &Batches<'_>,
+        batches: &Batches,
         plan: Plan,
     ) -> Result<Self, EvaluateError> {
         let lengths: BTreeSet<usize> = batches.lengths().collect();
@@ -126,7 +132,7 @@ impl<'a> Network<'a> {
     /// What leaves the last block, `[sequences, tokens, hidden]` for each batch of `group`.
     pub(super) fn hidden(
         &self,
-        batches: &Batches<'_>,
+        batches: &Batches,
         group: Range<usize>,
         progress: &Progress<'_>,
     ) -> Result<Vec<Tensor>, EvaluateError> {
@@ -156,30 +162,54 @@ impl<'a> Network<'a> {
 
     fn hidden_by_block(
         &self,
-        batches: &Batches<'_>,
+        batches: &Batches,
         group: Range<usize>,
         progress: &Progress<'_>,
     ) -> Result<Vec<Tensor>, EvaluateError> {
-        let mut states = self.with_ends(|ends| {
-            run_in_lanes(self.lanes, group.len(), |offset| {
-                self.embed(ends, batches, group.start + offset)
-            })
-        })?;
+        let mut states = self.with_ends(|ends| self.embedded(ends, batches, group))?;
         for index in 0..self.model.config().blocks {
-            let block = self.model.load_block(index)?;
-            states = run_in_lanes(self.lanes, states.len(), |offset| {
-                self.forward(&block, &states[offset], progress)
-            })?;
+            states = self.advance(&*self.block(index)?, &states, progress)?;
         }
         Ok(states)
     }
 
-    fn embed(
+    /// What enters the first block, for each batch of `group`.
+    pub(super) fn embedded(
         &self,
         ends: &Ends,
-        batches: &Batches<'_>,
-        batch: usize,
-    ) -> Result<Tensor, EvaluateError> {
+        batches: &Batches,
+        group: Range<usize>,
+    ) -> Result<Vec<Tensor>, EvaluateError> {
+        run_in_lanes(self.lanes, group.len(), |offset| {
+            self.embed(ends, batches, group.start + offset)
+        })
+    }
+
+    /// What leaves `block` for each of the batches that enter it.
+    pub(super) fn advance(
+        &self,
+        block: &Block,
+        states: &[Tensor],
+        progress: &Progress<'_>,
+    ) -> Result<Vec<Tensor>, EvaluateError> {
+        run_in_lanes(self.lanes, states.len(), |offset| {
+            self.forward(block, &states[offset], progress)
+        })
+    }
+
+    /// Block `index`: at hand, or read now.
+    pub(super) fn block(&self, index: usize) -> Result<Cow<'_, Block>, EvaluateError> {
+        Ok(match &self.resident {
+            Some((_, blocks)) => Cow::Borrowed(&blocks[index]),
+            None => Cow::Owned(self.model.load_block(index)?),
+        })
+    }
+
+    pub(super) fn model(&self) -> &'a Model {
+        self.model
+    }
+
+    fn embed(&self, ends: &Ends, batches: &Batches, batch: usize) -> Result<Tensor, EvaluateError> {
         let context = self.context(batches.tokens(batch));
         let members = batches.members(batch).iter();
         let rows = members
@@ -200,7 +230,8 @@ impl<'a> Network<'a> {
         Ok(output)
     }
 
-    fn context(&self, tokens: usize) -> &Context {
+    /// Positions of `tokens`, a length that the batches hold.
+    pub(super) fn context(&self, tokens: usize) -> &Context {
         &self.contexts[&tokens]
     }
 }

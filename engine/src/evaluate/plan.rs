@@ -80,6 +80,45 @@ impl Plan {
     }
 }
 
+/// How a network whose hidden states stay in memory runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct KeepingPlan {
+    pub(super) plan: Plan,
+    /// One in so many blocks has its input kept; `None` = none has.
+    pub(super) every: Option<usize>,
+}
+
+impl KeepingPlan {
+    /// `tokens` = all that there are. States after the last block stay whatever they take; the rest of the memory goes to
+    /// work, to weights, then to states in front of blocks.
+    pub(super) fn new(
+        model: &Model,
+        largest: BatchShape,
+        tokens: usize,
+        memory_bytes: u64,
+        threads: usize,
+    ) -> Self {
+        let config = model.config();
+        let depth = tokens as u64 * config.hidden as u64 * VALUE_BYTES;
+        let left = memory_bytes.saturating_sub(depth);
+        let plan = Plan::new(&[model], largest, left, threads);
+        let held = match plan.resident {
+            true => weight_bytes(model),
+            false => largest_block_bytes(model).max(ends_bytes(model)),
+        };
+        let group = (plan.group as u64).saturating_mul(hidden_bytes(config, largest));
+        let working =
+            plan.lanes as u64 * working_bytes(config, largest) + STATE_COPIES * group.min(depth);
+        let depths = left.saturating_sub(held + working) / depth.max(1);
+        let blocks = config.blocks as u64;
+        let every = (depths > 0).then(|| blocks.div_ceil(depths.min(blocks).max(1)).max(1));
+        Self {
+            plan,
+            every: every.map(|every| every as usize),
+        }
+    }
+}
+
 fn bytes_where(model: &Model, counts: impl Fn(Option<usize>) -> bool) -> u64 {
     let layers = model.layers().iter();
     layers

@@ -3,7 +3,7 @@
 
 use super::{Model, ModelConfig};
 use crate::rng::Rng;
-use crate::tensor::{Dtype, SourceError, TensorInfo, WeightSource};
+use crate::tensor::{Dtype, Matrix, SourceError, TensorInfo, WeightSource};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -78,4 +78,27 @@ impl WeightSource for Memory {
         buffer.copy_from_slice(&bytes[offset as usize..offset as usize + buffer.len()]);
         Ok(())
     }
+}
+
+/// `model` with some layers' weights replaced at their source.
+pub(crate) fn with_weights(
+    model: &Model,
+    config: &Value,
+    changed: &[(usize, Arc<Matrix>)],
+) -> Model {
+    let source = model.source();
+    let stored = source.names().into_iter().map(|name| {
+        let shape = source.info(&name).unwrap().shape;
+        let place = model.layers().iter().position(|layer| layer.tensor == name);
+        let replaced = changed.iter().find(|(layer, _)| Some(*layer) == place);
+        let values = match replaced {
+            Some((layer, weights)) if model.layers()[*layer].transposed => {
+                weights.transposed().into_data()
+            }
+            Some((_, weights)) => weights.data().to_vec(),
+            None => source.read_f32(&name).unwrap(),
+        };
+        (name, shape, values)
+    });
+    Model::open(Arc::new(Memory(stored.collect())), config).unwrap()
 }

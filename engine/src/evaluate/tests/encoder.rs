@@ -9,7 +9,7 @@ use crate::report::EncoderEvaluation;
 use crate::score::{cosine, spearman};
 
 /// Words `w0` to `w36` are ids 0 to 36.
-fn tokenizer() -> Tokenizer {
+pub(super) fn tokenizer() -> Tokenizer {
     let words: Vec<String> = (0..37).map(|id| format!("\"w{id}\": {id}")).collect();
     let json = format!(
         r#"{{"version": "1.0", "added_tokens": [], "truncation": null, "padding": null, "normalizer": null,
@@ -21,7 +21,7 @@ fn tokenizer() -> Tokenizer {
 }
 
 /// A sentence of `length` words.
-fn sentence(seed: usize, length: usize) -> String {
+pub(super) fn sentence(seed: usize, length: usize) -> String {
     let words: Vec<String> = (0..length)
         .map(|place| format!("w{}", (seed * 13 + place * (seed + 3)) % 37))
         .collect();
@@ -38,7 +38,7 @@ fn pairs() -> Vec<SentencePair> {
         .collect()
 }
 
-fn mean() -> Pooling {
+pub(super) fn mean() -> Pooling {
     Pooling {
         modes: vec![PoolingMode::Mean],
         normalize: true,

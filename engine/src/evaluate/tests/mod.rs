@@ -3,6 +3,7 @@
 
 mod decoder;
 mod encoder;
+mod slice;
 
 use crate::monitor::Monitor;
 use crate::report::{Notice, Observer};
