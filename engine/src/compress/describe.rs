@@ -119,7 +119,7 @@ fn codes_used(solved: &Solved) -> u32 {
 
 impl CompressError {
     /// A solver's word about one layer; a stop stays a stop.
-    pub(super) fn of_solver(layer: &LayerInfo, error: SolveError) -> Self {
+    pub fn of_solver(layer: &LayerInfo, error: SolveError) -> Self {
         match error {
             SolveError::Stopped => Self::Stopped(Stopped),
             error => Self::Solve {
