@@ -129,7 +129,7 @@ fn neither_threads_nor_memory_change_a_loss() {
     let sequences: Vec<&[u32]> = windows.iter().map(Vec::as_slice).collect();
     let watch = Watch::new(u64::MAX);
     let mut kept = Vec::new();
-    for memory in [0, 1_180_000, 1_200_000, 1_220_000, 1_230_000, u64::MAX] {
+    for memory in [0, 740_000, 830_000, 880_000, u64::MAX] {
         for threads in [1, 2] {
             let found = losses(&model, &lists, memory, threads);
             assert_eq!(found, expected, "{memory} bytes, {threads} threads");
@@ -140,7 +140,7 @@ fn neither_threads_nor_memory_change_a_loss() {
         kept.push(slice.kept_bytes());
     }
     let depth = sequences.iter().map(|ids| ids.len() as u64).sum::<u64>() * 16 * 4;
-    assert_eq!((kept[0], kept[5]), (depth, 5 * depth), "{kept:?}");
+    assert_eq!((kept[0], kept[4]), (depth, 5 * depth), "{kept:?}");
     assert!(
         kept.iter().any(|&bytes| bytes == 3 * depth),
         "{kept:?} of {depth}"
