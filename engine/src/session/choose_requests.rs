@@ -42,6 +42,32 @@ pub struct Effort {
     pub anchors: Vec<LayerOption>,
 }
 
+impl Effort {
+    /// Rounding's errors and one gradient pass: seconds for small models, and no whole model is made.
+    pub fn quick() -> Self {
+        Self {
+            own_method: false,
+            probes: Vec::new(),
+            gradient: true,
+            anchors: Vec::new(),
+        }
+    }
+
+    /// Everything: the method's own errors, each layer alone at 2, 3 and 4 bits, all layers together at 2, 3, 4 and 6.
+    pub fn full(group: usize) -> Self {
+        let grids = |bits: &[u8]| {
+            let bits = bits.iter().copied();
+            bits.map(|bits| LayerOption::Grid { bits, group }).collect()
+        };
+        Self {
+            own_method: true,
+            probes: grids(&[2, 3, 4]),
+            gradient: true,
+            anchors: grids(&[2, 3, 4, 6]),
+        }
+    }
+}
+
 /// A small text that no calibration saw.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Slice {
@@ -51,6 +77,17 @@ pub struct Slice {
     pub sequences: usize,
     /// Tokens of each at most.
     pub length: usize,
+}
+
+impl Slice {
+    /// From the calibration text: 16 sequences of at most 256 tokens, of an encoder 128 sentences.
+    pub fn usual(is_encoder: bool) -> Self {
+        Self {
+            corpus: None,
+            sequences: if is_encoder { 128 } else { 16 },
+            length: if is_encoder { 128 } else { 256 },
+        }
+    }
 }
 
 /// `pare sensitivity`, before it is spelled as JSON.

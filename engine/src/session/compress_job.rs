@@ -77,7 +77,7 @@ impl Session {
         self.pool.install(|| self.compress_here(request, observer))
     }
 
-    fn compress_here(
+    pub(super) fn compress_here(
         &self,
         request: &CompressRequest,
         observer: &dyn Observer,

@@ -10,10 +10,13 @@ mod error;
 mod evaluate_job;
 mod inspect;
 mod machine;
+mod measured_recipe;
 mod original_inputs;
 mod report_file;
 mod requests;
 mod run_job;
+mod scored_text;
+mod sensitivity;
 mod weights;
 
 pub use choose_requests::*;

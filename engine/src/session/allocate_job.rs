@@ -1,0 +1,288 @@
+//! `allocate`: from a sensitivity table to a recipe within a budget, held against uniform bits and the rule of thumb that
+//! first and last blocks need more.
+//!
+//! Bytes of layers are exact before anything is written; those of whole files come from a dry run, so that a budget in
+//! bytes is never exceeded by one.
+
+use super::choose_requests::{
+    AllocateReport, AllocateRequest, Budget, Candidate, CandidateReport,
+};
+use super::requests::CompressRequest;
+use super::scored_text::{Loss, ScoredText};
+use super::{Session, SessionError};
+use crate::allocate::{Allocation, FrontPoint, Planner};
+use crate::formats::layout::stored_bytes;
+use crate::recipe::Recipe;
+use crate::report::{Observer, SensitivityTable};
+use crate::settings::LayerSettings;
+use std::path::PathBuf;
+
+/// Tries to meet a budget of whole files: their headers grow and shrink with the choice by some bytes.
+const MOST_TRIES: usize = 16;
+
+/// One recipe and what it writes.
+struct Candidacy {
+    candidate: Candidate,
+    allocation: Allocation,
+    recipe: Recipe,
+    /// Bytes of all files.
+    bytes: u64,
+    measured: Option<Loss>,
+}
+
+/// All that candidates are made of.
+struct Field<'a> {
+    session: &'a Session,
+    request: &'a AllocateRequest,
+    table: SensitivityTable,
+    planner: Planner,
+    /// Bytes of files beside the compressible layers, of the recipe as asked.
+    beside: u64,
+}
+
+impl Session {
+    /// The best recipe known within the budget.
+    pub fn allocate(
+        &self,
+        request: &AllocateRequest,
+        observer: &dyn Observer,
+    ) -> Result<AllocateReport, SessionError> {
+        self.install(|| self.allocate_here(request, observer))
+    }
+
+    fn allocate_here(
+        &self,
+        request: &AllocateRequest,
+        observer: &dyn Observer,
+    ) -> Result<AllocateReport, SessionError> {
+        let table = self.sensitivity_here(&request.sensitivity, observer)?.table;
+        let field = Field::new(self, request, table)?;
+        let mut candidates = vec![field.allocated()?];
+        candidates.extend(field.others()?);
+        if let Some(verification) = &request.verify {
+            let sensitivity = &request.sensitivity;
+            let calibration = &sensitivity.recipe.calibration;
+            let slice = self.scored_slice(&sensitivity.slice, calibration, observer)?;
+            let text = self.verification_text(verification, &slice)?;
+            field.measure(&mut candidates, &text, observer)?;
+        }
+        field.report(candidates)
+    }
+}
+
+impl<'a> Field<'a> {
+    fn new(
+        session: &'a Session,
+        request: &'a AllocateRequest,
+        table: SensitivityTable,
+    ) -> Result<Self, SessionError> {
+        let sensitivity = &request.sensitivity;
+        let base = session.base_settings(sensitivity);
+        let planner = Planner::new(
+            &table,
+            session.layers(),
+            &base,
+            sensitivity.format,
+            &request.rules,
+        )?;
+        let mut field = Self {
+            session,
+            request,
+            table,
+            planner,
+            beside: 0,
+        };
+        let of_layers = field.bytes_of_layers(&base, |_| true);
+        let recipe = sensitivity.recipe.saying(session.layers(), &base);
+        field.beside = field.bytes_of_files(&recipe)?.saturating_sub(of_layers);
+        Ok(field)
+    }
+
+    /// The best allocation whose files stay within the budget.
+    fn allocated(&self) -> Result<Candidacy, SessionError> {
+        let mut budget_bytes = self.layer_budget()?;
+        for _ in 0..MOST_TRIES {
+            let allocation = self.planner.solve(budget_bytes)?;
+            let found = self.candidacy(Candidate::Allocated, allocation)?;
+            match self.excess(found.bytes) {
+                0 => return Ok(found),
+                excess => budget_bytes = found.allocation.bytes.saturating_sub(excess),
+            }
+        }
+        Err(self.session.input_problem(
+            "no allocation was found whose files stay within the budget; allow some hundred bytes more",
+        ))
+    }
+
+    /// What else the same bytes buy, as far as anything fits.
+    fn others(&self) -> Result<Vec<Candidacy>, SessionError> {
+        let budget_bytes = self.layer_budget()?;
+        let uniform = self.planner.uniform(budget_bytes);
+        let ends_higher = self.planner.ends_higher(budget_bytes);
+        let found = [
+            (Candidate::Uniform, uniform),
+            (Candidate::EndsHigher, ends_higher),
+        ];
+        let mut others = Vec::new();
+        for (candidate, allocation) in found {
+            if let Some(allocation) = allocation {
+                let found = self.candidacy(candidate, allocation)?;
+                if self.excess(found.bytes) == 0 {
+                    others.push(found);
+                }
+            }
+        }
+        Ok(others)
+    }
+
+    /// Measures every candidate by a whole run; equal recipes once.
+    fn measure(
+        &self,
+        candidates: &mut [Candidacy],
+        text: &ScoredText,
+        observer: &dyn Observer,
+    ) -> Result<(), SessionError> {
+        let format = self.request.sensitivity.format;
+        for place in 0..candidates.len() {
+            let (known, rest) = candidates.split_at_mut(place);
+            let candidate = &mut rest[0];
+            let same = known.iter().find(|known| known.recipe == candidate.recipe);
+            candidate.measured = match same {
+                Some(same) => same.measured,
+                None => Some(self.session.loss_of_recipe(
+                    &candidate.recipe,
+                    format,
+                    text,
+                    observer,
+                )?),
+            };
+        }
+        Ok(())
+    }
+
+    fn report(&self, candidates: Vec<Candidacy>) -> Result<AllocateReport, SessionError> {
+        let best = best_of(&candidates);
+        let mut warnings = Vec::new();
+        if candidates[best].candidate != Candidate::Allocated {
+            warnings.push(format!(
+                "{} was measured to be better than the allocation at the same bytes, so it is what is returned",
+                candidates[best].candidate.name()
+            ));
+        }
+        let front = self.planner.front().iter().map(|point| FrontPoint {
+            bytes: point.bytes + self.beside,
+            ..*point
+        });
+        Ok(AllocateReport {
+            measure: self.table.measure,
+            recipe: candidates[best].recipe.clone(),
+            best: candidates[best].candidate,
+            budget_bytes: self.layer_budget()? + self.beside,
+            front: front.collect(),
+            candidates: candidates.iter().map(|found| self.describe(found)).collect(),
+            warnings,
+        })
+    }
+
+    fn describe(&self, found: &Candidacy) -> CandidateReport {
+        let is_judged = |layer: usize| self.table.of_layer(layer).is_some();
+        let bytes = self.bytes_of_layers(&found.allocation.settings, is_judged);
+        CandidateReport {
+            candidate: found.candidate,
+            bytes: found.bytes,
+            bits_per_weight: 8.0 * bytes as f64 / self.judged_weights().max(1) as f64,
+            predicted_loss: self.planner.predict(&found.allocation.settings),
+            measured: found.measured.map(|loss| (loss.mean, loss.stderr)),
+        }
+    }
+
+    fn candidacy(
+        &self,
+        candidate: Candidate,
+        allocation: Allocation,
+    ) -> Result<Candidacy, SessionError> {
+        let layers = self.session.layers();
+        let recipe = self.request.sensitivity.recipe.saying(layers, &allocation.settings);
+        Ok(Candidacy {
+            candidate,
+            bytes: self.bytes_of_files(&recipe)?,
+            recipe,
+            allocation,
+            measured: None,
+        })
+    }
+
+    /// Bytes that all compressible layers may take together.
+    fn layer_budget(&self) -> Result<u64, SessionError> {
+        match self.request.budget {
+            Budget::Bytes(bytes) => Ok(bytes.saturating_sub(self.beside)),
+            Budget::BitsPerWeight(bits) if bits.is_finite() && bits > 0.0 => {
+                let base = self.session.base_settings(&self.request.sensitivity);
+                let is_other = |layer: usize| self.table.of_layer(layer).is_none();
+                let judged = (bits * self.judged_weights() as f64 / 8.0).floor() as u64;
+                Ok(judged.saturating_add(self.bytes_of_layers(&base, is_other)))
+            }
+            Budget::BitsPerWeight(bits) => Err(self.session.input_problem(&format!(
+                "{bits} bits for each weight is no budget; give a number above 0, as 4.25"
+            ))),
+        }
+    }
+
+    /// Bytes by which files exceed the budget.
+    fn excess(&self, bytes: u64) -> u64 {
+        match self.request.budget {
+            Budget::Bytes(most) => bytes.saturating_sub(most),
+            // Solved in bytes of layers, which are exact.
+            Budget::BitsPerWeight(_) => 0,
+        }
+    }
+
+    fn judged_weights(&self) -> u64 {
+        self.table.layers.iter().map(|layer| layer.weights).sum()
+    }
+
+    fn bytes_of_layers(&self, settings: &[LayerSettings], counts: impl Fn(usize) -> bool) -> u64 {
+        let layers = self.session.layers().iter().zip(settings).enumerate();
+        let counted = layers.filter(|(layer, (info, _))| info.compressible && counts(*layer));
+        let format = self.request.sensitivity.format;
+        counted
+            .map(|(_, (info, settings))| stored_bytes(format, info, settings))
+            .sum()
+    }
+
+    fn bytes_of_files(&self, recipe: &Recipe) -> Result<u64, SessionError> {
+        let request = CompressRequest {
+            recipe: recipe.clone(),
+            // A dry run writes nothing.
+            out: PathBuf::new(),
+            format: self.request.sensitivity.format,
+            evaluate: None,
+            resume: false,
+            keep_layers: false,
+        };
+        Ok(self.session.dry_run(&request)?.bytes_after)
+    }
+}
+
+impl Candidate {
+    /// What a person calls it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Allocated => "the allocation",
+            Self::Uniform => "uniform bits",
+            Self::EndsHigher => "more bits for the first and last blocks",
+        }
+    }
+}
+
+/// The candidate of least loss measured; of equals, and where nothing was measured, the first.
+fn best_of(candidates: &[Candidacy]) -> usize {
+    let loss = |place: &usize| {
+        let measured = candidates[*place].measured;
+        measured.map_or(f64::INFINITY, |loss| loss.mean)
+    };
+    let places = 0..candidates.len();
+    places
+        .min_by(|left, right| loss(left).total_cmp(&loss(right)))
+        .expect("the allocation itself is a candidate")
+}

@@ -1,0 +1,345 @@
+//! A sensitivity table in the making: which layers are judged, what is known of them, what is missing, and its notes in
+//! the cache.
+//!
+//! A layer's note is named by the text that is scored and by the settings that options do not change, so that a draft
+//! whose bits change finds its table again.
+
+use super::super::choose_requests::SensitivityRequest;
+use super::super::original_inputs::OriginalInputs;
+use super::super::scored_text::ScoredText;
+use super::super::{Session, SessionError};
+use crate::compress::needs_inputs;
+use crate::formats::layout::stored_bytes;
+use crate::model::{LayerInfo, LayerKind};
+use crate::recipe::Recipe;
+use crate::report::{Anchor, LayerSensitivity, OptionError, SensitivityTable};
+use crate::sensitivity::StoredRow;
+use crate::settings::{LayerOption, LayerSettings};
+use crate::solved::Method;
+use crate::units::hex;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+
+/// Part of every name of a note: raised when what is kept, or how it is made, changes.
+const NOTES_VERSION: &str = "sensitivity-1";
+
+/// Gains of each layer's outputs.
+pub(super) type Gains = BTreeMap<usize, Vec<f64>>;
+
+/// One layer that is judged.
+#[derive(Debug)]
+pub(super) struct Judging {
+    /// Index into the model's list.
+    pub(super) layer: usize,
+    /// Its settings, which options change.
+    pub(super) base: LayerSettings,
+    /// What is known of it.
+    pub(super) row: StoredRow,
+    /// The name of its note.
+    pub(super) note: String,
+}
+
+/// Whose errors: those of plain rounding, or of the method that the recipe asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum By {
+    Rounding,
+    Own,
+}
+
+/// A table in the making.
+#[derive(Debug)]
+pub(super) struct Survey<'a> {
+    pub(super) session: &'a Session,
+    pub(super) request: &'a SensitivityRequest,
+    pub(super) inputs: OriginalInputs,
+    pub(super) text: ScoredText,
+    pub(super) options: Vec<LayerOption>,
+    pub(super) judging: Vec<Judging>,
+    pub(super) anchors: Vec<Anchor>,
+    pub(super) gains: Gains,
+    /// What names every note of this text.
+    key: String,
+}
+
+impl<'a> Survey<'a> {
+    /// With all that is kept.
+    pub(super) fn new(
+        session: &'a Session,
+        request: &'a SensitivityRequest,
+        inputs: OriginalInputs,
+        text: ScoredText,
+    ) -> Result<Self, SessionError> {
+        let method = request.recipe.default.method;
+        if matches!(method, Method::None | Method::Nf4) {
+            return Err(session.input_problem(&format!(
+                "method {} has no bits to choose; take rtn, gptq, awq or hqq",
+                method.word()
+            )));
+        }
+        let key = key_of(&(NOTES_VERSION, text.fingerprint()));
+        let judging = judged_layers(session, request, &inputs, &key);
+        if judging.is_empty() {
+            return Err(session.input_problem(
+                "no layer can be judged: the recipe leaves all as they are, or the model has no linear layer",
+            ));
+        }
+        let mut survey = Self {
+            session,
+            request,
+            options: in_order(&request.options),
+            inputs,
+            text,
+            judging,
+            anchors: Vec::new(),
+            gains: Gains::new(),
+            key,
+        };
+        survey.anchors = survey.kept(&survey.anchors_note());
+        Ok(survey)
+    }
+
+    /// All that is known.
+    pub(super) fn table(&self) -> SensitivityTable {
+        let asked = &self.request.effort.anchors;
+        let anchors = self.anchors.iter().copied();
+        SensitivityTable {
+            measure: self.text.measure(),
+            method: self.request.recipe.default.method,
+            options: self.options.clone(),
+            layers: self
+                .judging
+                .iter()
+                .map(|judging| self.row(judging))
+                .collect(),
+            anchors: anchors
+                .filter(|anchor| asked.contains(&anchor.option))
+                .collect(),
+            scored: self.text.scored(),
+        }
+    }
+
+    /// One row of it.
+    pub(super) fn row(&self, judging: &Judging) -> LayerSensitivity {
+        let info = &self.session.layers[judging.layer];
+        let own = self.method(judging, self.asked());
+        let probes = self.request.effort.probes.iter();
+        LayerSensitivity {
+            layer: judging.layer,
+            name: info.name.clone(),
+            weights: info.parameters,
+            errors: self
+                .options
+                .iter()
+                .map(|&option| self.error(judging, option))
+                .collect(),
+            probes: probes
+                .filter_map(|&option| judging.row.probe(option, own))
+                .collect(),
+        }
+    }
+
+    fn error(&self, judging: &Judging, option: LayerOption) -> Option<OptionError> {
+        let info = &self.session.layers[judging.layer];
+        let own = self.method(judging, self.asked());
+        let rounding = self.method(judging, By::Rounding);
+        let known = |method| judging.row.cell(option, method, false);
+        let error = match option {
+            LayerOption::Dense => Some(unchanged()),
+            LayerOption::Grid { .. } => known(own).or_else(|| known(rounding)),
+        };
+        let settings = option.apply(&judging.base, own);
+        let bytes = stored_bytes(self.request.format, info, &settings);
+        error.map(|error| OptionError { bytes, ..error })
+    }
+
+    /// Whose errors are asked.
+    pub(super) fn asked(&self) -> By {
+        match self.request.effort.own_method {
+            true => By::Own,
+            false => By::Rounding,
+        }
+    }
+
+    /// The method that judges a layer.
+    pub(super) fn method(&self, judging: &Judging, by: By) -> Method {
+        match by {
+            By::Rounding => Method::Rtn,
+            By::Own => judging.base.method,
+        }
+    }
+
+    /// Options whose error under `method` is not known.
+    pub(super) fn cells_missing(&self, judging: &Judging, method: Method) -> Vec<LayerOption> {
+        let own = self.method(judging, self.asked());
+        let with_gradient = self.has_gradient(judging);
+        let known = |option, method| judging.row.cell(option, method, with_gradient).is_some();
+        // Rounding stands in only until the method's own error is there.
+        let missing = |&option: &LayerOption| !known(option, method) && !known(option, own);
+        self.grids().filter(missing).collect()
+    }
+
+    /// Options at which the loss with this layer alone changed is asked and not known.
+    pub(super) fn probes_missing(&self, judging: &Judging) -> Vec<LayerOption> {
+        let own = self.method(judging, self.asked());
+        let wanted = in_order(&self.request.effort.probes).into_iter();
+        let missing = |&option: &LayerOption| {
+            option != LayerOption::Dense && judging.row.probe(option, own).is_none()
+        };
+        wanted.filter(missing).collect()
+    }
+
+    /// Cells whose error by the asked method is known.
+    pub(super) fn cells_known(&self) -> usize {
+        let known = |judging: &Judging| {
+            let own = self.method(judging, self.asked());
+            let cells = self
+                .grids()
+                .filter(|&option| judging.row.cell(option, own, false).is_some());
+            cells.count()
+        };
+        self.judging.iter().map(known).sum()
+    }
+
+    /// Whether a gradient pass weighs a layer's errors: an embedding has no output that a gradient could weigh.
+    pub(super) fn has_gradient(&self, judging: &Judging) -> bool {
+        let is_embedding = self.session.layers[judging.layer].kind == LayerKind::Embedding;
+        self.request.effort.gradient && !is_embedding
+    }
+
+    /// The recipe with every judged layer at `option`, and all others as they are.
+    pub(super) fn recipe_with(&self, option: LayerOption) -> Recipe {
+        let layers = &self.session.layers;
+        let mut settings = settings_of(&self.request.recipe, layers);
+        for judging in &self.judging {
+            settings[judging.layer] = option.apply(&judging.base, judging.base.method);
+        }
+        self.request.recipe.saying(layers, &settings)
+    }
+
+    pub(super) fn anchors_note(&self) -> String {
+        let bases: Vec<LayerSettings> = self.judging.iter().map(|judging| judging.base).collect();
+        format!("{NOTES_VERSION}-anchors-{}", key_of(&(&self.key, bases)))
+    }
+
+    pub(super) fn gains_note(&self) -> String {
+        let seed = self.request.recipe.calibration.seed;
+        format!("{NOTES_VERSION}-gains-{}", key_of(&(&self.key, seed)))
+    }
+
+    /// What a note says; the empty value where it is absent or damaged.
+    pub(super) fn kept<T: DeserializeOwned + Default>(&self, note: &str) -> T {
+        let bytes = self.inputs.note(note);
+        let read = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        read.unwrap_or_default()
+    }
+
+    pub(super) fn keep<T: Serialize + ?Sized>(
+        &self,
+        note: &str,
+        value: &T,
+    ) -> Result<(), SessionError> {
+        let bytes = serde_json::to_vec(value).expect("numbers and words can be written");
+        self.inputs.keep_note(note, &bytes)
+    }
+
+    fn grids(&self) -> impl Iterator<Item = LayerOption> {
+        let options = self.options.iter().copied();
+        options.filter(|&option| option != LayerOption::Dense)
+    }
+}
+
+/// The settings of all layers under `recipe`.
+pub(super) fn settings_of(recipe: &Recipe, layers: &[LayerInfo]) -> Vec<LayerSettings> {
+    let decisions = recipe.resolve(layers).decisions.into_iter();
+    decisions.map(|decision| decision.settings).collect()
+}
+
+fn judged_layers(
+    session: &Session,
+    request: &SensitivityRequest,
+    inputs: &OriginalInputs,
+    key: &str,
+) -> Vec<Judging> {
+    let settings = settings_of(&request.recipe, &session.layers);
+    let judge = |layer: usize| {
+        let base = judged_settings(session, request, inputs, layer, settings[layer])?;
+        let named = LayerSettings {
+            bits: 0,
+            group: 0,
+            method: Method::None,
+            ..base
+        };
+        let note = format!("{NOTES_VERSION}-{layer:05}-{}", key_of(&(key, named)));
+        let kept = inputs.note(&note);
+        Some(Judging {
+            layer,
+            base,
+            row: kept
+                .map(|bytes| StoredRow::parse(&bytes))
+                .unwrap_or_default(),
+            note,
+        })
+    };
+    (0..session.layers.len()).filter_map(judge).collect()
+}
+
+/// The settings that options of a layer change; `None` where it is not judged.
+fn judged_settings(
+    session: &Session,
+    request: &SensitivityRequest,
+    inputs: &OriginalInputs,
+    layer: usize,
+    settings: LayerSettings,
+) -> Option<LayerSettings> {
+    let info = &session.layers[layer];
+    let is_end = matches!(info.kind, LayerKind::Embedding | LayerKind::Head);
+    if !info.compressible || settings.method == Method::Nf4 {
+        return None;
+    }
+    if is_end {
+        // Outside blocks methods that need inputs round to nearest.
+        let method = match settings.method {
+            Method::None => Method::Rtn,
+            method if needs_inputs(method) => Method::Rtn,
+            method => method,
+        };
+        return request.ends.then_some(LayerSettings { method, ..settings });
+    }
+    let is_inner = inputs.stage_of(layer).is_some() && settings.method != Method::None;
+    is_inner.then_some(settings)
+}
+
+/// Few bits first, large groups first, dense last and always there.
+fn in_order(options: &[LayerOption]) -> Vec<LayerOption> {
+    let mut options = options.to_vec();
+    options.push(LayerOption::Dense);
+    options.sort_unstable_by_key(|&option| match option {
+        LayerOption::Grid { bits, group } => {
+            // A whole row is the largest group.
+            (u32::from(bits), usize::MAX - group.wrapping_sub(1))
+        }
+        LayerOption::Dense => (u32::MAX, 0),
+    });
+    options.dedup();
+    options
+}
+
+fn unchanged() -> OptionError {
+    OptionError {
+        output_error: 0.0,
+        relative_output_error: Some(0.0),
+        gradient_loss: Some(0.0),
+        method: Method::None,
+        bytes: 0,
+    }
+}
+
+fn key_of<T: Serialize>(parts: &T) -> String {
+    const KEY_LETTERS: usize = 24;
+    let text = serde_json::to_vec(parts).expect("numbers and words can be written");
+    let mut key = hex(&Sha256::digest(text));
+    key.truncate(KEY_LETTERS);
+    key
+}
