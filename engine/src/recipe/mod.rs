@@ -20,7 +20,7 @@ use std::path::Path;
 
 pub use compose::{most_frequent, role_word};
 pub use error::RecipeError;
-pub use pattern::literal;
+pub use pattern::{Pattern, literal};
 pub use resolve::{Decision, Resolved};
 
 use crate::grid::ScaleDtype;

@@ -8,7 +8,7 @@ use regex::Regex;
 
 /// A pattern, ready to match.
 #[derive(Debug)]
-pub(super) enum Pattern {
+pub enum Pattern {
     /// Hits this name alone.
     Name(String),
     /// Matches whole names.
@@ -19,7 +19,7 @@ pub(super) enum Pattern {
 
 impl Pattern {
     /// Reads a pattern; the error is the end of a sentence.
-    pub(super) fn new(text: &str) -> Result<Self, String> {
+    pub fn new(text: &str) -> Result<Self, String> {
         if text.is_empty() {
             return Err("is empty".to_owned());
         }
@@ -39,7 +39,7 @@ impl Pattern {
     }
 
     /// Whether a layer's name is hit.
-    pub(super) fn hits(&self, name: &str) -> bool {
+    pub fn hits(&self, name: &str) -> bool {
         match self {
             Self::Name(only) => only == name,
             Self::Glob(glob) => glob.is_match(name),
