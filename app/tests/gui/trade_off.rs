@@ -1,6 +1,7 @@
 //! Size against quality on the sample: what is known before a run, and after one.
 
 use crate::desk::Desk;
+use egui_kittest::kittest::Queryable;
 use pare::studio::action::{Action, View};
 use pare::studio::figure::Mark;
 use pare::studio::quality;
@@ -53,4 +54,19 @@ fn a_measured_run_makes_the_guide_known() {
         now.bytes < ghost.bytes,
         "the ghost is the draft before: {now:?}, {ghost:?}"
     );
+}
+
+#[test]
+fn without_sensitivity_the_pane_offers_to_measure_it() {
+    let mut desk = Desk::with_sample();
+    desk.command(Command::Show(View::TradeOff));
+    desk.harness.run_steps(3);
+    for label in [
+        "Sensitivity is not measured yet",
+        "Measure sensitivity quickly",
+    ] {
+        assert!(desk.harness.query_by_label(label).is_some(), "{label}");
+    }
+    let slider = desk.harness.query_by_label("Budget");
+    assert!(slider.is_none(), "there is no front to slide along");
 }

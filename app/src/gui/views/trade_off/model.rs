@@ -1,36 +1,26 @@
-//! Points of the trade-off, made anew only where the outlook or the axes change.
+//! Points and lines of the trade-off, made anew only where the outlook, the proposal or the axes change.
 
-use crate::gui::widgets::{error_text, plot};
+use super::curves::{self, Band};
+use super::maker::Maker;
+use super::units::{Scale, Unit};
 use crate::studio::draft::method_name;
-use crate::studio::figure::{Figure, Mark};
-use crate::studio::quality::{Outlook, Place};
 use crate::studio::runs::RunId;
 use crate::studio::{Project, Studio};
 use pare_engine::solved::Method;
 use std::path::PathBuf;
 
-/// What x counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) enum SizeAxis {
-    /// Decimal megabytes of all compressible layers.
-    #[default]
-    Megabytes,
-    /// Stored bits for each weight.
-    Bits,
-}
-
 /// What the axes count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Axes {
     pub(super) is_loss: bool,
-    pub(super) size: SizeAxis,
+    pub(super) unit: Unit,
 }
 
 impl Default for Axes {
     fn default() -> Self {
         Self {
             is_loss: true,
-            size: SizeAxis::default(),
+            unit: Unit::default(),
         }
     }
 }
@@ -42,6 +32,7 @@ pub(super) enum Kind {
     Baseline(u8),
     Now,
     Ghost,
+    Proposal,
 }
 
 /// A point; `y` is the decimal logarithm.
@@ -56,13 +47,38 @@ pub(super) struct Point {
     pub(super) words: String,
 }
 
-/// All points.
+/// What the points were made for.
+#[derive(Debug, Clone, PartialEq)]
+struct Key {
+    path: PathBuf,
+    outlook: u64,
+    proposal: Option<u64>,
+    axes: Axes,
+    is_calibrated: bool,
+    /// Letters of all runs' names: another name is another text.
+    names: usize,
+}
+
+/// All points and lines.
 #[derive(Debug, Default)]
 pub(super) struct Model {
-    made_for: Option<(PathBuf, u64, Axes, usize)>,
+    made_for: Option<Key>,
+    pub(super) scale: Scale,
     pub(super) points: Vec<Point>,
     /// Uniform bits in order, as a line.
     pub(super) line: Vec<[f64; 2]>,
+    /// What they are called.
+    pub(super) baselines_word: &'static str,
+    /// Whether estimates are of weights and runs of outputs: then no line may join them.
+    pub(super) is_mixed: bool,
+    /// The predicted front.
+    pub(super) front: Vec<[f64; 2]>,
+    /// Where losses measured lie around it.
+    pub(super) band: Option<Band>,
+    /// Of each run, what was measured and what was predicted.
+    pub(super) twins: Vec<[[f64; 2]; 2]>,
+    /// How predictions held, in words.
+    pub(super) said: Option<String>,
     /// x of the original, whose error is 0 and so below any logarithm.
     pub(super) original: f64,
     /// Methods of runs, for the legend.
@@ -72,41 +88,18 @@ pub(super) struct Model {
 impl Model {
     /// Makes the points anew where anything changed.
     pub(super) fn follow(&mut self, studio: &Studio, project: &Project, axes: Axes) {
-        let names = studio.runs_of_model().map(|run| run.name.len()).sum();
-        let made_for = (project.path.clone(), project.outlook.version, axes, names);
-        if self.made_for.as_ref() == Some(&made_for) {
-            return;
-        }
-        self.made_for = Some(made_for);
-        let outlook = &project.outlook;
-        let maker = Maker { outlook, axes };
-        self.points.clear();
-        self.points
-            .extend(outlook.baselines.iter().filter_map(|base| {
-                let name = format!("{} bits everywhere", base.bits);
-                maker.point(Kind::Baseline(base.bits), &base.place, &name)
-            }));
-        self.line = self.points.iter().map(|point| [point.x, point.y]).collect();
-        self.points.extend(outlook.runs.iter().filter_map(|run| {
-            let name = studio.run(run.id).map_or("run", |run| run.name.as_str());
-            let name = format!("{name} ({})", method_name(run.method));
-            maker.run(run.id, run.method, &run.place, run.loss, &name)
-        }));
-        let ghost = outlook.ghost.as_ref();
-        self.points.extend(
-            ghost.and_then(|ghost| maker.point(Kind::Ghost, ghost, "Before the last edit")),
-        );
-        let now = outlook.now.as_ref();
-        self.points
-            .extend(now.and_then(|now| maker.point(Kind::Now, now, "The draft")));
-        self.original = match axes.size {
-            SizeAxis::Megabytes => outlook.bytes_before as f64 / 1e6,
-            SizeAxis::Bits => outlook.bits_before,
+        let key = Key {
+            path: project.path.clone(),
+            outlook: project.outlook.version,
+            proposal: project.proposal.as_ref().map(|proposal| proposal.version),
+            axes,
+            is_calibrated: project.inputs().is_some(),
+            names: studio.runs_of_model().map(|run| run.name.len()).sum(),
         };
-        self.methods = Method::ALL
-            .into_iter()
-            .filter(|&method| outlook.runs.iter().any(|run| run.method == method))
-            .collect();
+        if self.made_for.as_ref() != Some(&key) {
+            *self = made(studio, project, axes);
+            self.made_for = Some(key);
+        }
     }
 
     /// The point of a kind.
@@ -126,160 +119,64 @@ impl Model {
                 .replace('"', "\"\"");
             csv.push_str(&format!("\"{name}\",{},{}\n", point.x, 10f64.powf(point.y)));
         }
+        for [x, y] in &self.front {
+            csv.push_str(&format!("\"Predicted front\",{x},{}\n", 10f64.powf(*y)));
+        }
         csv
     }
 }
 
-struct Maker<'a> {
-    outlook: &'a Outlook,
-    axes: Axes,
-}
-
-impl Maker<'_> {
-    fn x(&self, place: &Place) -> f64 {
-        match self.axes.size {
-            SizeAxis::Megabytes => place.bytes as f64 / 1e6,
-            SizeAxis::Bits => place.bits_per_weight,
-        }
-    }
-
-    /// A recipe that was not run; `None` where its quality is not known, or is that of the original.
-    fn point(&self, kind: Kind, place: &Place, name: &str) -> Option<Point> {
-        let error = place.error?;
-        let loss = self.outlook.predicted(error);
-        let shown = if self.axes.is_loss { loss? } else { error };
-        let loss = loss.map(|loss| ("loss", loss));
-        self.made(kind, place, name, shown, None, loss)
-    }
-
-    fn run(
-        &self,
-        id: RunId,
-        method: Method,
-        place: &Place,
-        loss: Option<(f64, Option<f64>)>,
-        name: &str,
-    ) -> Option<Point> {
-        let kind = Kind::Run(id, method);
-        let measured = loss.map(|(value, _)| ("loss", Figure::measured(value)));
-        match self.axes.is_loss {
-            true => {
-                let (value, stderr) = loss?;
-                self.made(kind, place, name, Figure::measured(value), stderr, measured)
-            }
-            false => self.made(kind, place, name, place.error?, None, measured),
-        }
-    }
-
-    fn made(
-        &self,
-        kind: Kind,
-        place: &Place,
-        name: &str,
-        shown: Figure,
-        stderr: Option<f64>,
-        loss: Option<(&str, Figure)>,
-    ) -> Option<Point> {
-        if shown.value <= 0.0 {
-            return None;
-        }
-        let mut words = format!(
-            "{name}\n{:.2} MB, {:.2} bits per weight",
-            place.bytes as f64 / 1e6,
-            place.bits_per_weight
-        );
-        if let Some(error) = place.error {
-            words.push_str(&format!(
-                "\nerror {} ({})",
-                error_text(error.value),
-                error.mark.word()
-            ));
-        }
-        if let Some((name, loss)) = loss {
-            let spread = stderr.map_or_else(String::new, |stderr| {
-                format!(" ± {}", plot::axis_text(stderr))
-            });
-            words.push_str(&format!(
-                "\n{name} {}{spread} ({})",
-                error_text(loss.value),
-                loss.mark.word()
-            ));
-        }
-        Some(Point {
-            kind,
-            x: self.x(place),
-            y: shown.value.log10(),
-            spread: stderr.map(|stderr| {
-                // The lower end may reach zero, which has no logarithm: it then stops at a tenth.
-                let low = (shown.value - stderr).max(shown.value / 10.0);
-                [low.log10(), (shown.value + stderr).log10()]
-            }),
-            is_stale: shown.mark == Mark::Stale,
-            words,
-        })
+/// What x counts, in the open model.
+pub(super) fn scale(project: &Project, unit: Unit) -> Scale {
+    Scale {
+        unit,
+        weights: project.totals.weights,
+        bytes_before: project.totals.bytes_before,
     }
 }
 
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    #![allow(clippy::field_reassign_with_default)] // Its other fields are not ours to name.
-    use super::*;
-
-    fn place(bytes: u64, error: Option<f64>) -> Place {
-        Place {
-            bytes,
-            bits_per_weight: 4.25,
-            error: error.map(Figure::estimated),
-            predicted: None,
-        }
+fn made(studio: &Studio, project: &Project, axes: Axes) -> Model {
+    let outlook = &project.outlook;
+    let maker = Maker {
+        outlook,
+        is_loss: axes.is_loss,
+        scale: scale(project, axes.unit),
+        is_of_outputs: project.inputs().is_some(),
+    };
+    let mut model = Model {
+        scale: maker.scale,
+        points: maker.baselines(),
+        original: maker.scale.value(outlook.bytes_before),
+        is_mixed: maker.is_mixed(studio),
+        baselines_word: maker.baselines_word(),
+        ..Model::default()
+    };
+    model.line = model
+        .points
+        .iter()
+        .map(|point| [point.x, point.y])
+        .collect();
+    for run in &outlook.runs {
+        let name = studio.run(run.id).map_or("run", |run| run.name.as_str());
+        let name = format!("{name} ({})", method_name(run.method));
+        let is_of_outputs = studio.run(run.id).is_some_and(super::maker::has_outputs);
+        model.points.extend(maker.run(run, &name, is_of_outputs));
     }
-
-    #[test]
-    fn points_lie_where_their_figures_say() {
-        let mut outlook = Outlook::default();
-        outlook.guide = Some(2.0);
-        for (is_loss, size, expected) in [
-            (false, SizeAxis::Megabytes, Some((3.5, -1.0))),
-            (false, SizeAxis::Bits, Some((4.25, -1.0))),
-            (true, SizeAxis::Bits, Some((4.25, 0.02f64.log10()))),
-        ] {
-            let maker = Maker {
-                outlook: &outlook,
-                axes: Axes { is_loss, size },
-            };
-            let point = maker
-                .point(Kind::Now, &place(3_500_000, Some(0.1)), "now")
-                .unwrap();
-            let found = Some((point.x, (point.y * 1e9).round() / 1e9));
-            let expected = expected.map(|(x, y): (f64, f64)| (x, (y * 1e9).round() / 1e9));
-            assert_eq!(found, expected, "{is_loss} {size:?}");
-            for unknown in [None, Some(0.0)] {
-                assert_eq!(
-                    maker.point(Kind::Now, &place(1, unknown), "now"),
-                    None,
-                    "{unknown:?}"
-                );
-            }
-        }
+    model.points.extend(maker.ghost());
+    model.points.extend(maker.now());
+    model.methods = Method::ALL
+        .into_iter()
+        .filter(|&method| outlook.runs.iter().any(|run| run.method == method))
+        .collect();
+    if axes.is_loss {
+        let proposal = project.proposal.as_ref();
+        model
+            .points
+            .extend(proposal.and_then(|proposal| maker.proposal(proposal)));
+        model.front = curves::front(outlook, maker.scale);
+        model.band = curves::band(outlook, &model.front);
+        model.twins = curves::twins(outlook, maker.scale);
+        model.said = outlook.prediction.as_ref().map(curves::said);
     }
-
-    #[test]
-    fn bars_never_reach_below_what_has_a_logarithm() {
-        let outlook = Outlook::default();
-        let maker = Maker {
-            outlook: &outlook,
-            axes: Axes::default(),
-        };
-        let run = |stderr| {
-            let loss = Some((0.01, Some(stderr)));
-            maker
-                .run(RunId(1), Method::Gptq, &place(1, Some(0.1)), loss, "run")
-                .unwrap()
-        };
-        for stderr in [0.001, 0.01, 5.0] {
-            let [low, high] = run(stderr).spread.unwrap();
-            assert!(low.is_finite() && low < high, "{stderr}: {low} to {high}");
-        }
-    }
+    model
 }

@@ -1,43 +1,44 @@
 //! Draws the points, tells of the one under the pointer, and takes clicks.
 
 use super::Memory;
-use super::model::{Axes, Kind, Model, Point, SizeAxis};
+use super::budget::slider;
+use super::curves;
+use super::handles;
+use super::legend::shape;
+use super::model::{Axes, Kind, Model, Point};
 use crate::gui::look::Look;
 use crate::gui::scene::Scene;
 use crate::gui::widgets::plot::axis_text;
-use crate::studio::Command;
 use crate::studio::action::View;
-use crate::studio::draft::method_name;
-use egui::{
-    Color32, Id, Painter, PopupAnchor, Pos2, Rect, RichText, Sense, Shape, Stroke, Tooltip, Ui,
-    Vec2, vec2,
-};
+use crate::studio::{Command, Project};
+use egui::{Color32, Id, PopupAnchor, Pos2, RichText, Tooltip, Ui, Vec2};
 use egui_plot::{
-    GridInput, GridMark, Line, LineStyle, MarkerShape, Plot, PlotPoint, PlotPoints, PlotResponse,
-    PlotUi, Points, VLine,
+    FilledArea, GridInput, GridMark, Line, LineStyle, MarkerShape, Plot, PlotPoint, PlotPoints,
+    PlotResponse, PlotUi, Points, VLine,
 };
-use pare_engine::solved::Method;
 
 /// How near the pointer must be to a point.
 const REACH: f32 = 12.0;
 
-/// The plot and its legend.
+/// The plot and what is dragged in it.
 pub(super) fn show(
     ui: &mut Ui,
     scene: &mut Scene<'_>,
+    project: &Project,
     memory: &mut Memory,
     axes: Axes,
     loss: &str,
 ) {
-    legend(ui, scene.look, &memory.model);
-    let quantity = if axes.is_loss { loss } else { "relative error" };
-    let size = match axes.size {
-        SizeAxis::Megabytes => "MB",
-        SizeAxis::Bits => "bits per weight",
+    let quantity = match (axes.is_loss, project.outlook.front.is_empty()) {
+        (false, _) => "relative error".to_owned(),
+        // Points say of themselves how they are known; so does the legend.
+        (true, _) if memory.is_low => loss.to_owned(),
+        (true, true) => format!("{loss}, guessed or measured"),
+        (true, false) => format!("{loss}, predicted or measured"),
     };
     let colours = scene.look.colours;
-    let plot = Plot::new(("trade-off", axes.is_loss, axes.size == SizeAxis::Bits))
-        .x_axis_label(size)
+    let plot = Plot::new(("trade-off", axes.is_loss, axes.unit.short()))
+        .x_axis_label(axes.unit.name())
         .y_axis_label(quantity)
         .y_grid_spacer(decades)
         .y_axis_formatter(|mark, _| match mark.step_size >= 1.0 {
@@ -53,12 +54,55 @@ pub(super) fn show(
     let model = &memory.model;
     let look = scene.look;
     let response = plot.show(ui, |plot| draw(plot, look, model));
+    if axes.is_loss {
+        lines(ui, scene, project, memory, &response, loss);
+    }
     let hovered = nearest(
         &response,
-        model,
+        &memory.model,
         ui.input(|input| input.pointer.hover_pos()),
     );
     touch(ui, scene, memory, &response, hovered);
+}
+
+/// The two lines that are dragged, where there is a front to drag along.
+fn lines(
+    ui: &Ui,
+    scene: &mut Scene<'_>,
+    project: &Project,
+    memory: &mut Memory,
+    response: &PlotResponse<()>,
+    loss: &str,
+) {
+    let Some(range) = slider::range(project) else {
+        return;
+    };
+    let line = handles::Line {
+        transform: &response.transform,
+        look: scene.look,
+        is_set: project.proposal.is_some(),
+    };
+    let bytes = slider::budget(project);
+    let scale = memory.model.scale;
+    let asked = handles::budget(ui, &line, scale, bytes, slider::marks(project));
+    let proposed = memory.model.of_kind(|kind| *kind == Kind::Proposal);
+    let now = || memory.model.of_kind(|kind| *kind == Kind::Now);
+    let height = proposed.or_else(now).map(|point| point.y);
+    let was_held = memory.held_loss.is_some();
+    let under = height.and_then(|height| {
+        let asked = handles::loss(ui, &line, &mut memory.held_loss, height, loss)?;
+        curves::smallest_under(&project.outlook, 10f64.powf(asked))
+    });
+    if let Some(bytes) = asked.or(under) {
+        let bytes = bytes.clamp(*range.start(), *range.end());
+        scene.push(Command::SetBudget(bytes));
+        memory.is_dragging = true;
+    }
+    let is_released = !ui.input(|input| input.pointer.any_down());
+    if is_released && (std::mem::take(&mut memory.is_dragging) || was_held) {
+        scene.push(Command::SettleBudget);
+        memory.budget.wants_focus = true;
+    }
 }
 
 /// Decades, and their parts of one digit.
@@ -80,8 +124,18 @@ fn decades(input: GridInput) -> Vec<GridMark> {
 
 fn draw<'a>(plot: &mut PlotUi<'a>, look: &Look, model: &'a Model) {
     let colours = &look.colours;
-    let line = Line::new("uniform bits", PlotPoints::from(model.line.clone()));
-    plot.line(line.color(colours.weak).width(1.0).allow_hover(false));
+    if let Some(band) = &model.band {
+        let fill = colours.accent.gamma_multiply(0.12);
+        plot.add(FilledArea::new("", &band.x, &band.low, &band.high).fill_color(fill));
+    }
+    join(plot, &model.line, colours.weak, 1.0, model.is_mixed);
+    join(plot, &model.front, colours.accent, 1.5, false);
+    for twin in &model.twins {
+        join(plot, twin, colours.weak, 1.0, false);
+        let predicted = Points::new("", vec![twin[1]]);
+        let ring = predicted.shape(MarkerShape::Circle).radius(3.0);
+        plot.points(ring.filled(false).color(colours.weak).allow_hover(false));
+    }
     let original = VLine::new("original", model.original).color(colours.before);
     plot.vline(
         original
@@ -92,26 +146,26 @@ fn draw<'a>(plot: &mut PlotUi<'a>, look: &Look, model: &'a Model) {
     let now = model.of_kind(|kind| *kind == Kind::Now);
     let ghost = model.of_kind(|kind| *kind == Kind::Ghost);
     if let (Some(now), Some(ghost)) = (now, ghost) {
-        let way = vec![[ghost.x, ghost.y], [now.x, now.y]];
-        plot.line(
-            Line::new("way", way)
-                .color(colours.ghost)
-                .width(1.0)
-                .allow_hover(false),
-        );
+        let way = [[ghost.x, ghost.y], [now.x, now.y]];
+        join(plot, &way, colours.ghost, 1.0, false);
     }
     for point in &model.points {
         if let Some([low, high]) = point.spread {
-            let bar = vec![[point.x, low], [point.x, high]];
-            plot.line(
-                Line::new("", bar)
-                    .color(colour(look, point))
-                    .width(1.5)
-                    .allow_hover(false),
-            );
+            let bar = [[point.x, low], [point.x, high]];
+            join(plot, &bar, colour(look, point), 1.5, false);
         }
         plot.points(marker(look, point));
     }
+}
+
+fn join(plot: &mut PlotUi<'_>, points: &[[f64; 2]], colour: Color32, width: f32, is_dotted: bool) {
+    let style = match is_dotted {
+        true => LineStyle::dotted_dense(),
+        false => LineStyle::Solid,
+    };
+    let line = Line::new("", PlotPoints::from(points.to_vec()));
+    let line = line.color(colour).width(width).style(style);
+    plot.line(line.allow_hover(false));
 }
 
 fn marker<'a>(look: &Look, point: &Point) -> Points<'a> {
@@ -121,6 +175,7 @@ fn marker<'a>(look: &Look, point: &Point) -> Points<'a> {
         Kind::Ghost => (MarkerShape::Circle, 5.0, false),
         // A ring, so that a run of the same recipe is seen inside it.
         Kind::Now => (MarkerShape::Circle, 8.0, false),
+        Kind::Proposal => (MarkerShape::Diamond, 8.0, false),
     };
     Points::new("", vec![[point.x, point.y]])
         .shape(shape)
@@ -136,78 +191,8 @@ fn colour(look: &Look, point: &Point) -> Color32 {
         Kind::Baseline(_) => look.colours.weak,
         Kind::Ghost => look.colours.ghost,
         Kind::Now if point.is_stale => look.colours.accent.gamma_multiply(0.6),
-        Kind::Now => look.colours.accent,
+        Kind::Now | Kind::Proposal => look.colours.accent,
     }
-}
-
-/// A shape for each method: colour never says it alone.
-fn shape(method: Method) -> MarkerShape {
-    match method {
-        Method::Rtn => MarkerShape::Square,
-        Method::Gptq => MarkerShape::Diamond,
-        Method::Awq => MarkerShape::Up,
-        Method::Hqq => MarkerShape::Down,
-        Method::Nf4 => MarkerShape::Left,
-        Method::None => MarkerShape::Cross,
-    }
-}
-
-fn legend(ui: &mut Ui, look: &Look, model: &Model) {
-    let colours = &look.colours;
-    ui.horizontal_wrapped(|ui| {
-        ui.spacing_mut().item_spacing.x = 6.0;
-        let mut entry = |draw: &dyn Fn(&Painter, Rect), word: &str| {
-            let (rect, _) = ui.allocate_exact_size(vec2(10.0, 10.0), Sense::hover());
-            draw(ui.painter(), rect);
-            ui.label(RichText::new(word).small().color(colours.weak));
-            ui.add_space(4.0);
-        };
-        let ring = |colour: Color32| {
-            move |painter: &Painter, rect: Rect| {
-                painter.circle_stroke(rect.center(), 3.5, Stroke::new(1.0, colour));
-            }
-        };
-        entry(&ring(colours.accent), "draft");
-        if model.of_kind(|kind| *kind == Kind::Ghost).is_some() {
-            entry(&ring(colours.ghost), "before the last edit");
-        }
-        entry(&ring(colours.weak), "uniform bits, estimated");
-        entry(
-            &|painter, rect| {
-                let stroke = Stroke::new(1.0, colours.before);
-                painter.vline(rect.center().x, rect.y_range(), stroke);
-            },
-            "original",
-        );
-        for &method in &model.methods {
-            let word = format!("{} run", method_name(method));
-            entry(&|painter, rect| sign(painter, rect, method, look), &word);
-        }
-    });
-}
-
-/// The shape of a method's runs, as in the plot.
-fn sign(painter: &Painter, rect: Rect, method: Method, look: &Look) {
-    let place = |x: f32, y: f32| rect.center() + 4.5 * vec2(x, y);
-    let corners = match shape(method) {
-        MarkerShape::Square => vec![
-            place(-0.8, -0.8),
-            place(0.8, -0.8),
-            place(0.8, 0.8),
-            place(-0.8, 0.8),
-        ],
-        MarkerShape::Up => vec![place(0.0, -1.0), place(0.9, 0.7), place(-0.9, 0.7)],
-        MarkerShape::Down => vec![place(0.0, 1.0), place(-0.9, -0.7), place(0.9, -0.7)],
-        MarkerShape::Left => vec![place(-1.0, 0.0), place(0.7, -0.9), place(0.7, 0.9)],
-        _ => vec![
-            place(0.0, -1.0),
-            place(1.0, 0.0),
-            place(0.0, 1.0),
-            place(-1.0, 0.0),
-        ],
-    };
-    let shape = Shape::convex_polygon(corners, look.method(method), Stroke::NONE);
-    painter.add(shape);
 }
 
 /// The point under the pointer: the nearest one, those drawn last first.
@@ -246,6 +231,7 @@ fn touch(
                     "Click to compare with the original, right-click to take its recipe"
                 }
                 Kind::Baseline(_) => "Click to take these bits everywhere",
+                Kind::Proposal => "Apply takes it into the draft",
                 Kind::Now | Kind::Ghost => "",
             };
             if !hint.is_empty() {
