@@ -77,6 +77,8 @@ pub struct Project {
     pub budget_rules: BudgetRules,
     /// Bits proposed within the budget, not yet in the draft.
     pub proposal: Option<Proposal>,
+    /// Proposals made so far.
+    pub proposals: u64,
     /// Errors measured by runs, with the settings they are for.
     pub measured: HashMap<usize, (LayerSettings, LayerReport)>,
     /// The estimate job at work.

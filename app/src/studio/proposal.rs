@@ -5,7 +5,7 @@
 use super::project::Project;
 use pare_engine::allocate::Rules;
 use pare_engine::model::{LayerInfo, LayerKind};
-use pare_engine::recipe::LayerSettings;
+use pare_engine::recipe::{LayerSettings, literal};
 use pare_engine::settings::LayerOption;
 
 /// What proposals must keep to, beside the draft's locks.
@@ -67,13 +67,20 @@ pub struct Proposal {
     pub version: u64,
 }
 
+/// Whether proposals may change `layer`.
+pub fn is_free(project: &Project, layer: usize) -> bool {
+    let info = &project.layers[layer];
+    let is_end = matches!(info.kind, LayerKind::Embedding | LayerKind::Head);
+    let may_change = !is_end || project.budget_rules.ends;
+    info.compressible && may_change && !project.draft().locked[layer]
+}
+
 /// The rules that the planner takes: a person's, and by name what is locked or left out.
 pub fn rules(project: &Project) -> Rules {
     let own = &project.budget_rules;
     let stays = |(layer, info): (usize, &LayerInfo)| {
-        let is_end = matches!(info.kind, LayerKind::Embedding | LayerKind::Head);
-        let stays = project.draft().locked[layer] || (is_end && !own.ends);
-        (info.compressible && stays).then(|| pare_engine::recipe::literal(&info.name))
+        let stays = info.compressible && !is_free(project, layer);
+        stays.then(|| literal(&info.name))
     };
     Rules {
         locks: project

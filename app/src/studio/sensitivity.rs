@@ -3,8 +3,9 @@
 //! Values and questions; `update::choose` changes them. Knows no screen and measures nothing.
 
 use super::draft::Draft;
+use super::proposal::BudgetRules;
 use super::runs::Control;
-use pare_engine::allocate::FrontPoint;
+use pare_engine::allocate::{FrontPoint, Planner};
 use pare_engine::formats::Format;
 use pare_engine::model::{LayerInfo, LayerKind};
 use pare_engine::recipe::{CalibrationSettings, LayerSettings, Recipe, most_frequent};
@@ -75,14 +76,22 @@ pub struct Sensitivity {
     pub state: SensitivityState,
     /// How gains by gradient and by measurement agree, where both were gathered in this session.
     pub agreement: Option<Agreement>,
+    /// What chooses bits by it; `None` where nothing is known, or where rules leave nothing to choose.
+    pub planner: Option<Arc<Planner>>,
+    /// Why there is none, where something is known.
+    pub problem: Option<String>,
     /// The best that it can reach, few bytes first: bytes of all compressible layers.
     pub front: Arc<Vec<FrontPoint>>,
     /// Grows with every change.
     pub version: u64,
     /// What the table is about.
     pub(super) basis: Option<Basis>,
+    /// What was last looked for.
+    pub(super) looked_for: Option<Basis>,
     /// The job at work.
     pub(super) job: Option<SensitivityJob>,
+    /// What the planner was made of.
+    pub(super) planned_for: Option<PlannedFor>,
 }
 
 /// A job at work.
@@ -93,16 +102,28 @@ pub(super) struct SensitivityJob {
     pub(super) only_find: bool,
 }
 
+/// What a planner is made of.
+#[derive(Debug, Clone)]
+pub(super) struct PlannedFor {
+    pub(super) version: u64,
+    pub(super) draft: Arc<Draft>,
+    pub(super) rules: BudgetRules,
+}
+
 impl Default for Sensitivity {
     fn default() -> Self {
         Self {
             table: Arc::new(empty_table(Measure::Kl, Method::Gptq)),
             state: SensitivityState::Absent,
             agreement: None,
+            planner: None,
+            problem: None,
             front: Arc::default(),
             version: 0,
             basis: None,
+            looked_for: None,
             job: None,
+            planned_for: None,
         }
     }
 }
@@ -123,10 +144,16 @@ impl Sensitivity {
         !self.table.layers.is_empty()
     }
 
-    /// The loss of the whole model under `settings`, by what the table knows; `None` where it does not know enough.
-    pub fn predict(&self, settings: &[LayerSettings]) -> Option<f64> {
-        let _ = settings;
-        None
+    /// The loss of the whole model with `settings` of all `layers`; `None` where the table does not know enough of any of
+    /// them.
+    pub fn predict(&self, layers: &[LayerInfo], settings: &[LayerSettings]) -> Option<f64> {
+        let predictor = self.planner.as_ref()?.predictor();
+        let compressible = layers.iter().zip(settings).enumerate();
+        let losses = compressible
+            .filter(|(_, (info, _))| info.compressible)
+            .map(|(layer, (_, settings))| predictor.layer_loss(layer, LayerOption::of(settings)?));
+        let sum = losses.sum::<Option<f64>>()?;
+        predictor.is_calibrated().then(|| predictor.total(sum))
     }
 
     /// Takes in rows of a job: what an older row of the same basis knows beyond the new one stays.
@@ -235,7 +262,8 @@ const SLICE_SEQUENCES: usize = 8;
 const SLICE_LENGTH: usize = 256;
 
 fn effort_of(effort: SensitivityEffort) -> Effort {
-    let grid = |bits| LayerOption::Grid { bits, group: 64 };
+    let group = Recipe::default().default.group;
+    let grid = |bits| LayerOption::Grid { bits, group };
     match effort {
         SensitivityEffort::Quick => Effort {
             own_method: false,

@@ -57,6 +57,17 @@ impl Desk {
         desk
     }
 
+    /// Closes the window as the desktop would; the folders stay.
+    pub(crate) fn close(self) -> TempDir {
+        let Self {
+            mut harness,
+            folder,
+        } = self;
+        harness.state_mut().finish();
+        drop(harness);
+        folder
+    }
+
     /// Steps until no job is at work and nothing moves.
     pub(crate) fn settle(&mut self) {
         self.until("the studio is idle", |app| !app.is_busy());

@@ -103,13 +103,7 @@ fn a_piece_of_work_outlives_the_window() {
 
 /// Closes the window and opens another over the same folders.
 fn again(desk: Desk, run: RunId, recipe_hash: &str) {
-    let Desk {
-        mut harness,
-        folder,
-    } = desk;
-    harness.state_mut().finish();
-    drop(harness);
-    let mut desk = Desk::open_in(folder, Some("sample".into()), SIZE, Theme::Light);
+    let mut desk = Desk::open_in(desk.close(), Some("sample".into()), SIZE, Theme::Light);
     let kept = desk
         .studio()
         .run(run)

@@ -117,7 +117,7 @@ fn compress(order: &RunOrder, office: &Office) {
 }
 
 /// The settings with a path for the word `sample`, which a recipe may say instead.
-fn with_text(
+pub(super) fn with_text(
     mut settings: CalibrationSettings,
     session: &Session,
 ) -> Result<CalibrationSettings, String> {
@@ -130,7 +130,7 @@ fn with_text(
     Ok(settings)
 }
 
-fn outcome<T>(result: Result<T, SessionError>) -> Outcome<T> {
+pub(super) fn outcome<T>(result: Result<T, SessionError>) -> Outcome<T> {
     match result {
         Ok(value) => Outcome::Done(value),
         Err(error) if error.is_stopped() => Outcome::Stopped,

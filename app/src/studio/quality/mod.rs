@@ -138,15 +138,16 @@ impl Outlook {
 
     /// Fills in what sensitivity predicts of each place.
     fn predict(&mut self, project: &Project) {
-        let sensitivity = &project.sensitivity;
+        let predict =
+            |settings: &[LayerSettings]| project.sensitivity.predict(&project.layers, settings);
         for baseline in &mut self.baselines {
-            baseline.place.predicted = sensitivity.predict(&baseline.settings);
+            baseline.place.predicted = predict(&baseline.settings);
         }
         if let Some(now) = &mut self.now {
-            now.predicted = sensitivity.predict(&project.draft().settings);
+            now.predicted = predict(&project.draft().settings);
         }
         if let (Some(place), Some(ghost)) = (&mut self.ghost, project.history.previous()) {
-            place.predicted = sensitivity.predict(&ghost.settings);
+            place.predicted = predict(&ghost.settings);
         }
         for run in &mut self.runs {
             run.place.predicted = self.predictions.of(run.id);

@@ -118,7 +118,7 @@ fn predict(project: &Project, run: &Run) -> Option<f64> {
             *settings = *done;
         }
     }
-    project.sensitivity.predict(&settings)
+    project.sensitivity.predict(&project.layers, &settings)
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! Bits chosen by what layers hurt: measuring, budgets, proposals.
 
+use super::load::autosave;
+use super::plan::restate;
 use crate::studio::command::Command;
 use crate::studio::draft::{Draft, LayerEdit};
 use crate::studio::effect::{Effect, Job};
@@ -22,10 +24,13 @@ impl Studio {
             Command::StopSensitivity => self.stop_sensitivity(),
             Command::SetBudget(bytes) => self.set_budget(bytes),
             Command::SettleBudget => {
-                if let Some(proposal) = self.project_mut().and_then(|p| p.proposal.as_mut()) {
+                let Some(project) = self.project_mut() else {
+                    return Vec::new();
+                };
+                if let Some(proposal) = &mut project.proposal {
                     proposal.is_settled = true;
                 }
-                Vec::new()
+                autosave(project)
             }
             Command::SetBudgetRules(rules) => {
                 let Some(project) = self.project_mut() else {
@@ -90,11 +95,25 @@ impl Studio {
         let Some(project) = self.project_mut() else {
             return Vec::new();
         };
-        if let Some(job) = project.sensitivity.job.take() {
-            job.control.stop();
-            settle(project);
-        }
+        end_sensitivity(project);
+        self.look_ahead();
         Vec::new()
+    }
+
+    /// Looks once whether what the draft would measure was measured before.
+    pub(super) fn find_sensitivity(&mut self) -> Vec<Effect> {
+        let Some(project) = self.project_mut() else {
+            return Vec::new();
+        };
+        if project.sensitivity.is_at_work() || project.inputs().is_none() {
+            return Vec::new();
+        }
+        let basis = Some(Basis::of(project.draft(), &project.layers));
+        if [&project.sensitivity.basis, &project.sensitivity.looked_for].contains(&&basis) {
+            return Vec::new();
+        }
+        project.sensitivity.looked_for = basis;
+        self.ask_sensitivity(SensitivityEffort::Full, true)
     }
 
     pub(super) fn sensitivity_grew(
@@ -113,6 +132,7 @@ impl Studio {
             return Vec::new();
         }
         sensitivity.take_rows(rows);
+        self.look_ahead();
         Vec::new()
     }
 
@@ -128,7 +148,7 @@ impl Studio {
         let Some(job) = project.sensitivity.job.take() else {
             return Vec::new();
         };
-        match result {
+        let failed = match result {
             Outcome::Done(known) => {
                 let sensitivity = &mut project.sensitivity;
                 if let Some(table) = known.table {
@@ -137,18 +157,22 @@ impl Studio {
                     sensitivity.agreement = known.agreement;
                     sensitivity.version += 1;
                 }
-                settle(project);
-                Vec::new()
+                None
             }
-            Outcome::Stopped => {
-                settle(project);
-                Vec::new()
-            }
-            Outcome::Failed(reason) => {
-                project.sensitivity.state = SensitivityState::Failed(reason.clone());
-                vec![self.tell(Level::Error, reason)]
-            }
+            Outcome::Stopped => None,
+            Outcome::Failed(reason) => Some(reason),
+        };
+        settle(project);
+        if let (Some(reason), false) = (&failed, job.only_find) {
+            project.sensitivity.state = SensitivityState::Failed(reason.clone());
         }
+        let mut effects: Vec<Effect> = failed
+            .map(|reason| self.tell(Level::Error, reason))
+            .into_iter()
+            .collect();
+        self.look_ahead();
+        effects.extend(self.find_sensitivity());
+        effects
     }
 
     /// The open model, where it waits for the job of `control`.
@@ -161,13 +185,6 @@ impl Studio {
         let project = self.project_mut().filter(|_| is_current)?;
         let job = project.sensitivity.job.as_ref()?;
         Arc::ptr_eq(&job.control, control).then_some(project)
-    }
-
-    fn set_budget(&mut self, bytes: u64) -> Vec<Effect> {
-        if let Some(project) = self.project_mut() {
-            project.budget_bytes = Some(bytes);
-        }
-        Vec::new()
     }
 
     /// The proposal becomes the draft: settings alone, everything else stays.
@@ -185,6 +202,14 @@ impl Studio {
         let label = format!("apply proposed bits to {} layers", proposal.changes.len());
         project.history.push(draft, label, None);
         self.draft_changed()
+    }
+}
+
+/// Stops the job at work; what it told so far stays, and what it kept beside the moments is found again.
+pub(super) fn end_sensitivity(project: &mut Project) {
+    if let Some(job) = project.sensitivity.job.take() {
+        job.control.stop();
+        settle(project);
     }
 }
 
@@ -216,11 +241,13 @@ fn begin(project: &mut Project, job: SensitivityJob) {
 
 /// How what is known stands once no job is at work.
 fn settle(project: &mut Project) {
-    let now = Basis::of(project.draft(), &project.layers);
     let sensitivity = &mut project.sensitivity;
     sensitivity.state = match sensitivity.has_rows() {
         false => SensitivityState::Absent,
-        true if sensitivity.basis.as_ref() == Some(&now) => SensitivityState::Ready,
-        true => SensitivityState::Stale,
+        true => SensitivityState::Ready,
     };
+    restate(project);
 }
+
+#[cfg(test)]
+mod tests;

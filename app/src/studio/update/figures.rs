@@ -1,5 +1,6 @@
 //! Figures, totals and rows, computed anew whenever what they depend on changes.
 
+use super::plan::plan;
 use crate::studio::effect::Effect;
 use crate::studio::figure::{Figure, Mark};
 use crate::studio::filter::Facts;
@@ -24,11 +25,15 @@ impl Studio {
         self.rebuild_rows();
         let mut effects = self.ask_estimates();
         effects.extend(self.ask_previews());
+        effects.extend(self.find_sensitivity());
         effects
     }
 
     /// Size against quality of what is chosen and of what ran.
     pub(super) fn look_ahead(&mut self) {
+        if let Some(project) = self.project_mut() {
+            plan(project);
+        }
         if let Some(project) = self.project() {
             let outlook = Outlook::of(project, self.runs_of_model());
             if let Some(project) = self.project_mut() {

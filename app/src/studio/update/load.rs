@@ -84,6 +84,7 @@ pub(super) fn project(path: PathBuf, opened: Opened) -> Project {
         budget_bytes: None,
         budget_rules: BudgetRules::default(),
         proposal: None,
+        proposals: 0,
         measured: HashMap::new(),
         estimating: None,
         preview: PreviewState::default(),

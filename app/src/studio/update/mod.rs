@@ -9,6 +9,7 @@ mod figures;
 mod load;
 mod open;
 mod outcomes;
+mod plan;
 mod run;
 #[cfg(test)]
 mod tests;
@@ -299,6 +300,9 @@ impl Studio {
         }
         if let Some(job) = &self.side_job {
             job.control.stop();
+        }
+        if let Some(project) = self.project_mut() {
+            choose::end_sensitivity(project);
         }
         vec![Effect::Close]
     }

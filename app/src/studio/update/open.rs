@@ -1,5 +1,6 @@
 //! Opening and leaving models, recent models, recipes read and written.
 
+use super::choose::end_sensitivity;
 use super::load::{autosave, project, read_draft};
 use crate::studio::compose;
 use crate::studio::effect::{Effect, Job, Purpose};
@@ -85,6 +86,7 @@ impl Studio {
         if let Inputs::Gathering(control) = &project.inputs {
             control.stop();
         }
+        end_sensitivity(project);
         autosave(project)
     }
 

@@ -16,6 +16,7 @@ use crate::studio::state::{Beginning, Phase, SideJob};
 use crate::studio::{Command, Effect, Event, Studio};
 use pare_engine::recipe::Recipe;
 use pare_engine::session::Session;
+use pare_engine::settings::LayerOption;
 use pare_engine::solved::Method;
 use proptest::prelude::*;
 use std::path::Path;
@@ -156,7 +157,7 @@ fn a_wrong_filter_keeps_the_rows_of_the_last_right_one() {
     assert!(rows.matching > 0 && rows.matching < rows.total);
     studio.command(Command::Filter("re:(".to_owned()));
     let project = studio.project().unwrap();
-    assert_eq!(project.rows, rows);
+    assert_eq!(project.rows.rows, rows.rows);
     assert!(project.filter_problem.is_some());
     studio.command(Command::Filter(String::new()));
     assert_eq!(studio.project().unwrap().rows.matching, rows.total);
@@ -428,6 +429,11 @@ fn any_command() -> impl Strategy<Value = Command> {
             .prop_map(|text| Command::Filter(text.to_owned())),
         1 => prop::option::of(0usize..5).prop_map(Command::Fold),
         1 => (2u8..9).prop_map(Command::Uniform),
+        1 => (0u64..400_000).prop_map(Command::SetBudget),
+        1 => Just(Command::SettleBudget),
+        2 => (prop::collection::vec(0usize..12, 0..5), prop::sample::select(LayerOption::all())).prop_map(
+            |(layers, option)| Command::PaintOption { layers, option, gesture: Some(Gesture(2)) }
+        ),
     ]
 }
 
