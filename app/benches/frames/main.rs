@@ -28,6 +28,7 @@ fn main() {
     let mut stand = Stand::open(folder.path(), &model);
     let layers = stand.app.studio.project().unwrap().layers.len();
     stand.pretend_run();
+    stand.pretend_sensitivity();
     println!("{layers} tensors, a run at work, {frames} frames of 1400 x 900 points each");
     println!(
         "{:<28}{:>9}{:>9}{:>9}",

@@ -5,7 +5,12 @@ use pare::gui::App;
 use pare::gui::headless::Stage;
 use pare::studio::Command;
 use pare::studio::runs::{ActiveRun, Control, Progress, Run, RunId, RunStatus};
-use pare::studio::state::Beginning;
+use pare::studio::sensitivity::SensitivityState;
+use pare::studio::state::{Beginning, Phase};
+use pare_engine::model::LayerInfo;
+use pare_engine::report::{LayerSensitivity, Measure, OptionError, SensitivityTable};
+use pare_engine::settings::LayerOption;
+use pare_engine::solved::Method;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -77,6 +82,25 @@ impl Stand {
         });
     }
 
+    /// From now on every layer is judged at every option.
+    pub(crate) fn pretend_sensitivity(&mut self) {
+        let Phase::Open(project) = &mut self.app.studio.phase else {
+            return;
+        };
+        let judged = project.layers.iter().enumerate();
+        let judged = judged.filter(|(_, info)| info.compressible);
+        let table = SensitivityTable {
+            measure: Measure::Kl,
+            method: Method::Gptq,
+            options: LayerOption::all(),
+            layers: judged.map(|(layer, info)| judge(layer, info)).collect(),
+            anchors: Vec::new(),
+            scored: 2048,
+        };
+        project.sensitivity.table = Arc::new(table);
+        project.sensitivity.state = SensitivityState::Ready;
+    }
+
     /// Seconds of each of `count` frames, with what `before` does counted in. The pointer moves all the time.
     pub(crate) fn frames(&mut self, count: usize, before: impl Fn(&mut Self, usize)) -> Vec<f64> {
         for _ in 0..3 {
@@ -106,6 +130,26 @@ impl Stand {
         };
         let app = &mut self.app;
         self.stage.frame(input, |ui| app.frame(ui));
+    }
+}
+
+fn judge(layer: usize, info: &LayerInfo) -> LayerSensitivity {
+    let error = |option: LayerOption| {
+        let error = (1.0 + layer as f64 * 0.37 % 1.0) * 0.5_f64.powi(option.bits()?.into());
+        Some(OptionError {
+            output_error: error * error,
+            relative_output_error: Some(error),
+            gradient_loss: Some(0.3 * error * error),
+            method: Method::Gptq,
+            bytes: info.parameters * u64::from(option.bits()?) / 8,
+        })
+    };
+    LayerSensitivity {
+        layer,
+        name: info.name.clone(),
+        weights: info.parameters,
+        errors: LayerOption::all().into_iter().map(error).collect(),
+        probes: Vec::new(),
     }
 }
 

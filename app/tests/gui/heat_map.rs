@@ -9,6 +9,7 @@ use pare::studio::action::{Action, View};
 use pare::studio::sensitivity::SensitivityState;
 use pare::studio::state::Phase;
 use pare::studio::{Command, Project};
+use pare_engine::allocate::Predictor;
 use pare_engine::formats::Format;
 use pare_engine::report::{LayerSensitivity, Measure, OptionError, Probe, SensitivityTable};
 use pare_engine::settings::LayerOption;
@@ -314,19 +315,16 @@ fn the_cheapest_below_a_loss_is_taken_as_one_step() {
     desk.harness.run_steps(3);
     assert_eq!(steps(&desk), before + 1);
     let project = project(&desk);
-    let table = &project.sensitivity.table;
+    let predictor = Predictor::new(&project.sensitivity.table);
     for &layer in &project.rows.visible {
         let option = LayerOption::of(&project.draft().settings[layer]).unwrap();
-        let entry = table.of_layer(layer).unwrap();
-        let loss = |option: LayerOption| {
-            let place = table.options.iter().position(|other| *other == option);
-            entry.errors[place.unwrap()].unwrap().gradient_loss.unwrap()
-        };
-        assert!(loss(option) <= 1e-3, "{}: {option}", entry.name);
+        let loss = |option: LayerOption| predictor.layer_loss(layer, option).unwrap();
+        let name = &project.layers[layer].name;
+        assert!(loss(option) <= 1e-3, "{name}: {option}");
         let fewer = LayerOption::Grid {
             bits: option.bits().unwrap() - 1,
             group: 128,
         };
-        assert!(loss(fewer) > 1e-3, "{}: {fewer} would do", entry.name);
+        assert!(loss(fewer) > 1e-3, "{name}: {fewer} would do");
     }
 }

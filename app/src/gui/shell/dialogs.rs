@@ -3,7 +3,7 @@
 use super::keys;
 use super::menus::MENUS;
 use crate::gui::scene::Scene;
-use crate::gui::views::layers::KEYS;
+use crate::gui::views::{heat_map, layers};
 use crate::studio::Command;
 use crate::studio::action::Action;
 use egui::{Grid, Id, Modal, RichText, Ui};
@@ -103,7 +103,8 @@ pub(in crate::gui) fn list(ui: &mut Ui) {
             section(column, name, actions);
         }
         let column = &mut columns[1];
-        table(column);
+        plain(column, "Table of layers", &layers::KEYS);
+        plain(column, "Sensitivity", &heat_map::KEYS);
         column.label(RichText::new("Recent models").strong());
         let keys = [1, 9].map(|place| keys_text(column, Action::OpenRecent(place)));
         if let [Some(first), Some(last)] = keys {
@@ -115,14 +116,14 @@ pub(in crate::gui) fn list(ui: &mut Ui) {
     });
 }
 
-/// Keys that only the table of layers has.
-fn table(ui: &mut Ui) {
-    ui.label(RichText::new("Table of layers").strong());
-    let grid = Grid::new("shortcuts of the table").num_columns(2);
+/// Keys that only one view has.
+fn plain(ui: &mut Ui, view: &str, keys: &[(&str, &str)]) {
+    ui.label(RichText::new(view).strong());
+    let grid = Grid::new(("shortcuts of a view", view)).num_columns(2);
     grid.min_col_width(160.0).show(ui, |ui| {
-        for (keys, what) in KEYS {
-            ui.label(RichText::new(keys).monospace());
-            ui.label(what);
+        for (keys, what) in keys {
+            ui.label(RichText::new(*keys).monospace());
+            ui.label(*what);
             ui.end_row();
         }
     });

@@ -6,7 +6,7 @@ use super::{Memory, touch};
 use crate::gui::scene::Scene;
 use crate::gui::widgets::plot::axis_text;
 use crate::studio::Project;
-use egui::{Button, DragValue, RichText, Ui};
+use egui::{Button, DragValue, RichText, Role, Ui, WidgetInfo};
 
 /// Between groups of controls.
 const GAP: f32 = 8.0;
@@ -40,8 +40,11 @@ fn orders(ui: &mut Ui, scene: &Scene<'_>, memory: &mut Memory) {
         ),
         (Order::Size, "Size", "Most weights first"),
     ] {
-        let button = Button::selectable(memory.order == order, word);
-        if ui.add(button).on_hover_text(hint).clicked() {
+        let chosen = memory.order == order;
+        let button = ui.add(Button::selectable(chosen, word));
+        let label = format!("Rows by {}", word.to_lowercase());
+        button.widget_info(|| WidgetInfo::selected(Role::Button, true, chosen, &label));
+        if button.on_hover_text(hint).clicked() {
             memory.order = order;
         }
     }
@@ -89,7 +92,7 @@ fn cheapest(ui: &mut Ui, scene: &mut Scene<'_>, project: &Project, memory: &mut 
         });
     let response = ui.add(field).on_hover_text("The most of each layer");
     response.widget_info(|| {
-        let mut info = egui::WidgetInfo::drag_value(true, 0.0);
+        let mut info = WidgetInfo::drag_value(true, 0.0);
         info.label = Some("Most of each layer".to_owned());
         info
     });

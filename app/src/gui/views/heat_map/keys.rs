@@ -8,6 +8,13 @@ use crate::studio::{Command, Project};
 use egui::{Event, Key, Modifiers, Popup, Ui};
 use pare_engine::solved::Method;
 
+/// Keys that belong to no action, and what they do: for the list of shortcuts.
+pub const KEYS: [(&str, &str); 3] = [
+    ("Arrows", "Walk over cells"),
+    ("Enter, Space", "Take the option of the cell"),
+    ("2 to 8", "Set bits of the cell's layer"),
+];
+
 /// What a key asks for.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Ask {

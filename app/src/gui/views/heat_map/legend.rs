@@ -1,7 +1,7 @@
 //! What colours and borders mean: a colour bar with numbers, and a sign for each border.
 
 use super::Memory;
-use super::paint::{dashes, hatch};
+use super::paint::{cross, dashes, hatch};
 use super::values::{Quantity, Span};
 use crate::gui::look::{Colours, Look};
 use crate::gui::scene::Scene;
@@ -43,6 +43,12 @@ pub(super) fn show(ui: &mut Ui, scene: &Scene<'_>, project: &Project, memory: &M
             entry(ui, look, "cheapest", |painter, rect| {
                 let stroke = Stroke::new(1.0, colours.strong);
                 painter.rect_stroke(rect.shrink(2.0), 0, stroke, StrokeKind::Inside);
+            });
+        }
+        if memory.refusals.is_any() {
+            let word = format!("not in {}", project.draft().format.word());
+            entry(ui, look, &word, |painter, rect| {
+                painter.extend(cross(rect, Stroke::new(1.0, colours.weak)));
             });
         }
         entry(ui, look, "not judged", |painter, rect| {

@@ -7,8 +7,7 @@ use super::places::Places;
 use crate::gui::look::Look;
 use egui::epaint::Mesh;
 use egui::{
-    Align2, Color32, CornerRadius, FontId, Painter, Pos2, Rect, Shape, Stroke, StrokeKind, pos2,
-    vec2,
+    Align2, Color32, CornerRadius, FontId, Painter, Rect, Shape, Stroke, StrokeKind, pos2, vec2,
 };
 use pare_engine::settings::LayerOption;
 
@@ -82,8 +81,7 @@ impl<'a> Brush<'a> {
                 let stroke = Stroke::new(1.0, colours.weak);
                 let inner =
                     place.shrink2(vec2(place.width() / 2.0 - 4.0, place.height() / 2.0 - 4.0));
-                self.line([inner.left_top(), inner.right_bottom()], stroke);
-                self.line([inner.right_top(), inner.left_bottom()], stroke);
+                self.lines.extend(cross(inner, stroke));
             }
         }
         if borders != Borders::default() {
@@ -95,10 +93,6 @@ impl<'a> Brush<'a> {
     pub(super) fn finish(self) {
         self.painter.add(Shape::mesh(self.fills));
         self.painter.extend(self.lines);
-    }
-
-    fn line(&mut self, ends: [Pos2; 2], stroke: Stroke) {
-        self.lines.push(Shape::line_segment(ends, stroke));
     }
 
     fn number(&mut self, place: Rect, value: f64, ink: Color32) {
@@ -158,6 +152,13 @@ pub(super) fn dashes(rect: Rect, stroke: Stroke, shapes: &mut Vec<Shape>) {
         rect.left_top(),
     ];
     Shape::dashed_line_many(&corners, stroke, 4.0, 3.0, shapes);
+}
+
+/// Two lines across: cannot be had.
+pub(super) fn cross(rect: Rect, stroke: Stroke) -> [Shape; 2] {
+    let down = [rect.left_top(), rect.right_bottom()];
+    let up = [rect.left_bottom(), rect.right_top()];
+    [down, up].map(|ends| Shape::line_segment(ends, stroke))
 }
 
 /// Slanted lines: nobody knows.

@@ -16,6 +16,7 @@ use std::sync::Arc;
 pub(super) struct Refusals {
     draft: Option<Arc<Draft>>,
     method: Option<Method>,
+    is_any: bool,
     known: HashMap<(usize, LayerOption), Option<String>>,
 }
 
@@ -31,7 +32,13 @@ impl Refusals {
             self.draft = Some(draft.clone());
             self.method = Some(method);
             self.known.clear();
+            self.is_any = false;
         }
+    }
+
+    /// Whether any cell asked about cannot be held.
+    pub(super) fn is_any(&self) -> bool {
+        self.is_any
     }
 
     /// Why the draft's container cannot hold `layer` at `option`, if it cannot.
@@ -51,6 +58,7 @@ impl Refusals {
                 method,
             )
         });
+        self.is_any |= reason.is_some();
         reason.as_deref()
     }
 }

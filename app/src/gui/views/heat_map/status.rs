@@ -8,7 +8,7 @@ use crate::studio::action::Action;
 use crate::studio::draft::method_name;
 use crate::studio::figure::short_count;
 use crate::studio::sensitivity::{SensitivityState, SensitivityStep};
-use egui::{Align, Label, Layout, ProgressBar, RichText, Ui};
+use egui::{Align, Color32, Label, Layout, ProgressBar, RichText, Ui};
 use pare_engine::report::{Measure, SensitivityTable};
 use pare_engine::session::Agreement;
 
@@ -25,9 +25,9 @@ pub(super) fn show(ui: &mut Ui, scene: &mut Scene<'_>, project: &Project, memory
                 _ => buttons(ui, scene),
             }
             ui.with_layout(Layout::left_to_right(Align::Center), |ui| {
-                warning(ui, scene, &sensitivity.state);
-                let words = words(project, memory);
-                let label = RichText::new(&words).color(scene.look.colours.weak);
+                let (mut words, colour) = warning(scene, &sensitivity.state);
+                words.push_str(&facts(project, memory));
+                let label = RichText::new(&words).color(colour);
                 ui.add(Label::new(label).truncate()).on_hover_text(&words);
             });
         },
@@ -81,26 +81,29 @@ fn progress(ui: &mut Ui, scene: &mut Scene<'_>, step: &SensitivityStep) {
     ui.add(bar).on_hover_text("Steps of this stage");
 }
 
-/// What is wrong with the table as it is.
-fn warning(ui: &mut Ui, scene: &Scene<'_>, state: &SensitivityState) {
+/// What is wrong with the table as it is, and the colour of what is said of it.
+fn warning(scene: &Scene<'_>, state: &SensitivityState) -> (String, Color32) {
     let colours = &scene.look.colours;
-    let (words, colour) = match state {
+    match state {
         SensitivityState::Stale => (
-            "Stale: for another method or calibration than the draft's; measure again".to_owned(),
+            "Stale, for another method or calibration than the draft's · ".to_owned(),
             colours.warning,
         ),
-        SensitivityState::Failed(reason) => (reason.clone(), colours.error),
-        _ => return,
-    };
-    let label = Label::new(RichText::new(&words).color(colour)).truncate();
-    ui.add(label).on_hover_text(&words);
+        SensitivityState::Failed(reason) => (format!("{reason} · "), colours.error),
+        _ => (String::new(), colours.weak),
+    }
 }
 
-fn words(project: &Project, memory: &Memory) -> String {
+fn facts(project: &Project, memory: &Memory) -> String {
     let sensitivity = &project.sensitivity;
     let (table, facts) = (&sensitivity.table, memory.values.facts);
     let cells = project.rows.total * table.options.len();
-    let mut parts = vec![format!("{} of {cells} cells", facts.judged)];
+    let mut parts = Vec::new();
+    if !project.filter.is_empty() {
+        let shown = memory.grid.lines.len();
+        parts.push(format!("{shown} of {} layers", project.rows.total));
+    }
+    parts.push(format!("{} of {cells} cells", facts.judged));
     parts.extend(makers(table, facts));
     let unit = match table.measure {
         Measure::Kl => "tokens",

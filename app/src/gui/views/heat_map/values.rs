@@ -4,6 +4,7 @@
 
 use crate::gui::widgets::plot::log_share;
 use crate::studio::figure::{Figure, Mark};
+use pare_engine::allocate::Predictor;
 use pare_engine::report::{LayerSensitivity, SensitivityTable};
 use pare_engine::settings::LayerOption;
 use std::sync::Arc;
@@ -81,9 +82,13 @@ impl Values {
         if known.is_some_and(|known| Arc::ptr_eq(known, table)) {
             return;
         }
+        let predictor = Predictor::new(table);
+        // Without any loss in the table it would rank layers and no more.
+        let is_calibrated = predictor.is_calibrated();
         *self = Self::of(table, |entry, option| {
-            let place = table.options.iter().position(|other| *other == option)?;
-            entry.errors.get(place).copied().flatten()?.gradient_loss
+            predictor
+                .layer_loss(entry.layer, option)
+                .filter(|_| is_calibrated)
         });
         self.made_for = Some(table.clone());
     }
