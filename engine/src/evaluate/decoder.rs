@@ -183,9 +183,14 @@ fn score_window(
             [] => {}
         }
         start += count;
-        positions = (LOGITS_AT_ONCE / vocabulary).max(FEWEST_POSITIONS);
+        positions = positions_at_once(vocabulary);
     }
     Ok(score)
+}
+
+/// Positions whose logits may exist together.
+pub(crate) fn positions_at_once(vocabulary: usize) -> usize {
+    (LOGITS_AT_ONCE / vocabulary.max(1)).max(FEWEST_POSITIONS)
 }
 
 /// Rows `[count, vocabulary]` of positions `start..start + count`.

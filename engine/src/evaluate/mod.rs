@@ -16,6 +16,7 @@ mod progress;
 mod slice;
 
 pub use decoder::evaluate_decoder;
+pub(crate) use decoder::positions_at_once;
 pub use encoder::{EncoderTask, evaluate_encoder};
 pub use error::EvaluateError;
 pub use pooling::{Pooling, PoolingMode};

@@ -77,8 +77,7 @@ impl Pooling {
 
     /// Pools `[tokens, width]`.
     pub fn pool(&self, states: &[f32], width: usize) -> Vec<f32> {
-        let modes = self.modes.iter();
-        let mut pooled: Vec<f32> = modes.flat_map(|mode| mode.pool(states, width)).collect();
+        let mut pooled = self.pool_unscaled(states, width);
         let squares: f64 = pooled.iter().map(|&value| f64::from(value).powi(2)).sum();
         if self.normalize && squares > 0.0 {
             let length = squares.sqrt();
@@ -87,6 +86,21 @@ impl Pooling {
             }
         }
         pooled
+    }
+
+    /// The embedding before it is brought to length 1.
+    pub fn pool_unscaled(&self, states: &[f32], width: usize) -> Vec<f32> {
+        let modes = self.modes.iter();
+        modes.flat_map(|mode| mode.pool(states, width)).collect()
+    }
+
+    /// The gradient at `states` of a loss whose gradient at the unscaled embedding is `gradient`.
+    pub fn pull_back(&self, states: &[f32], width: usize, gradient: &[f32]) -> Vec<f32> {
+        let mut at_states = vec![0.0; states.len()];
+        for (mode, gradient) in self.modes.iter().zip(gradient.chunks_exact(width)) {
+            mode.add_pulled_back(states, gradient, &mut at_states);
+        }
+        at_states
     }
 }
 
@@ -118,6 +132,35 @@ impl PoolingMode {
             }),
             Self::Mean => divided(tokens),
             Self::MeanRoot => divided(tokens.sqrt()),
+        }
+    }
+
+    fn add_pulled_back(self, states: &[f32], gradient: &[f32], at_states: &mut [f32]) {
+        let width = gradient.len();
+        let tokens = states.len() / width;
+        let mut add = |token: usize, channel: usize, share: f32| {
+            at_states[token * width + channel] += share * gradient[channel];
+        };
+        let first_largest = |channel: usize| {
+            let value = |token: usize| states[token * width + channel];
+            (1..tokens).fold(0, |most, token| match value(token) > value(most) {
+                true => token,
+                false => most,
+            })
+        };
+        for channel in 0..width {
+            match self {
+                Self::First => add(0, channel, 1.0),
+                Self::Last => add(tokens - 1, channel, 1.0),
+                Self::Max => add(first_largest(channel), channel, 1.0),
+                Self::Mean => {
+                    (0..tokens).for_each(|token| add(token, channel, 1.0 / tokens as f32))
+                }
+                Self::MeanRoot => {
+                    let share = 1.0 / (tokens as f32).sqrt();
+                    (0..tokens).for_each(|token| add(token, channel, share));
+                }
+            }
         }
     }
 }
@@ -184,6 +227,43 @@ mod tests {
             normalize: true,
         };
         assert_eq!(normalized.pool(&STATES, 2), [0.6, 0.8]);
+    }
+
+    #[test]
+    fn gradients_are_those_of_differences() {
+        let modes = [
+            PoolingMode::First,
+            PoolingMode::Max,
+            PoolingMode::Mean,
+            PoolingMode::MeanRoot,
+            PoolingMode::Last,
+        ];
+        let pooling = Pooling {
+            modes: modes.to_vec(),
+            normalize: true,
+        };
+        let gradient: Vec<f32> = (1..=10).map(|index| index as f32 / 4.0 - 1.0).collect();
+        let loss = |states: &[f32]| -> f32 {
+            let pooled = pooling.pool_unscaled(states, 2);
+            pooled
+                .iter()
+                .zip(&gradient)
+                .map(|(value, gradient)| value * gradient)
+                .sum()
+        };
+        let found = pooling.pull_back(&STATES, 2, &gradient);
+        for (place, found) in found.iter().enumerate() {
+            let moved = |step: f32| {
+                let mut states = STATES;
+                states[place] += step;
+                loss(&states)
+            };
+            let expected = (moved(0.125) - moved(-0.125)) / 0.25;
+            assert!(
+                (found - expected).abs() < 1e-4,
+                "value {place}: {found}, expected {expected}"
+            );
+        }
     }
 
     #[test]

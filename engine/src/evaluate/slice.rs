@@ -6,11 +6,12 @@
 //! Decoders: mean KL(original || changed) per scored token. Encoders: mean `1 - cosine` of a sentence's embedding with
 //! the original's. Knows no solver and no option.
 
+mod parts;
+
 use super::changes::Changes;
 use super::decoder::{self, Scores, score_batch};
 use super::encoder::{self, EncoderTask, in_order, pool_rows};
 use super::error::EvaluateError;
-use super::lanes::run_in_lanes;
 use super::network::{Batches, Network};
 use super::plan::KeepingPlan;
 use super::pooling::Pooling;
@@ -222,15 +223,6 @@ impl<'a> Slice<'a> {
         self.network.model().config().blocks
     }
 
-    /// Runs of batches that may be at work together.
-    fn groups(&self) -> Vec<Range<usize>> {
-        let count = self.batches.len();
-        let starts = (0..count).step_by(self.group);
-        starts
-            .map(|first| first..first.saturating_add(self.group).min(count))
-            .collect()
-    }
-
     /// What leaves the original network's last block.
     fn finals(&self) -> &[Tensor] {
         &self.kept[&self.blocks()]
@@ -298,8 +290,7 @@ impl<'a> Slice<'a> {
             let finals = &self.finals()[group.clone()];
             let scored = self.with_changed_ends(changes, |ends| {
                 let ends = ends.map(Ends::clone);
-                run_in_lanes(self.lanes, group.len(), |offset| {
-                    self.observer.check()?;
+                self.in_lanes(group.len(), |offset| {
                     let hidden = [&states[offset], &finals[offset]];
                     score_batch(&ends, &hidden, &self.batches, group.start + offset)
                 })
@@ -335,8 +326,7 @@ impl<'a> Slice<'a> {
         group: Range<usize>,
         pooling: &Pooling,
     ) -> Result<Vec<(usize, Vec<f32>)>, EvaluateError> {
-        let rows = run_in_lanes(self.lanes, states.len(), |offset| {
-            self.observer.check()?;
+        let rows = self.in_lanes(states.len(), |offset| {
             pool_rows(&ends.head(&states[offset])?, pooling)
         })?;
         let members = group.flat_map(|batch| self.batches.members(batch).iter().copied());

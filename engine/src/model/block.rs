@@ -16,6 +16,7 @@ use super::ops;
 use super::plan::Plan;
 use super::provider::Provider;
 use super::stage::{STAGES, Stage, stages_of_block};
+use super::watch::Watch;
 use crate::tensor::Matrix;
 use candle_core::Tensor;
 use std::collections::BTreeSet;
@@ -31,6 +32,7 @@ pub(super) struct Placed {
     pub(super) name: String,
     pub(super) transposed: bool,
     pub(super) linear: Linear,
+    watch: Option<Watch>,
 }
 
 /// One loaded block.
@@ -180,6 +182,22 @@ impl Block {
             .set_weights(weights)
     }
 
+    /// From now on backward passes through this block, and through clones made later, add up squares of the gradient at
+    /// the output of each linear layer, and leave its weight without one.
+    pub fn watch_outputs(&mut self) {
+        for placed in &mut self.linears {
+            placed.watch = Some(Watch::default());
+        }
+    }
+
+    /// What was watched: by layer, for each output, the sum of squares over tokens; empty before a backward pass.
+    pub fn watched_squares(&self) -> Vec<(usize, Vec<f64>)> {
+        let placed = self.linears.iter();
+        placed
+            .filter_map(|placed| Some((placed.layer, placed.watch.as_ref()?.squares())))
+            .collect()
+    }
+
     pub(super) fn placed(&self, layer: usize) -> Result<&Placed, ModelError> {
         self.linears
             .iter()
@@ -302,7 +320,10 @@ impl Block {
         let placed = self
             .linear_of(role)
             .expect("the plan and the switches come from one table");
-        placed.linear.forward(input)
+        match &placed.watch {
+            Some(watch) => placed.linear.forward_watched(input, watch),
+            None => placed.linear.forward(input),
+        }
     }
 }
 
@@ -349,6 +370,7 @@ fn load_linears(
             name,
             transposed: tensor.transposed,
             linear: Linear::Dense { weight, bias },
+            watch: None,
         });
     }
     Ok(linears)

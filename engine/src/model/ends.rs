@@ -11,8 +11,10 @@ use super::norm::Norm;
 use super::ops;
 use super::plan::Plan;
 use super::provider::Provider;
+use super::watch::Watch;
 use crate::tensor::Matrix;
 use candle_core::{Device, Tensor};
+use std::borrow::Cow;
 
 /// The loaded ends of a network.
 #[derive(Debug, Clone)]
@@ -32,6 +34,7 @@ pub struct Ends {
     head: Option<(usize, Linear)>,
     softcap: Option<f64>,
     encoder: bool,
+    watch: Option<Watch>,
 }
 
 impl Ends {
@@ -88,6 +91,7 @@ impl Ends {
             head,
             softcap: config.logit_softcap,
             encoder: config.family.is_encoder(),
+            watch: None,
         })
     }
 
@@ -178,18 +182,41 @@ impl Ends {
         if self.encoder {
             return Ok(input);
         }
-        let logits = match &self.head {
-            Some((_, head)) => head.forward(&input)?,
-            None => Linear::Dense {
-                weight: self.embedding.clone(),
-                bias: None,
-            }
-            .forward(&input)?,
+        let tied = || Linear::Dense {
+            weight: self.embedding.clone(),
+            bias: None,
+        };
+        let head = match &self.head {
+            Some((_, head)) => Cow::Borrowed(head),
+            None => Cow::Owned(tied()),
+        };
+        let logits = match &self.watch {
+            Some(watch) => head.forward_watched(&input, watch)?,
+            None => head.forward(&input)?,
         };
         Ok(match self.softcap {
             Some(limit) => ops::softcap(&logits, limit)?,
             None => logits,
         })
+    }
+
+    /// From now on backward passes through the head add up squares of the gradient at its outputs, and leave its weight
+    /// without one.
+    pub fn watch_head(&mut self) {
+        self.watch = Some(Watch::default());
+    }
+
+    /// What was watched: the head's layer (the embedding's of a tied head) and, for each output, the sum of squares over
+    /// tokens; `None` of an encoder, and before a backward pass.
+    pub fn watched_squares(&self) -> Option<(usize, Vec<f64>)> {
+        let squares = self.watch.as_ref()?.squares();
+        let layer = self.head_layer().unwrap_or(self.embedding_layer);
+        (!squares.is_empty()).then_some((layer, squares))
+    }
+
+    /// Rows of the embedding.
+    pub fn vocabulary(&self) -> Result<usize, ModelError> {
+        Ok(self.embedding.dim(0)?)
     }
 
     /// Index of the embedding in the model's list of layers.

@@ -3,6 +3,7 @@
 //! Today dense; packed, adapted and fake-quantized forms join the enum. Knows no names.
 
 use super::error::ModelError;
+use super::watch::Watch;
 use crate::tensor::Matrix;
 use candle_core::{D, Device, Tensor};
 
@@ -31,6 +32,16 @@ impl Linear {
             None => product,
         };
         Ok(product.reshape((batch, tokens, ()))?)
+    }
+
+    /// As `forward`, with `watch` over the gradients that come back; none goes to the weight.
+    pub(super) fn forward_watched(
+        &self,
+        input: &Tensor,
+        watch: &Watch,
+    ) -> Result<Tensor, ModelError> {
+        let Self::Dense { weight, .. } = self;
+        watch.over(input, &self.forward(&input.detach())?, weight)
     }
 
     /// The weight as plain values, `[out, in]`.

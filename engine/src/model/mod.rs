@@ -24,6 +24,7 @@ mod provider;
 mod rope;
 mod scalar;
 mod stage;
+mod watch;
 
 #[cfg(test)]
 pub(crate) mod testing;

@@ -3,10 +3,12 @@
 //! Stands beside `compress`, not below it: it measures whole models with `evaluate`. Knows no recipe file and no budget.
 //!
 //! `judge` solves one layer at one option and tells the error; `row` is what is kept of a layer, so that no cell is
-//! judged twice.
+//! judged twice; `gradient` is one backward pass, which tells how much the loss minds an error at each output.
 
+mod gradient;
 mod judge;
 mod row;
 
+pub use gradient::{OutputGains, output_gains};
 pub use judge::{Inputs, Judged, KnownInputs, Subject};
 pub use row::StoredRow;

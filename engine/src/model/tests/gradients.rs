@@ -14,13 +14,13 @@ const TOKENS: usize = 6;
 const STEP: f32 = 2e-3;
 
 /// A provider whose tensors are variables: what a trainer has.
-struct Variables<'a> {
+pub(super) struct Variables<'a> {
     memory: &'a Memory,
-    made: RefCell<BTreeMap<String, Var>>,
+    pub(super) made: RefCell<BTreeMap<String, Var>>,
 }
 
 impl<'a> Variables<'a> {
-    fn new(memory: &'a Memory) -> Self {
+    pub(super) fn new(memory: &'a Memory) -> Self {
         Self {
             memory,
             made: RefCell::default(),
@@ -39,11 +39,11 @@ impl Provider for Variables<'_> {
     }
 }
 
-fn variable(values: Vec<f32>, shape: &[usize]) -> Var {
+pub(super) fn variable(values: Vec<f32>, shape: &[usize]) -> Var {
     Var::from_tensor(&Tensor::from_vec(values, shape, &Device::Cpu).unwrap()).unwrap()
 }
 
-fn random(count: usize, seed: u64) -> Vec<f32> {
+pub(super) fn random(count: usize, seed: u64) -> Vec<f32> {
     let mut rng = Rng::new(seed, 1);
     (0..count).map(|_| rng.normal() as f32).collect()
 }

@@ -8,3 +8,4 @@ mod memory;
 mod opening;
 mod shapes;
 mod twin;
+mod watching;
