@@ -113,8 +113,10 @@ struct Knowledge<'a> {
 impl<'a> Knowledge<'a> {
     fn of(table: &'a SensitivityTable) -> Self {
         let has_gradient = |layer: &LayerSensitivity| {
-            let mut errors = layer.errors.iter().flatten();
-            errors.any(|error| error.gradient_loss.is_some())
+            // Dense loses nothing, whoever judges.
+            let judged = table.options.iter().zip(&layer.errors);
+            let mut errors = judged.filter(|(option, _)| **option != LayerOption::Dense);
+            errors.any(|(_, error)| error.is_some_and(|error| error.gradient_loss.is_some()))
         };
         let knows_loss = |layer| has_gradient(layer) || !layer.probes.is_empty();
         let weights: u64 = table.layers.iter().map(|layer| layer.weights).sum();
