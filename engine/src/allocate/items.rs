@@ -7,7 +7,7 @@ use super::{AllocateError, Predictor};
 use crate::budget::Choice;
 use crate::formats::Format;
 use crate::formats::layout::{preflight, stored_bytes};
-use crate::model::LayerInfo;
+use crate::model::{LayerInfo, LayerKind};
 use crate::report::SensitivityTable;
 use crate::settings::{LayerOption, LayerSettings};
 use crate::solved::Method;
@@ -171,7 +171,7 @@ impl Ground<'_> {
     ) -> Vec<bool> {
         let all = asked.iter_mut().zip(offers).zip(self.base);
         for ((asked, _), base) in all.filter(|((_, offer), _)| offer.is_some()) {
-            asked.1 = option.apply(base, self.table.method);
+            asked.1 = option.apply(base, method_for(&asked.0, self.table.method));
         }
         match preflight(self.format, asked, false) {
             Ok(held) => held
@@ -196,5 +196,14 @@ impl Ground<'_> {
         });
         let fixed = self.rules.locked[layer] || self.base[layer].method == Method::Nf4;
         info.compressible && judged && !fixed
+    }
+}
+
+/// The method that changes a layer: outside blocks no inputs are gathered, and what needs them rounds to nearest.
+pub(super) fn method_for(layer: &LayerInfo, method: Method) -> Method {
+    let is_end = matches!(layer.kind, LayerKind::Embedding | LayerKind::Head);
+    match method {
+        Method::Gptq | Method::Awq if is_end => Method::Rtn,
+        method => method,
     }
 }

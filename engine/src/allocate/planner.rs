@@ -3,7 +3,7 @@
 //! Predicted losses add up over layers and then go through the predictor's rising curve, so what is best by sums is best by
 //! predictions. Knows no recipe text and measures nothing.
 
-use super::items::{Ground, Item};
+use super::items::{Ground, Item, method_for};
 use super::rules::Resolved;
 use super::{AllocateError, Allocation, FrontPoint, Predictor, Rules};
 use crate::budget::{BudgetError, Front, solve};
@@ -217,7 +217,8 @@ impl Planner {
             bytes = bytes.saturating_add(item.choices[choice].bytes);
             loss += item.choices[choice].loss;
             for &member in &item.members {
-                settings[member] = option.apply(&self.base[member], self.method);
+                let method = method_for(&self.layers[member], self.method);
+                settings[member] = option.apply(&self.base[member], method);
             }
         }
         let options = self.layers.iter().zip(&settings).map(|(layer, settings)| {

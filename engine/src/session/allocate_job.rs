@@ -4,11 +4,10 @@
 //! Bytes of layers are exact before anything is written; those of whole files come from a dry run, so that a budget in
 //! bytes is never exceeded by one.
 
-use super::choose_requests::{
-    AllocateReport, AllocateRequest, Budget, Candidate, CandidateReport,
-};
+use super::choose_requests::{AllocateReport, AllocateRequest, Budget, Candidate, CandidateReport};
 use super::requests::CompressRequest;
 use super::scored_text::{Loss, ScoredText};
+use super::sensitivity::settings_of;
 use super::{Session, SessionError};
 use crate::allocate::{Allocation, FrontPoint, Planner};
 use crate::formats::layout::stored_bytes;
@@ -77,7 +76,7 @@ impl<'a> Field<'a> {
         table: SensitivityTable,
     ) -> Result<Self, SessionError> {
         let sensitivity = &request.sensitivity;
-        let base = session.base_settings(sensitivity);
+        let base = settings_of(&sensitivity.recipe, session.layers());
         let planner = Planner::new(
             &table,
             session.layers(),
@@ -149,12 +148,12 @@ impl<'a> Field<'a> {
             let same = known.iter().find(|known| known.recipe == candidate.recipe);
             candidate.measured = match same {
                 Some(same) => same.measured,
-                None => Some(self.session.loss_of_recipe(
-                    &candidate.recipe,
-                    format,
-                    text,
-                    observer,
-                )?),
+                None => {
+                    Some(
+                        self.session
+                            .loss_of_recipe(&candidate.recipe, format, text, observer)?,
+                    )
+                }
             };
         }
         Ok(())
@@ -179,7 +178,10 @@ impl<'a> Field<'a> {
             best: candidates[best].candidate,
             budget_bytes: self.layer_budget()? + self.beside,
             front: front.collect(),
-            candidates: candidates.iter().map(|found| self.describe(found)).collect(),
+            candidates: candidates
+                .iter()
+                .map(|found| self.describe(found))
+                .collect(),
             warnings,
         })
     }
@@ -202,7 +204,11 @@ impl<'a> Field<'a> {
         allocation: Allocation,
     ) -> Result<Candidacy, SessionError> {
         let layers = self.session.layers();
-        let recipe = self.request.sensitivity.recipe.saying(layers, &allocation.settings);
+        let recipe = self
+            .request
+            .sensitivity
+            .recipe
+            .saying(layers, &allocation.settings);
         Ok(Candidacy {
             candidate,
             bytes: self.bytes_of_files(&recipe)?,
@@ -217,7 +223,8 @@ impl<'a> Field<'a> {
         match self.request.budget {
             Budget::Bytes(bytes) => Ok(bytes.saturating_sub(self.beside)),
             Budget::BitsPerWeight(bits) if bits.is_finite() && bits > 0.0 => {
-                let base = self.session.base_settings(&self.request.sensitivity);
+                let recipe = &self.request.sensitivity.recipe;
+                let base = settings_of(recipe, self.session.layers());
                 let is_other = |layer: usize| self.table.of_layer(layer).is_none();
                 let judged = (bits * self.judged_weights() as f64 / 8.0).floor() as u64;
                 Ok(judged.saturating_add(self.bytes_of_layers(&base, is_other)))

@@ -1,5 +1,6 @@
 //! Why a session's job failed: what failed, why, what to do next.
 
+use crate::allocate::AllocateError;
 use crate::calibrate::CalibrateError;
 use crate::checkpoint::CheckpointError;
 use crate::compress::CompressError;
@@ -45,6 +46,8 @@ pub enum SessionError {
     Compress(CompressError),
     #[error(transparent)]
     Evaluate(EvaluateError),
+    #[error(transparent)]
+    Allocate(#[from] AllocateError),
     #[error(transparent)]
     Generate(GenerateError),
     #[error("{problem}; {path}")]

@@ -3,6 +3,7 @@
 //! Every job runs inside the session's own thread pool; results do not depend on its size. Knows no window, command line
 //! or print: progress goes to an `Observer`, results come back as plain types.
 
+mod allocate_job;
 mod calibrate_job;
 mod choose_requests;
 mod compress_job;

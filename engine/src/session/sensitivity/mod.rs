@@ -13,6 +13,8 @@ use crate::score::spearman;
 use std::time::Instant;
 use survey::Survey;
 
+pub(super) use survey::settings_of;
+
 impl Session {
     /// Judges every layer at every option asked; what is kept already is not judged again.
     pub fn sensitivity(

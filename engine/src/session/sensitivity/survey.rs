@@ -13,20 +13,16 @@ use crate::formats::layout::stored_bytes;
 use crate::model::{LayerInfo, LayerKind};
 use crate::recipe::Recipe;
 use crate::report::{Anchor, LayerSensitivity, OptionError, SensitivityTable};
-use crate::sensitivity::StoredRow;
+use crate::sensitivity::{OutputGains, StoredRow};
 use crate::settings::{LayerOption, LayerSettings};
 use crate::solved::Method;
 use crate::units::hex;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
-use std::collections::BTreeMap;
 
 /// Part of every name of a note: raised when what is kept, or how it is made, changes.
 const NOTES_VERSION: &str = "sensitivity-1";
-
-/// Gains of each layer's outputs.
-pub(super) type Gains = BTreeMap<usize, Vec<f64>>;
 
 /// One layer that is judged.
 #[derive(Debug)]
@@ -58,7 +54,7 @@ pub(super) struct Survey<'a> {
     pub(super) options: Vec<LayerOption>,
     pub(super) judging: Vec<Judging>,
     pub(super) anchors: Vec<Anchor>,
-    pub(super) gains: Gains,
+    pub(super) gains: OutputGains,
     /// What names every note of this text.
     key: String,
 }
@@ -93,7 +89,7 @@ impl<'a> Survey<'a> {
             text,
             judging,
             anchors: Vec::new(),
-            gains: Gains::new(),
+            gains: OutputGains::new(),
             key,
         };
         survey.anchors = survey.kept(&survey.anchors_note());
@@ -208,6 +204,13 @@ impl<'a> Survey<'a> {
         self.request.effort.gradient && !is_embedding
     }
 
+    /// What weighs the errors of a layer's outputs; gains of another number of outputs were kept for something else.
+    pub(super) fn gains_of(&self, judging: &Judging) -> Option<&[f64]> {
+        let rows = self.session.layers[judging.layer].rows;
+        let gains = self.gains.get(judging.layer)?.as_deref();
+        gains.filter(|gains| self.has_gradient(judging) && gains.len() == rows)
+    }
+
     /// The recipe with every judged layer at `option`, and all others as they are.
     pub(super) fn recipe_with(&self, option: LayerOption) -> Recipe {
         let layers = &self.session.layers;
@@ -251,7 +254,7 @@ impl<'a> Survey<'a> {
 }
 
 /// The settings of all layers under `recipe`.
-pub(super) fn settings_of(recipe: &Recipe, layers: &[LayerInfo]) -> Vec<LayerSettings> {
+pub(in crate::session) fn settings_of(recipe: &Recipe, layers: &[LayerInfo]) -> Vec<LayerSettings> {
     let decisions = recipe.resolve(layers).decisions.into_iter();
     decisions.map(|decision| decision.settings).collect()
 }

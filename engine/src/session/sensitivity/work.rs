@@ -4,7 +4,7 @@
 //! Each layer's row is kept before the next begins.
 
 use super::super::SessionError;
-use super::survey::{By, Gains, Survey};
+use super::survey::{By, Survey};
 use crate::compress::CompressError;
 use crate::evaluate::Slice;
 use crate::formats::Format;
@@ -12,7 +12,7 @@ use crate::model::LayerKind;
 use crate::moments::{Moments, StageKey};
 use crate::monitor::Silent;
 use crate::report::{Anchor, Notice, Observer, Probe};
-use crate::sensitivity::{Inputs, Judged, KnownInputs, Subject};
+use crate::sensitivity::{Inputs, Judged, KnownInputs, Subject, output_gains};
 use crate::settings::LayerSettings;
 use crate::tensor::Matrix;
 use std::sync::Arc;
@@ -28,38 +28,30 @@ struct Bench<'a, 'b> {
 impl Survey<'_> {
     /// Does what is missing.
     pub(super) fn complete(&mut self, observer: &dyn Observer) -> Result<(), SessionError> {
-        self.weigh(observer)?;
-        match self.needs_slice() {
-            true => {
-                let session = self.session;
-                let slice = session.slice(&self.text, observer)?;
-                self.judge_all(Some(&slice), observer)?;
+        self.gains = self.kept(&self.gains_note());
+        let needs_gains = self.gains.is_empty() && self.needs_gains();
+        if needs_gains || self.needs_slice() {
+            let session = self.session;
+            let slice = session.slice(&self.text, observer)?;
+            if needs_gains {
+                let seed = self.request.recipe.calibration.seed;
+                self.gains = output_gains(&slice, seed, observer)?;
+                self.keep(&self.gains_note(), &self.gains)?;
             }
-            false => self.judge_all(None, observer)?,
+            self.judge_all(Some(&slice), observer)?;
+        } else {
+            self.judge_all(None, observer)?;
         }
         self.measure_anchors(observer)
     }
 
-    /// Gains of outputs, where any cell will need them.
-    fn weigh(&mut self, observer: &dyn Observer) -> Result<(), SessionError> {
+    /// Whether any cell waits to be weighed by a gradient pass.
+    fn needs_gains(&self) -> bool {
         let asked = self.asked();
-        let is_weighed = self.judging.iter().all(|judging| {
+        self.judging.iter().any(|judging| {
             let own = self.method(judging, asked);
-            !self.has_gradient(judging) || self.cells_missing(judging, own).is_empty()
-        });
-        if is_weighed {
-            return Ok(());
-        }
-        self.gains = self.kept(&self.gains_note());
-        if self.gains.is_empty() {
-            self.gains = self.gradient_pass(observer)?;
-            self.keep(&self.gains_note(), &self.gains)?;
-        }
-        Ok(())
-    }
-
-    fn gradient_pass(&self, _observer: &dyn Observer) -> Result<Gains, SessionError> {
-        Ok(Gains::new())
+            self.has_gradient(judging) && !self.cells_missing(judging, own).is_empty()
+        })
     }
 
     /// Whether whole models are measured, or what ends see is asked.
@@ -137,11 +129,7 @@ impl Survey<'_> {
             LayerKind::Embedding => Inputs::Lookups(&counts),
             _ => Inputs::Known(self.known_inputs(layer, bench)?),
         };
-        let gains = self
-            .gains
-            .get(&layer)
-            .filter(|_| self.has_gradient(judging));
-        let subject = Subject::new(&weights, inputs, gains.map(Vec::as_slice));
+        let subject = Subject::new(&weights, inputs, self.gains_of(judging));
         let mut row = judging.row.clone();
         for option in options {
             observer.check()?;
