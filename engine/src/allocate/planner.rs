@@ -167,6 +167,11 @@ impl Planner {
         self.items.iter().flat_map(|item| &item.members).copied()
     }
 
+    /// The method that changes a layer which the recipe leaves as it is.
+    pub fn method(&self, layer: usize) -> Method {
+        method_for(&self.layers[layer], self.method)
+    }
+
     /// What predicts losses.
     pub fn predictor(&self) -> &Predictor {
         &self.predictor
@@ -217,8 +222,7 @@ impl Planner {
             bytes = bytes.saturating_add(item.choices[choice].bytes);
             loss += item.choices[choice].loss;
             for &member in &item.members {
-                let method = method_for(&self.layers[member], self.method);
-                settings[member] = option.apply(&self.base[member], method);
+                settings[member] = option.apply(&self.base[member], self.method(member));
             }
         }
         let options = self.layers.iter().zip(&settings).map(|(layer, settings)| {

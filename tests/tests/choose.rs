@@ -1,0 +1,246 @@
+//! Choosing bits from end to end on a tiny model: what is kept, what is resumed, what budgets promise.
+
+#![allow(clippy::unwrap_used)]
+
+use pare_engine::allocate::Rules;
+use pare_engine::formats::Format;
+use pare_engine::report::SensitivityTable;
+use pare_engine::session::{
+    AllocateReport, AllocateRequest, Budget, Candidate, Effort, SensitivityRequest, Session,
+    SessionError, Slice, Verification,
+};
+use pare_engine::settings::LayerOption;
+use pare_engine::solved::Method;
+use pare_tests::sessions::{Quiet, Stopper, Workshop};
+use std::path::Path;
+
+fn request(workshop: &Workshop) -> SensitivityRequest {
+    let options = ["2/32", "3/32", "4/64", "4/32", "6/32", "8/32"];
+    SensitivityRequest {
+        recipe: workshop.recipe(Method::Gptq, 4, 32),
+        format: Format::Pare,
+        options: options.map(|word| word.parse().unwrap()).to_vec(),
+        ends: false,
+        effort: Effort {
+            own_method: true,
+            probes: ["2/32", "4/32"].map(|word| word.parse().unwrap()).to_vec(),
+            gradient: true,
+            anchors: vec!["4/32".parse().unwrap()],
+        },
+        slice: Slice {
+            corpus: None,
+            sequences: 4,
+            length: 24,
+        },
+    }
+}
+
+fn open(workshop: &Workshop, threads: usize) -> Session {
+    Session::open(&workshop.model(), workshop.options(threads)).unwrap()
+}
+
+fn table(workshop: &Workshop, threads: usize) -> SensitivityTable {
+    let report = open(workshop, threads).sensitivity(&request(workshop), &Quiet::default());
+    report.unwrap().table
+}
+
+#[test]
+fn a_table_is_whole_kept_and_the_same_on_any_threads() {
+    let workshop = Workshop::new();
+    let session = open(&workshop, 1);
+    let request = request(&workshop);
+    assert_eq!(
+        session
+            .find_sensitivity(&request, &Quiet::default())
+            .unwrap(),
+        None
+    );
+    let first = session.sensitivity(&request, &Quiet::default()).unwrap();
+    assert_eq!(first.reused, 0);
+    assert_eq!(first.table.missing(), 0);
+    assert_eq!(
+        first.table.layers.len(),
+        14,
+        "seven layers in each of two blocks"
+    );
+    assert_eq!(first.table.options.last(), Some(&LayerOption::Dense));
+    for layer in &first.table.layers {
+        assert_eq!(layer.probes.len(), 2, "{}", layer.name);
+        let errors = layer.errors.iter().flatten();
+        assert!(
+            errors.clone().all(|error| error.gradient_loss.is_some()),
+            "{}",
+            layer.name
+        );
+        let dense = layer.errors.last().unwrap().unwrap();
+        assert_eq!((dense.output_error, dense.method), (0.0, Method::None));
+    }
+    let again = session.sensitivity(&request, &Quiet::default()).unwrap();
+    assert_eq!(again.reused, 14 * 6);
+    assert_eq!(again.table, first.table);
+    let found = session
+        .find_sensitivity(&request, &Quiet::default())
+        .unwrap();
+    assert_eq!(found, Some(first.table.clone()));
+    let other = Workshop::new();
+    assert_eq!(table(&other, 2), first.table, "two threads");
+}
+
+#[test]
+fn a_stopped_table_goes_on_to_the_same_end() {
+    let expected = table(&Workshop::new(), 2);
+    let workshop = Workshop::new();
+    let session = open(&workshop, 2);
+    let mut resumed = 0;
+    for polls in [60, 300, 900] {
+        match session.sensitivity(&request(&workshop), &Stopper::new(polls)) {
+            Err(error) => assert!(error.is_stopped(), "{error}"),
+            Ok(report) => resumed = resumed.max(report.reused),
+        }
+    }
+    let last = session
+        .sensitivity(&request(&workshop), &Quiet::default())
+        .unwrap();
+    resumed = resumed.max(last.reused);
+    assert!(resumed > 0, "nothing was kept of three tries");
+    assert_eq!(last.table, expected);
+}
+
+#[test]
+fn a_draft_with_other_bits_finds_the_same_table() {
+    let workshop = Workshop::new();
+    let session = open(&workshop, 2);
+    let mut asked = request(&workshop);
+    asked.effort.anchors.clear();
+    session.sensitivity(&asked, &Quiet::default()).unwrap();
+    asked.recipe.default.bits = 3;
+    asked.recipe.default.group = 64;
+    let found = session.find_sensitivity(&asked, &Quiet::default()).unwrap();
+    assert_eq!(found.unwrap().missing(), 0);
+    asked.recipe.default.symmetric = true;
+    let found = session.find_sensitivity(&asked, &Quiet::default()).unwrap();
+    assert_eq!(found, None, "another grid has other errors");
+}
+
+fn allocate(
+    workshop: &Workshop,
+    budget: Budget,
+    rules: Rules,
+) -> Result<AllocateReport, SessionError> {
+    let request = AllocateRequest {
+        sensitivity: request(workshop),
+        budget,
+        rules,
+        verify: Some(Verification {
+            corpus: None,
+            windows: None,
+            length: None,
+        }),
+    };
+    open(workshop, 2).allocate(&request, &Quiet::default())
+}
+
+#[test]
+fn files_never_exceed_a_budget_by_a_byte_and_the_best_is_returned() {
+    let workshop = Workshop::new();
+    let dense = allocate(&workshop, Budget::Bytes(u64::MAX), Rules::default()).unwrap();
+    let most = dense.candidates[0].bytes;
+    let least = dense.front[0].bytes;
+    for bytes in [
+        least + 40,
+        least + (most - least) / 5,
+        least + (most - least) / 2,
+    ] {
+        let report = allocate(&workshop, Budget::Bytes(bytes), Rules::default()).unwrap();
+        for candidate in &report.candidates {
+            assert!(candidate.bytes <= bytes, "{candidate:?} within {bytes}");
+        }
+        let measured = |found: &pare_engine::session::CandidateReport| found.measured.unwrap().0;
+        let best = report
+            .candidates
+            .iter()
+            .find(|found| found.candidate == report.best)
+            .unwrap();
+        let least = report
+            .candidates
+            .iter()
+            .map(measured)
+            .fold(f64::INFINITY, f64::min);
+        assert_eq!(measured(best), least);
+        assert_eq!(
+            report.warnings.is_empty(),
+            report.best == Candidate::Allocated
+        );
+        let written = workshop.request(report.recipe, &format!("out-{bytes}"), Format::Pare);
+        let written = open(&workshop, 2)
+            .compress(&written, &Quiet::default())
+            .unwrap();
+        assert_eq!(written.bytes_after, best.bytes);
+        assert_eq!(
+            files_bytes(&workshop.path(&format!("out-{bytes}"))),
+            best.bytes
+        );
+    }
+}
+
+#[test]
+fn bits_for_each_weight_are_those_of_judged_layers() {
+    let workshop = Workshop::new();
+    for bits in [2.75, 3.5, 5.1] {
+        let report = allocate(&workshop, Budget::BitsPerWeight(bits), Rules::default()).unwrap();
+        let found = report.candidates[0];
+        assert!(found.bits_per_weight <= bits, "{found:?} within {bits}");
+        assert!(found.bits_per_weight > bits - 0.2, "{found:?} near {bits}");
+        let again = allocate(&workshop, Budget::BitsPerWeight(bits), Rules::default()).unwrap();
+        assert_eq!(again.recipe, report.recipe);
+    }
+}
+
+#[test]
+fn rules_are_kept_and_what_cannot_be_is_said() {
+    let workshop = Workshop::new();
+    let rules = Rules {
+        locks: vec!["*.down_proj".to_owned()],
+        fused: true,
+        ..Rules::default()
+    };
+    let report = allocate(&workshop, Budget::BitsPerWeight(4.0), rules).unwrap();
+    let session = open(&workshop, 1);
+    let resolved = report.recipe.resolve(session.layers());
+    let mut fused = std::collections::BTreeMap::new();
+    for (layer, decision) in session.layers().iter().zip(resolved.decisions) {
+        if layer.name.ends_with("down_proj") {
+            assert_eq!(
+                (decision.settings.bits, decision.settings.group),
+                (4, 32),
+                "{}",
+                layer.name
+            );
+        }
+        if let Some(peers) = layer.fused_peers {
+            let option = LayerOption::of(&decision.settings);
+            assert_eq!(
+                *fused.entry(peers).or_insert(option),
+                option,
+                "{}",
+                layer.name
+            );
+        }
+    }
+    let error = allocate(&workshop, Budget::Bytes(1000), Rules::default())
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("too little") && error.contains("smallest"),
+        "{error}"
+    );
+    let error = allocate(&workshop, Budget::BitsPerWeight(-1.0), Rules::default()).unwrap_err();
+    assert!(error.to_string().contains("no budget"), "{error}");
+}
+
+/// Bytes of all files outside `.pare`.
+fn files_bytes(folder: &Path) -> u64 {
+    let files = std::fs::read_dir(folder).unwrap().map(Result::unwrap);
+    let files = files.filter(|file| file.file_name() != ".pare");
+    files.map(|file| file.metadata().unwrap().len()).sum()
+}
