@@ -11,4 +11,4 @@ mod row;
 
 pub use gradient::{OutputGains, output_gains};
 pub use judge::{Inputs, Judged, KnownInputs, Subject};
-pub use row::StoredRow;
+pub use row::{StoredRow, rounded};

@@ -1,6 +1,7 @@
 //! What is kept of one layer between runs: every cell and probe ever judged under one set of settings.
 //!
-//! Bytes are not kept: they depend on the container asked for. Knows no file; what cannot be read is an empty row.
+//! Bytes are not kept: they depend on the container asked for. Numbers are kept to the precision of f32, and told so
+//! from the start: decimal text need not give back every bit of an f64. Knows no file; what cannot be read is an empty row.
 
 use super::Judged;
 use crate::report::{OptionError, Probe};
@@ -32,7 +33,13 @@ struct StoredProbe {
 impl StoredRow {
     /// Reads a row; one that is damaged, or that holds what is no number, is empty.
     pub fn parse(bytes: &[u8]) -> Self {
-        let row: Self = serde_json::from_slice(bytes).unwrap_or_default();
+        let mut row: Self = serde_json::from_slice(bytes).unwrap_or_default();
+        for cell in &mut row.cells {
+            cell.error = rounded_error(cell.error);
+        }
+        for kept in &mut row.probes {
+            kept.probe.loss = rounded(kept.probe.loss);
+        }
         let is_number = |value: f64| value.is_finite() && value >= 0.0;
         let cells = row.cells.iter().map(|cell| &cell.error);
         let mut numbers = cells.flat_map(|error| {
@@ -75,13 +82,13 @@ impl StoredRow {
 
     /// Keeps what was judged, in place of what was known of the same cell.
     pub fn keep(&mut self, option: LayerOption, method: Method, judged: &Judged) {
-        let error = OptionError {
+        let error = rounded_error(OptionError {
             output_error: judged.output_error,
             relative_output_error: judged.relative_output_error,
             gradient_loss: judged.gradient_loss,
             method: judged.method,
             bytes: 0,
-        };
+        });
         match self.place(option, method) {
             Some(cell) => self.cells[cell].error = error,
             None => self.cells.push(StoredCell {
@@ -99,13 +106,30 @@ impl StoredRow {
         self.probes.retain(|kept| !is_same(kept));
         self.probes.push(StoredProbe {
             asked: method,
-            probe,
+            probe: Probe {
+                loss: rounded(probe.loss),
+                ..probe
+            },
         });
     }
 
     fn place(&self, option: LayerOption, method: Method) -> Option<usize> {
         let is_it = |cell: &StoredCell| cell.option == option && cell.asked == method;
         self.cells.iter().position(is_it)
+    }
+}
+
+/// `value` to the precision in which numbers are kept.
+pub fn rounded(value: f64) -> f64 {
+    f64::from(value as f32)
+}
+
+fn rounded_error(error: OptionError) -> OptionError {
+    OptionError {
+        output_error: rounded(error.output_error),
+        relative_output_error: error.relative_output_error.map(rounded),
+        gradient_loss: error.gradient_loss.map(rounded),
+        ..error
     }
 }
 
@@ -148,7 +172,11 @@ mod tests {
         assert_eq!(error(Method::Rtn, false), Some(3.0));
         assert_eq!(error(Method::Rtn, true), None);
         assert_eq!(error(Method::Gptq, true), Some(1.0));
-        assert_eq!(row.probe(OPTION, Method::Rtn).unwrap().loss, -1e-12);
+        assert_eq!(
+            row.probe(OPTION, Method::Rtn).unwrap().loss,
+            rounded(-1e-12)
+        );
+        assert_eq!(StoredRow::parse(&row.to_bytes()), row);
         assert_eq!(row.probe(OPTION, Method::Gptq), None);
         assert_eq!(row.cell(LayerOption::Dense, Method::Rtn, false), None);
     }

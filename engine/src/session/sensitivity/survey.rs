@@ -13,7 +13,7 @@ use crate::formats::layout::stored_bytes;
 use crate::model::{LayerInfo, LayerKind};
 use crate::recipe::Recipe;
 use crate::report::{Anchor, LayerSensitivity, OptionError, SensitivityTable};
-use crate::sensitivity::{OutputGains, StoredRow};
+use crate::sensitivity::{OutputGains, StoredRow, rounded};
 use crate::settings::{LayerOption, LayerSettings};
 use crate::solved::Method;
 use crate::units::hex;
@@ -93,6 +93,9 @@ impl<'a> Survey<'a> {
             key,
         };
         survey.anchors = survey.kept(&survey.anchors_note());
+        for anchor in &mut survey.anchors {
+            anchor.loss = rounded(anchor.loss);
+        }
         Ok(survey)
     }
 
@@ -229,6 +232,15 @@ impl<'a> Survey<'a> {
     pub(super) fn gains_note(&self) -> String {
         let seed = self.request.recipe.calibration.seed;
         format!("{NOTES_VERSION}-gains-{}", key_of(&(&self.key, seed)))
+    }
+
+    /// Gains that an earlier pass left.
+    pub(super) fn kept_gains(&self) -> OutputGains {
+        let mut gains: OutputGains = self.kept(&self.gains_note());
+        for gain in gains.iter_mut().flatten().flatten() {
+            *gain = rounded(*gain);
+        }
+        gains
     }
 
     /// What a note says; the empty value where it is absent or damaged.

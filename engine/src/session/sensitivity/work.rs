@@ -12,7 +12,7 @@ use crate::model::LayerKind;
 use crate::moments::{Moments, StageKey};
 use crate::monitor::Silent;
 use crate::report::{Anchor, Notice, Observer, Probe};
-use crate::sensitivity::{Inputs, Judged, KnownInputs, Subject, output_gains};
+use crate::sensitivity::{Inputs, Judged, KnownInputs, Subject, output_gains, rounded};
 use crate::settings::LayerSettings;
 use crate::tensor::Matrix;
 use std::sync::Arc;
@@ -28,7 +28,7 @@ struct Bench<'a, 'b> {
 impl Survey<'_> {
     /// Does what is missing.
     pub(super) fn complete(&mut self, observer: &dyn Observer) -> Result<(), SessionError> {
-        self.gains = self.kept(&self.gains_note());
+        self.gains = self.kept_gains();
         let needs_gains = self.gains.is_empty() && self.needs_gains();
         if needs_gains || self.needs_slice() {
             let session = self.session;
@@ -37,6 +37,8 @@ impl Survey<'_> {
                 let seed = self.request.recipe.calibration.seed;
                 self.gains = output_gains(&slice, seed, observer)?;
                 self.keep(&self.gains_note(), &self.gains)?;
+                // As a later session will read them.
+                self.gains = self.kept_gains();
             }
             self.judge_all(Some(&slice), observer)?;
         } else {
@@ -196,7 +198,7 @@ impl Survey<'_> {
                     .loss_of_recipe(&recipe, Format::Pare, &self.text, observer)?;
             self.anchors.push(Anchor {
                 option,
-                loss: measured.mean,
+                loss: rounded(measured.mean),
             });
             self.keep(&self.anchors_note(), &self.anchors)?;
         }
