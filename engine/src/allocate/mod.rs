@@ -8,6 +8,8 @@ mod items;
 mod planner;
 mod predict;
 mod rules;
+#[cfg(test)]
+mod tests;
 
 pub use planner::Planner;
 pub use predict::Predictor;

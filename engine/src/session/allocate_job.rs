@@ -161,7 +161,7 @@ impl<'a> Field<'a> {
 
     fn report(&self, candidates: Vec<Candidacy>) -> Result<AllocateReport, SessionError> {
         let best = best_of(&candidates);
-        let mut warnings = Vec::new();
+        let mut warnings = self.planner.warnings().to_vec();
         if candidates[best].candidate != Candidate::Allocated {
             warnings.push(format!(
                 "{} was measured to be better than the allocation at the same bytes, so it is what is returned",
