@@ -6,7 +6,7 @@
 use crate::cli::STOPPED;
 use crate::cli::failure::Failure;
 use crate::cli::printer;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -14,6 +14,15 @@ use std::time::{Duration, Instant};
 
 /// How long work may take to end by itself; a person waits no longer than a second.
 const GRACE: Duration = Duration::from_millis(900);
+
+/// What a stopped job leaves.
+#[derive(Debug, Clone)]
+enum Kept {
+    /// Layers of a run; `--resume` goes on from them.
+    Run(PathBuf),
+    /// What is in the cache; the same words go on from it.
+    Cache(PathBuf),
+}
 
 /// Whether the person asked to stop. Clones share one flag.
 #[derive(Debug, Clone, Default)]
@@ -23,7 +32,7 @@ pub(super) struct StopFlag(Arc<Shared>);
 struct Shared {
     raised: AtomicBool,
     patient: AtomicBool,
-    kept: Mutex<Option<PathBuf>>,
+    kept: Mutex<Option<Kept>>,
 }
 
 impl StopFlag {
@@ -46,20 +55,33 @@ impl StopFlag {
 
     /// Where the job keeps what is finished when it is stopped.
     pub(super) fn keep_in(&self, folder: PathBuf) {
+        self.keep(Kept::Run(folder));
+    }
+
+    /// The job keeps what is finished in the cache, and finds it there by itself.
+    pub(super) fn keep_cache(&self, folder: &Path) {
+        self.keep(Kept::Cache(folder.to_owned()));
+    }
+
+    fn keep(&self, what: Kept) {
         if let Ok(mut kept) = self.0.kept.lock() {
-            *kept = Some(folder);
+            *kept = Some(what);
         }
     }
 
     /// The stop in words: what it leaves, and how to go on.
     pub(super) fn farewell(&self) -> String {
         let kept = self.0.kept.lock().ok().and_then(|kept| kept.clone());
-        match kept.filter(|folder| folder.exists()) {
-            Some(folder) => format!(
+        match kept {
+            Some(Kept::Run(folder)) if folder.exists() => format!(
                 "Stopped by Ctrl-C. Finished layers are kept; the same command with --resume goes on from them: {}",
                 folder.display()
             ),
-            None => "Stopped by Ctrl-C; nothing was written.".to_owned(),
+            Some(Kept::Cache(folder)) => format!(
+                "Stopped by Ctrl-C. What is finished is kept; the same command goes on from it: {}",
+                folder.display()
+            ),
+            _ => "Stopped by Ctrl-C; nothing was written.".to_owned(),
         }
     }
 

@@ -8,6 +8,7 @@ mod arguments;
 mod context;
 mod failure;
 mod interrupt;
+mod options;
 mod plan;
 mod printer;
 mod progress;

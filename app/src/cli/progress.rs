@@ -6,7 +6,7 @@ use crate::cli::interrupt::StopFlag;
 use crate::cli::printer::{self, Printer};
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use pare_engine::monitor::Monitor;
-use pare_engine::report::{LayerReport, Notice, Observer};
+use pare_engine::report::{Notice, Observer};
 use std::fmt;
 use std::io::{self, IsTerminal};
 use std::sync::Mutex;
@@ -82,9 +82,9 @@ impl Progress {
         }
     }
 
-    fn layer(&self, layer: &LayerReport) {
+    fn layer(&self, name: &str) {
         if let Show::Bar(bar) = &self.show {
-            bar.set_message(layer.name.clone());
+            bar.set_message(name.to_owned());
         }
     }
 
@@ -122,8 +122,8 @@ impl Observer for Progress {
     fn notice(&self, notice: Notice<'_>) {
         match notice {
             Notice::Stage { name, steps } => self.stage(name, steps),
-            Notice::Layer(layer) => self.layer(layer),
-            Notice::Sensitivity(_) => {}
+            Notice::Layer(layer) => self.layer(&layer.name),
+            Notice::Sensitivity(layer) => self.layer(&layer.name),
             Notice::Warning(text) => self.warning(text),
         }
     }

@@ -7,6 +7,13 @@ use crate::cli::printer::capital;
 use clap::CommandFactory;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
+/// Flags that do not work yet, and what does instead.
+const LATER: [(&str, &str); 2] = [
+    ("--latency-ms", LATER_LATENCY),
+    ("--device", LATER_LATENCY),
+];
+const LATER_LATENCY: &str = "budgets of latency come once speeds of kernels are measured. Name a budget with --bits-per-weight X or --bytes N.";
+
 /// `error` as a person would say it: what is wrong, and what would be right.
 pub(super) fn sentence(error: &clap::Error) -> String {
     let context = |kind| error.get(kind).map(words);
@@ -26,8 +33,17 @@ pub(super) fn sentence(error: &clap::Error) -> String {
             "Something is missing: {}.",
             context(ContextKind::InvalidArg).unwrap_or_default()
         ),
+        ErrorKind::UnknownArgument => later(&flag(context(ContextKind::InvalidArg)))
+            .unwrap_or_else(|| first_sentence(error)),
         _ => first_sentence(error),
     }
+}
+
+/// What is said of a flag that will come.
+fn later(flag: &str) -> Option<String> {
+    let name = flag.split('=').next().unwrap_or_default();
+    let (_, why) = LATER.iter().find(|(later, _)| *later == name)?;
+    Some(format!("{name} does not work yet: {why}"))
 }
 
 fn invalid_value(flag: &str, value: &str, valid: &str) -> String {
@@ -96,8 +112,8 @@ mod tests {
     fn what_does_not_exist_lists_what_does() {
         let cases = [
             (
-                "pare sensitivity x",
-                "`sensitivity` is no verb of pare. These work: open, inspect, logits, calibrate, compress, evaluate, generate, export, bench.",
+                "pare distill x",
+                "`distill` is no verb of pare. These work: open, inspect, logits, calibrate, sensitivity, allocate, compress, evaluate, generate, export, bench.",
             ),
             (
                 "pare compress x --out o --method magic",
@@ -112,6 +128,10 @@ mod tests {
                 "`kernels` does not work for WHAT. These do: solvers.",
             ),
             ("pare compress x", "Something is missing: --out <DIR>."),
+            (
+                "pare allocate x --out r.toml --latency-ms 20",
+                "--latency-ms does not work yet: budgets of latency come once speeds of kernels are measured. Name a budget with --bits-per-weight X or --bytes N.",
+            ),
         ];
         for (words, expected) in cases {
             assert_eq!(refused(words), expected, "{words}");

@@ -2,6 +2,7 @@
 //!
 //! Knows which words work today; clap lists them where another is typed.
 
+use crate::cli::arguments::{ErrorsOf, Gain};
 use crate::studio::action::View;
 use crate::studio::preferences::ThemeChoice;
 use crate::studio::request::Renderer;
@@ -69,6 +70,20 @@ pub(super) fn prefix() -> impl TypedValueParser<Value = Prefix> {
     table(vec![
         ("compressed", Prefix::Compressed),
         ("original", Prefix::Original),
+    ])
+}
+
+/// `--solver`.
+pub(super) fn errors_of() -> impl TypedValueParser<Value = ErrorsOf> {
+    table(vec![("own", ErrorsOf::Own), ("rtn", ErrorsOf::Rounding)])
+}
+
+/// `--gain`.
+pub(super) fn gain() -> impl TypedValueParser<Value = Gain> {
+    table(vec![
+        ("measured", Gain::Measured),
+        ("gradient", Gain::Gradient),
+        ("none", Gain::None),
     ])
 }
 
@@ -142,6 +157,14 @@ pub(super) fn temperature(text: &str) -> Result<f64, String> {
     }
 }
 
+/// `--bits-per-weight`.
+pub(super) fn bits_per_weight(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(value) if value.is_finite() && value > 0.0 => Ok(value),
+        _ => Err("bits per weight are a number above 0, such as 4.25".to_owned()),
+    }
+}
+
 /// A count of at least one.
 pub(super) fn count(text: &str) -> Result<usize, String> {
     match text.parse::<usize>() {
@@ -150,7 +173,7 @@ pub(super) fn count(text: &str) -> Result<usize, String> {
     }
 }
 
-/// `--memory`: plain bytes, or a number with kB, MB, GB, TB (thousands) or KiB, MiB, GiB, TiB (1024s).
+/// `--memory` and `--bytes`: plain bytes, or a number with kB, MB, GB, TB (thousands) or KiB, MiB, GiB, TiB (1024s).
 pub(super) fn bytes(text: &str) -> Result<u64, String> {
     let wrong =
         || "a size is a number with or without a unit, such as 2GB, 512MiB or 1000000".to_owned();

@@ -37,7 +37,7 @@ pub fn export(run: &Path, format: Format, out: &Path) -> String {
 }
 
 /// A word of a POSIX shell that means exactly `path`.
-fn quoted(path: &Path) -> String {
+pub fn quoted(path: &Path) -> String {
     let text = path.to_string_lossy();
     let plain = |letter: char| letter.is_ascii_alphanumeric() || "/._-+=:@%".contains(letter);
     // A word that begins with a dash would be read as a flag.

@@ -22,8 +22,8 @@ fn words_that_do_not_exist_yet_list_those_that_do() {
     let place = Place::new();
     let cases: [(&[&str], &[&str]); 7] = [
         (
-            &["sensitivity", "sample"],
-            &["sensitivity", "inspect", "bench"],
+            &["distill", "sample"],
+            &["distill", "inspect", "bench"],
         ),
         (
             &["compress", "sample", "--out", "o", "--method", "magic"],

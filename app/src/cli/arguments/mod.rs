@@ -2,9 +2,11 @@
 //!
 //! The doc comments are the help texts.
 
+mod choosing;
 mod solving;
 mod studio;
 
+pub(crate) use choosing::{Allocate, ErrorsOf, Gain, Sensitivity, SensitivityFlags};
 pub(crate) use solving::{Calibrate, CalibrationFlags, Compress, SolverFlags};
 pub(crate) use studio::Open;
 
@@ -65,6 +67,10 @@ pub(crate) enum Verb {
     Logits(Logits),
     /// Gather statistics of every layer's inputs into the cache.
     Calibrate(Calibrate),
+    /// Tell what each layer costs at every number of bits.
+    Sensitivity(Box<Sensitivity>),
+    /// Choose the bits of each layer within a budget, and write the recipe.
+    Allocate(Box<Allocate>),
     /// Quantize a model and write it.
     Compress(Box<Compress>),
     /// Measure quality: perplexity, or correlation of sentence embeddings.

@@ -2,6 +2,7 @@
 //!
 //! Knows which file does which verb, and nothing else.
 
+mod allocate;
 mod bench;
 mod calibrate;
 mod compress;
@@ -10,9 +11,11 @@ mod export;
 mod generate;
 mod inspect;
 mod logits;
+mod losses;
 mod open;
 mod quality;
 mod reasons;
+mod sensitivity;
 
 use crate::cli::answer::Answer;
 use crate::cli::arguments::Verb;
@@ -32,6 +35,8 @@ pub(super) fn run(
         Verb::Logits(logits) => logits::run(logits, context),
         Verb::Calibrate(calibrate) => calibrate::run(calibrate, context),
         Verb::Compress(compress) => compress::run(compress, context),
+        Verb::Sensitivity(sensitivity) => sensitivity::run(sensitivity, context),
+        Verb::Allocate(allocate) => allocate::run(allocate, context),
         Verb::Evaluate(evaluate) => evaluate::run(evaluate, context),
         Verb::Generate(generate) => generate::run(generate, context),
         Verb::Export(export) => export::run(export, context),

@@ -2,7 +2,7 @@
 //!
 //! Knows the keys of reports and nothing of how they came about.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// Keys of a layer that may be null, and why they are.
 const OF_LAYERS: [(&str, &str); 3] = [
@@ -29,7 +29,7 @@ const OF_EVALUATIONS: [(&str, &str); 2] = [
 /// Adds `reason` to every layer of `document` that lacks a number, and to its evaluation.
 pub(super) fn explain_run(document: &mut Value) {
     for layer in document["layers"].as_array_mut().into_iter().flatten() {
-        explain(layer, &OF_LAYERS);
+        explain_value(layer, &OF_LAYERS);
     }
     if let Some(evaluation) = document.get_mut("evaluation") {
         explain_evaluation(evaluation);
@@ -38,19 +38,22 @@ pub(super) fn explain_run(document: &mut Value) {
 
 /// Adds `reason` to an evaluation that lacks a number.
 pub(super) fn explain_evaluation(evaluation: &mut Value) {
-    explain(evaluation, &OF_EVALUATIONS);
+    explain_value(evaluation, &OF_EVALUATIONS);
 }
 
-fn explain(object: &mut Value, reasons: &[(&str, &str)]) {
-    let Some(object) = object.as_object_mut() else {
-        return;
-    };
+fn explain_value(value: &mut Value, reasons: &[(&str, &str)]) {
+    if let Some(object) = value.as_object_mut() {
+        explain(object, reasons);
+    }
+}
+
+/// Adds to the `reason` of `object` why those of its keys that are null are so.
+pub(super) fn explain(object: &mut Map<String, Value>, reasons: &[(&str, &str)]) {
+    let told = object.get("reason").and_then(Value::as_str);
     let lacking = |(key, _): &&(&str, &str)| object.get(*key).is_some_and(Value::is_null);
-    let told: Vec<String> = reasons
-        .iter()
-        .filter(lacking)
-        .map(|(key, why)| format!("{key}: {why}"))
-        .collect();
+    let lacking = reasons.iter().filter(lacking);
+    let lacking = lacking.map(|(key, why)| format!("{key}: {why}"));
+    let told: Vec<String> = told.map(str::to_owned).into_iter().chain(lacking).collect();
     if !told.is_empty() {
         object.insert("reason".to_owned(), told.join("; ").into());
     }

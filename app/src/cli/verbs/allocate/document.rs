@@ -1,0 +1,97 @@
+//! An allocation as JSON: what was written first, beside it everything that it was compared with.
+
+use super::Chosen;
+use crate::cli::verbs::losses::{self, Known};
+use crate::cli::verbs::reasons;
+use pare_engine::allocate::FrontPoint;
+use pare_engine::report::Measure;
+use pare_engine::session::{AllocateReport, Candidate, CandidateReport, DryLayer};
+use serde_json::{Map, Value, json};
+
+/// Why a candidate may be missing.
+const OF_CANDIDATES: [(&str, &str); 2] = [
+    ("uniform", "no single option of all layers fits the budget and the rules"),
+    (
+        "ends_higher",
+        "no option with more bits for the first and last blocks fits the budget and the rules",
+    ),
+];
+
+/// The document.
+pub(super) fn of(chosen: &Chosen<'_>) -> Value {
+    let report = chosen.report;
+    let mut document = match best(report) {
+        Some(best) => of_candidate(best, report.measure),
+        None => Map::new(),
+    };
+    let front = report.front.iter();
+    let front: Vec<Value> = front.map(|point| of_point(point, report.measure)).collect();
+    let layers: Vec<Value> = chosen.dry.layers.iter().map(of_layer).collect();
+    let rest = [
+        ("recipe", chosen.recipe.clone().into()),
+        ("out", chosen.out.to_string_lossy().into()),
+        ("best", json!(report.best)),
+        ("allocated", named(report, Candidate::Allocated)),
+        ("uniform", named(report, Candidate::Uniform)),
+        ("ends_higher", named(report, Candidate::EndsHigher)),
+        ("budget_bytes", report.budget_bytes.into()),
+        ("measure", json!(report.measure)),
+        ("front", front.into()),
+        ("layers", layers.into()),
+        ("warnings", json!(report.warnings)),
+    ];
+    let rest = rest.into_iter();
+    document.extend(rest.map(|(key, value)| (key.to_owned(), value)));
+    reasons::explain(&mut document, &OF_CANDIDATES);
+    Value::Object(document)
+}
+
+/// The candidate that was written.
+pub(super) fn best(report: &AllocateReport) -> Option<&CandidateReport> {
+    find(report, report.best)
+}
+
+/// The candidate of this kind, where one fits.
+pub(super) fn find(report: &AllocateReport, which: Candidate) -> Option<&CandidateReport> {
+    let mut candidates = report.candidates.iter();
+    candidates.find(|candidate| candidate.candidate == which)
+}
+
+fn named(report: &AllocateReport, which: Candidate) -> Value {
+    let candidate = find(report, which);
+    candidate.map_or(Value::Null, |candidate| {
+        Value::Object(of_candidate(candidate, report.measure))
+    })
+}
+
+fn of_candidate(candidate: &CandidateReport, measure: Measure) -> Map<String, Value> {
+    let mut object = Map::new();
+    object.insert("bytes".to_owned(), candidate.bytes.into());
+    object.insert("bits_per_weight".to_owned(), candidate.bits_per_weight.into());
+    losses::put(&mut object, Known::Predicted, measure, candidate.predicted_loss);
+    let (loss, stderr) = candidate.measured.unzip();
+    losses::put(&mut object, Known::Measured, measure, loss);
+    object.insert("measured_stderr".to_owned(), stderr.flatten().into());
+    reasons::explain(
+        &mut object,
+        &[("measured_stderr", "not measured, or one window alone tells of no spread")],
+    );
+    object
+}
+
+fn of_point(point: &FrontPoint, measure: Measure) -> Value {
+    let mut object = Map::new();
+    object.insert("bytes".to_owned(), point.bytes.into());
+    losses::put(&mut object, Known::Predicted, measure, Some(point.predicted_loss));
+    Value::Object(object)
+}
+
+fn of_layer(layer: &DryLayer) -> Value {
+    json!({
+        "name": layer.name,
+        "method": layer.settings.method,
+        "bits": layer.settings.bits,
+        "group": layer.settings.group,
+        "bytes": layer.bytes,
+    })
+}

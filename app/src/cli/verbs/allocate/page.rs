@@ -1,0 +1,156 @@
+//! An allocation for people: what the budget gives, and how it stands beside uniform bits.
+
+use super::{Chosen, document};
+use crate::cli::table::{Edge, Table};
+use crate::cli::verbs::losses;
+use pare_engine::model::LayerInfo;
+use pare_engine::session::{AllocateReport, Budget, Candidate, CandidateReport, DryRun};
+use pare_engine::settings::LayerOption;
+use pare_engine::units::Bytes;
+use std::collections::{BTreeMap, HashMap};
+
+/// The page; `layers` are all of the model.
+pub(super) fn of(chosen: &Chosen<'_>, layers: &[LayerInfo]) -> String {
+    let report = chosen.report;
+    let mut text = format!("{}\n", candidates(report));
+    text.push_str(&verdict(report));
+    text.push_str(&sizes(chosen));
+    text.push_str(&histogram(&chosen.dry, layers));
+    text.push_str(&format!("written     {}\n", chosen.out.display()));
+    text.push_str(&format!("next        {}\n", chosen.next));
+    text
+}
+
+fn candidates(report: &AllocateReport) -> String {
+    let predicted = format!("predicted {}", report.measure.name());
+    let measured = format!("measured {}", report.measure.name());
+    let mut table = Table::new(&[
+        ("recipe", Edge::Left),
+        ("bytes", Edge::Right),
+        ("bits/weight", Edge::Right),
+        (&predicted, Edge::Right),
+        (&measured, Edge::Right),
+        ("against uniform", Edge::Right),
+    ]);
+    let uniform = document::find(report, Candidate::Uniform);
+    for candidate in &report.candidates {
+        table.row([
+            name(candidate.candidate).to_owned(),
+            candidate.bytes.to_string(),
+            format!("{:.3}", candidate.bits_per_weight),
+            losses::compact(candidate.predicted_loss),
+            measured_cell(candidate),
+            against(candidate, uniform),
+        ]);
+    }
+    table.text()
+}
+
+fn name(candidate: Candidate) -> &'static str {
+    match candidate {
+        Candidate::Allocated => "layer by layer",
+        Candidate::Uniform => "uniform",
+        Candidate::EndsHigher => "ends higher",
+    }
+}
+
+fn measured_cell(candidate: &CandidateReport) -> String {
+    match candidate.measured {
+        None => "-".to_owned(),
+        Some((loss, None)) => losses::compact(Some(loss)),
+        Some((loss, Some(stderr))) => format!(
+            "{} +- {}",
+            losses::compact(Some(loss)),
+            losses::compact(Some(stderr))
+        ),
+    }
+}
+
+/// The change of the loss, measured where both are, else predicted.
+fn against(candidate: &CandidateReport, uniform: Option<&CandidateReport>) -> String {
+    let Some(uniform) = uniform.filter(|_| candidate.candidate != Candidate::Uniform) else {
+        return "-".to_owned();
+    };
+    let change = |own: Option<f64>, other: Option<f64>| {
+        let (own, other) = (own?, other.filter(|other| *other > 0.0)?);
+        Some(100.0 * (own / other - 1.0))
+    };
+    let measured = change(loss(candidate), loss(uniform));
+    let predicted = || change(candidate.predicted_loss, uniform.predicted_loss);
+    match (measured, predicted()) {
+        (Some(change), _) => format!("{change:+.1} % measured"),
+        (None, Some(change)) => format!("{change:+.1} % predicted"),
+        (None, None) => "-".to_owned(),
+    }
+}
+
+fn loss(candidate: &CandidateReport) -> Option<f64> {
+    candidate.measured.map(|(loss, _)| loss)
+}
+
+/// Which one was written, and why where that is a surprise.
+fn verdict(report: &AllocateReport) -> String {
+    let best = document::best(report);
+    let allocated = document::find(report, Candidate::Allocated);
+    match (report.best, best.and_then(loss), allocated.and_then(loss)) {
+        (Candidate::Allocated, Some(_), _) => {
+            "best        chosen layer by layer, as measured\n".to_owned()
+        }
+        (Candidate::Allocated, None, _) => {
+            "best        chosen layer by layer, as predicted; --verify measures it\n".to_owned()
+        }
+        (other, Some(best), Some(allocated)) => format!(
+            "best        {}: it measured better than bits chosen layer by layer ({} against {}), so it is what was written\n",
+            name(other),
+            losses::compact(Some(best)),
+            losses::compact(Some(allocated))
+        ),
+        (other, ..) => format!("best        {}, so it is what was written\n", name(other)),
+    }
+}
+
+fn sizes(chosen: &Chosen<'_>) -> String {
+    let asked = match chosen.budget {
+        Budget::BitsPerWeight(bits) => format!("{bits} bits/weight, "),
+        Budget::Bytes(_) => String::new(),
+    };
+    let budget = chosen.report.budget_bytes;
+    let mut text = format!("budget      {asked}{budget} bytes ({})\n", Bytes(budget));
+    if let Some(best) = document::best(chosen.report) {
+        text.push_str(&format!(
+            "takes       {} bytes ({}), {:.3} bits/weight, {} bytes left\n",
+            best.bytes,
+            Bytes(best.bytes),
+            best.bits_per_weight,
+            budget.saturating_sub(best.bytes)
+        ));
+    }
+    text
+}
+
+/// How many weights have how many bits.
+fn histogram(dry: &DryRun, layers: &[LayerInfo]) -> String {
+    let weights: HashMap<&str, u64> = layers
+        .iter()
+        .map(|layer| (layer.name.as_str(), layer.parameters))
+        .collect();
+    let mut of_bits: BTreeMap<Option<u8>, u64> = BTreeMap::new();
+    for layer in &dry.layers {
+        let bits = match LayerOption::of(&layer.settings) {
+            Some(option) => option.bits(),
+            None => Some(layer.settings.bits),
+        };
+        let bits = of_bits.entry(bits).or_default();
+        *bits += weights.get(layer.name.as_str()).copied().unwrap_or(0);
+    }
+    let total = of_bits.values().sum::<u64>().max(1);
+    let shares = of_bits.iter().map(|(bits, weights)| {
+        let share = 100.0 * *weights as f64 / total as f64;
+        match bits {
+            Some(bits) => format!("{bits} bits {share:.1} %"),
+            None => format!("as they are {share:.1} %"),
+        }
+    });
+    let shares: Vec<String> = shares.collect();
+    format!("weights     {}\n", shares.join(", "))
+}
