@@ -132,7 +132,9 @@ fn documented(group: usize) -> Vec<LayerOption> {
 fn at_bits(wanted: &[u8], options: &[LayerOption], group: usize) -> Vec<LayerOption> {
     let of_bits = |bits: u8| {
         let own = LayerOption::Grid { bits, group };
-        let mut found = options.iter().filter(move |option| option.bits() == Some(bits));
+        let mut found = options
+            .iter()
+            .filter(move |option| option.bits() == Some(bits));
         let first = found.next()?;
         let has_own = *first == own || found.any(|option| *option == own);
         Some(if has_own { own } else { *first })
@@ -168,7 +170,10 @@ mod tests {
 
     #[test]
     fn bits_alone_take_the_group_of_the_recipe() {
-        assert_eq!(shown(&words("4 3/64 8/0 dense").map_at(32)), "4/32 3/64 8/0 dense");
+        assert_eq!(
+            shown(&words("4 3/64 8/0 dense").map_at(32)),
+            "4/32 3/64 8/0 dense"
+        );
         for wrong in ["", "1", "9", "4/", "/64", "four", "1/64", "Dense"] {
             assert!(wrong.parse::<OptionWord>().is_err(), "{wrong:?}");
         }
@@ -199,14 +204,25 @@ mod tests {
     fn what_is_measured_is_judged() {
         // Options, probes, anchors; then what is judged, probed and anchored at group 128.
         let rows = [
-            ("2/64 4/64 dense", "", "", "2/64 4/64 dense", "2/64 4/64", "2/64 4/64"),
+            (
+                "2/64 4/64 dense",
+                "",
+                "",
+                "2/64 4/64 dense",
+                "2/64 4/64",
+                "2/64 4/64",
+            ),
             ("4/64 4", "", "3", "4/64 4/128 3/128", "4/128", "3/128"),
             ("8 dense", "", "", "8/128 dense", "", ""),
             ("8", "3/32", "", "8/128 3/32 6/64", "3/32", ""),
         ];
         for (options, probes, anchors, judged, probed, anchored) in rows {
             let (options, probes, anchors) = (words(options), words(probes), words(anchors));
-            let asked = Asked { options: &options, probes: &probes, anchors: &anchors };
+            let asked = Asked {
+                options: &options,
+                probes: &probes,
+                anchors: &anchors,
+            };
             let mentioned: Vec<LayerOption> = match judged.ends_with("6/64") {
                 true => words("6/64").map_at(128),
                 false => Vec::new(),
@@ -220,7 +236,11 @@ mod tests {
 
     #[test]
     fn without_words_the_documented_ones_hold() {
-        let none = Asked { options: &[], probes: &[], anchors: &[] };
+        let none = Asked {
+            options: &[],
+            probes: &[],
+            anchors: &[],
+        };
         let chosen = none.at(128, &[]);
         assert_eq!(chosen.options, LayerOption::all());
         assert_eq!(shown(&chosen.probes), "2/128 3/128 4/128");

@@ -8,10 +8,7 @@ use clap::CommandFactory;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 /// Flags that do not work yet, and what does instead.
-const LATER: [(&str, &str); 2] = [
-    ("--latency-ms", LATER_LATENCY),
-    ("--device", LATER_LATENCY),
-];
+const LATER: [(&str, &str); 2] = [("--latency-ms", LATER_LATENCY), ("--device", LATER_LATENCY)];
 const LATER_LATENCY: &str = "budgets of latency come once speeds of kernels are measured. Name a budget with --bits-per-weight X or --bytes N.";
 
 /// `error` as a person would say it: what is wrong, and what would be right.
@@ -33,8 +30,9 @@ pub(super) fn sentence(error: &clap::Error) -> String {
             "Something is missing: {}.",
             context(ContextKind::InvalidArg).unwrap_or_default()
         ),
-        ErrorKind::UnknownArgument => later(&flag(context(ContextKind::InvalidArg)))
-            .unwrap_or_else(|| first_sentence(error)),
+        ErrorKind::UnknownArgument => {
+            later(&flag(context(ContextKind::InvalidArg))).unwrap_or_else(|| first_sentence(error))
+        }
         _ => first_sentence(error),
     }
 }

@@ -6,6 +6,7 @@
 #![allow(clippy::print_stdout)] // What is skipped is said.
 #![allow(clippy::disallowed_methods)] // Inputs are written and damaged plainly; a signal is timed by waiting.
 
+mod allocate;
 mod bad_input;
 mod bench;
 mod calibrate;
@@ -20,3 +21,4 @@ mod interrupt;
 mod logits;
 mod open;
 mod place;
+mod sensitivity;

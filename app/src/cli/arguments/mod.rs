@@ -6,7 +6,9 @@ mod choosing;
 mod solving;
 mod studio;
 
-pub(crate) use choosing::{Allocate, ErrorsOf, Gain, Sensitivity, SensitivityFlags};
+pub(crate) use choosing::{
+    Allocate, ErrorsOf, Gain, Sensitivity, SensitivityFlags, VerificationFlags, WishFlags,
+};
 pub(crate) use solving::{Calibrate, CalibrationFlags, Compress, SolverFlags};
 pub(crate) use studio::Open;
 

@@ -51,7 +51,10 @@ pub(super) fn put(
         object.insert(key.to_owned(), Value::Null);
         reasons::explain(
             object,
-            &[(key, "an encoder has no next token; its loss is a cosine distance")],
+            &[(
+                key,
+                "an encoder has no next token; its loss is a cosine distance",
+            )],
         );
     }
 }

@@ -10,7 +10,10 @@ use serde_json::{Map, Value, json};
 
 /// Why a candidate may be missing.
 const OF_CANDIDATES: [(&str, &str); 2] = [
-    ("uniform", "no single option of all layers fits the budget and the rules"),
+    (
+        "uniform",
+        "no single option of all layers fits the budget and the rules",
+    ),
     (
         "ends_higher",
         "no option with more bits for the first and last blocks fits the budget and the rules",
@@ -67,14 +70,25 @@ fn named(report: &AllocateReport, which: Candidate) -> Value {
 fn of_candidate(candidate: &CandidateReport, measure: Measure) -> Map<String, Value> {
     let mut object = Map::new();
     object.insert("bytes".to_owned(), candidate.bytes.into());
-    object.insert("bits_per_weight".to_owned(), candidate.bits_per_weight.into());
-    losses::put(&mut object, Known::Predicted, measure, candidate.predicted_loss);
+    object.insert(
+        "bits_per_weight".to_owned(),
+        candidate.bits_per_weight.into(),
+    );
+    losses::put(
+        &mut object,
+        Known::Predicted,
+        measure,
+        candidate.predicted_loss,
+    );
     let (loss, stderr) = candidate.measured.unzip();
     losses::put(&mut object, Known::Measured, measure, loss);
     object.insert("measured_stderr".to_owned(), stderr.flatten().into());
     reasons::explain(
         &mut object,
-        &[("measured_stderr", "not measured, or one window alone tells of no spread")],
+        &[(
+            "measured_stderr",
+            "not measured, or one window alone tells of no spread",
+        )],
     );
     object
 }
@@ -82,7 +96,12 @@ fn of_candidate(candidate: &CandidateReport, measure: Measure) -> Map<String, Va
 fn of_point(point: &FrontPoint, measure: Measure) -> Value {
     let mut object = Map::new();
     object.insert("bytes".to_owned(), point.bytes.into());
-    losses::put(&mut object, Known::Predicted, measure, Some(point.predicted_loss));
+    losses::put(
+        &mut object,
+        Known::Predicted,
+        measure,
+        Some(point.predicted_loss),
+    );
     Value::Object(object)
 }
 
@@ -94,4 +113,34 @@ fn of_layer(layer: &DryLayer) -> Value {
         "group": layer.settings.group,
         "bytes": layer.bytes,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_not_measured_says_why() {
+        let candidate = CandidateReport {
+            candidate: Candidate::Allocated,
+            bytes: 10,
+            bits_per_weight: 4.0,
+            predicted_loss: Some(0.5),
+            measured: None,
+        };
+        let object = Value::Object(of_candidate(&candidate, Measure::Kl));
+        assert_eq!(object["predicted_kl"], 0.5);
+        let reason = object["reason"].as_str().unwrap_or_default();
+        assert!(
+            reason.contains("measured_kl: not measured") && !reason.contains("predicted_kl"),
+            "{object}"
+        );
+        let measured = CandidateReport {
+            measured: Some((0.25, Some(0.01))),
+            ..candidate
+        };
+        let object = Value::Object(of_candidate(&measured, Measure::Kl));
+        assert_eq!(object["measured_stderr"], 0.01);
+        assert!(object.get("reason").is_none(), "{object}");
+    }
 }

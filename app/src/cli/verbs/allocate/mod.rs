@@ -42,6 +42,8 @@ pub(super) fn run(arguments: &Allocate, context: &Context) -> Result<Answer, Fai
     request::check_place(&arguments.out)?;
     let opened = context.open(&arguments.asked.model)?;
     let request = question(arguments, budget, context, &opened)?;
+    // Whole runs that are measured lie in folders that must go again.
+    context.stop.be_patient();
     context.stop.keep_cache(context.cache());
     let report = opened.session.allocate(&request, &context.progress)?;
     for warning in &report.warnings {
@@ -107,10 +109,7 @@ fn rules(wish: &WishFlags, group: usize) -> Rules {
     }
 }
 
-fn verification(
-    flags: &VerificationFlags,
-    cache: &Path,
-) -> Result<Option<Verification>, Failure> {
+fn verification(flags: &VerificationFlags, cache: &Path) -> Result<Option<Verification>, Failure> {
     if !flags.verify {
         return Ok(None);
     }

@@ -154,3 +154,69 @@ fn histogram(dry: &DryRun, layers: &[LayerInfo]) -> String {
     let shares: Vec<String> = shares.collect();
     format!("weights     {}\n", shares.join(", "))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pare_engine::recipe::Recipe;
+    use pare_engine::report::Measure;
+
+    fn candidate(which: Candidate, predicted: f64, measured: Option<f64>) -> CandidateReport {
+        CandidateReport {
+            candidate: which,
+            bytes: 1000,
+            bits_per_weight: 4.0,
+            predicted_loss: Some(predicted),
+            measured: measured.map(|loss| (loss, None)),
+        }
+    }
+
+    fn report(best: Candidate, measured: [Option<f64>; 2]) -> AllocateReport {
+        AllocateReport {
+            measure: Measure::Kl,
+            recipe: Recipe::default(),
+            best,
+            candidates: vec![
+                candidate(Candidate::Allocated, 0.01, measured[0]),
+                candidate(Candidate::Uniform, 0.02, measured[1]),
+            ],
+            budget_bytes: 1024,
+            front: Vec::new(),
+            warnings: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn candidates_stand_beside_uniform_bits() {
+        let measured = report(Candidate::Allocated, [Some(0.015), Some(0.02)]);
+        let expected = "\
+recipe          bytes  bits/weight  predicted KL  measured KL   against uniform
+layer by layer   1000        4.000        0.0100       0.0150  -25.0 % measured
+uniform          1000        4.000        0.0200       0.0200                 -
+";
+        assert_eq!(candidates(&measured), expected);
+        let predicted = candidates(&report(Candidate::Allocated, [None, None]));
+        assert!(predicted.contains("-50.0 % predicted"), "{predicted}");
+    }
+
+    #[test]
+    fn a_better_uniform_recipe_is_told() {
+        let cases = [
+            (Candidate::Allocated, [None, None], "--verify"),
+            (
+                Candidate::Allocated,
+                [Some(0.01), Some(0.02)],
+                "as measured",
+            ),
+            (
+                Candidate::Uniform,
+                [Some(0.02), Some(0.01)],
+                "uniform: it measured better",
+            ),
+        ];
+        for (best, measured, expected) in cases {
+            let verdict = verdict(&report(best, measured));
+            assert!(verdict.contains(expected), "{expected:?}: {verdict}");
+        }
+    }
+}

@@ -25,7 +25,10 @@ const OF_REPORTS: [(&str, &str); 1] = [(
 
 /// Why a number of the agreement may be missing.
 const OF_AGREEMENTS: [(&str, &str); 2] = [
-    ("rank_correlation", "there are fewer than 3 pairs, or all are alike"),
+    (
+        "rank_correlation",
+        "there are fewer than 3 pairs, or all are alike",
+    ),
     ("median_ratio", "nothing measured is above 0"),
 ];
 

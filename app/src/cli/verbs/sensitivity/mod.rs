@@ -21,6 +21,8 @@ pub(super) fn run(arguments: &Sensitivity, context: &Context) -> Result<Answer, 
     let recipe = request::recipe(&arguments.asked, context, &opened)?;
     let group = recipe.default.group;
     let question = request::question(&arguments.asked, recipe, &[], context)?;
+    // Whole runs that are measured lie in folders that must go again.
+    context.stop.be_patient();
     context.stop.keep_cache(context.cache());
     let report = opened.session.sensitivity(&question, &context.progress)?;
     let predictor = Predictor::new(&report.table);

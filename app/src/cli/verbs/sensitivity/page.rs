@@ -47,7 +47,11 @@ fn columns(table: &SensitivityTable, group: usize) -> Vec<LayerOption> {
     let own: Vec<LayerOption> = grids()
         .filter(|option| matches!(option, LayerOption::Grid { group: of, .. } if *of == group))
         .collect();
-    let mut columns = if own.is_empty() { grids().collect() } else { own };
+    let mut columns = if own.is_empty() {
+        grids().collect()
+    } else {
+        own
+    };
     columns.sort();
     columns
 }
@@ -136,9 +140,8 @@ fn footer(report: &SensitivityReport) -> String {
     let table = &report.table;
     let mut text = match &report.agreement {
         Some(agreement) => agreed(agreement),
-        None => {
-            "agreement   of gradient and measurement: not known, one of them is missing\n".to_owned()
-        }
+        None => "agreement   of gradient and measurement: not known, one of them is missing\n"
+            .to_owned(),
     };
     let missing = table.missing();
     if missing > 0 {
@@ -162,6 +165,8 @@ fn agreed(agreement: &Agreement) -> String {
             "agreement   of gradient and measurement: rank correlation {rank:.2}, the gradient predicts {ratio:.2} times \
              what is measured (median of {pairs} pairs)\n"
         ),
-        _ => format!("agreement   of gradient and measurement: {pairs} pairs are too few to tell\n"),
+        _ => {
+            format!("agreement   of gradient and measurement: {pairs} pairs are too few to tell\n")
+        }
     }
 }

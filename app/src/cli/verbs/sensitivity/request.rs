@@ -103,7 +103,11 @@ fn effort(flags: &SensitivityFlags, chosen: &Chosen) -> Result<Effort, Failure> 
     }
     Ok(Effort {
         own_method: judging.solver == ErrorsOf::Own,
-        probes: if measured { chosen.probes.clone() } else { Vec::new() },
+        probes: if measured {
+            chosen.probes.clone()
+        } else {
+            Vec::new()
+        },
         gradient: gains.contains(&Gain::Gradient),
         anchors: chosen.anchors.clone(),
     })
