@@ -63,7 +63,7 @@ pub(super) fn put(
 pub(super) fn compact(loss: Option<f64>) -> String {
     match loss {
         None => "-".to_owned(),
-        Some(loss) if loss == 0.0 => "0".to_owned(),
+        Some(0.0) => "0".to_owned(),
         Some(loss) if loss.abs() < 1e-3 => format!("{loss:.1e}"),
         Some(loss) if loss.abs() < 10.0 => format!("{loss:.4}"),
         Some(loss) => format!("{loss:.1}"),
