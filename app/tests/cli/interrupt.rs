@@ -31,17 +31,16 @@ fn interrupt(child: &Child) {
     assert!(status.success());
 }
 
-/// Waits until a layer is stored, then interrupts. `None` where the run was over before.
-fn run_and_interrupt(place: &Place, words: &[&str]) -> Option<Outcome> {
+/// Runs, and interrupts once the run `is_ready`. `None` where it was over before.
+pub(crate) fn once(place: &Place, words: &[&str], is_ready: impl Fn() -> bool) -> Option<Outcome> {
     let mut child = place
         .command(words)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    let layers = place.path("out.partial/.pare/layers");
     while child.try_wait().unwrap().is_none() {
-        if layers.is_dir() && !files(&layers).is_empty() {
+        if is_ready() {
             interrupt(&child);
             let asked = Instant::now();
             let output = child.wait_with_output().unwrap();
@@ -64,7 +63,9 @@ fn a_stopped_run_goes_on_to_the_same_bytes() {
     // A machine that is through before the signal arrives gets more to do.
     for sequences in ["16", "128", "1024"] {
         let words = words("out", sequences, &text);
-        let Some(outcome) = run_and_interrupt(&place, &words) else {
+        let layers = place.path("out.partial/.pare/layers");
+        let is_stored = || layers.is_dir() && !files(&layers).is_empty();
+        let Some(outcome) = once(&place, &words, is_stored) else {
             std::fs::remove_dir_all(place.path("out")).unwrap();
             continue;
         };

@@ -1,8 +1,14 @@
 //! `pare sensitivity`: what is answered, what is kept, and how it goes on.
 
+#[cfg(unix)]
+use crate::interrupt;
+#[cfg(unix)]
+use crate::place::names;
 use crate::place::{Place, QUICK, has_keys};
 use serde_json::Value;
 use std::fs;
+#[cfg(unix)]
+use std::path::Path;
 
 /// Little calibration and a small slice.
 const SMALL: [&str; 4] = ["--slice-sequences", "4", "--slice-length", "64"];
@@ -247,4 +253,51 @@ fn without_a_text_nothing_is_told() {
         place.run(words).refused(2, &["--corpus"]);
     }
     assert!(!place.path("r.toml").exists());
+}
+
+#[cfg(unix)]
+#[test]
+fn a_stopped_run_goes_on_from_the_layers_it_has() {
+    let place = Place::new();
+    // A machine that is through before the signal arrives gets more to do.
+    for length in ["64", "128", "256"] {
+        let words = [
+            &["sensitivity", "sample", "--slice-length", length][..],
+            &QUICK,
+        ]
+        .concat();
+        let words = &words[..];
+        let is_judging = || judged_layers(&place) > 2;
+        let Some(outcome) = interrupt::once(&place, words, is_judging) else {
+            fs::remove_dir_all(place.path("cache")).unwrap();
+            continue;
+        };
+        outcome.refused(130, &["the same command goes on", "cache"]);
+        let document = place.json(words);
+        let reused = document["reused"].as_u64().unwrap();
+        assert!((1..21 * 18).contains(&reused), "{reused} cells were there");
+        assert_eq!(document["missing"], 0);
+        let fresh = Place::new();
+        assert_eq!(lasting(document), lasting(fresh.json(words)));
+        return;
+    }
+    println!("skipped: this machine is too quick to be interrupted");
+}
+
+/// Layers whose errors by the recipe's method are kept in the cache.
+#[cfg(unix)]
+fn judged_layers(place: &Place) -> usize {
+    let moments = place.path("cache/pare/moments");
+    let is_judged = |path: &Path| {
+        let name = path.file_name().unwrap().to_str().unwrap();
+        name.starts_with("sensitivity-")
+            && name.ends_with(".json")
+            && fs::read_to_string(path).is_ok_and(|row| row.contains("gptq"))
+    };
+    let entries = names(&moments).into_iter().map(|entry| moments.join(entry));
+    let files = entries.flat_map(|entry| {
+        let names = names(&entry).into_iter();
+        names.map(move |name| entry.join(name)).collect::<Vec<_>>()
+    });
+    files.filter(|path| is_judged(path)).count()
 }

@@ -92,12 +92,12 @@ pub(crate) struct JudgingFlags {
     after_help = "What is found is kept in the cache folder: a stopped run goes on when the same command is given again, and `pare allocate` with the same flags begins with it."
 )]
 pub(crate) struct Sensitivity {
-    /// What is asked about layers.
-    #[command(flatten)]
-    pub(crate) asked: SensitivityFlags,
     /// Write the JSON document into this file too.
     #[arg(long, value_name = "FILE.json")]
     pub(crate) out: Option<PathBuf>,
+    /// What is asked about layers.
+    #[command(flatten)]
+    pub(crate) asked: SensitivityFlags,
 }
 
 /// `pare allocate`.
@@ -106,15 +106,15 @@ pub(crate) struct Sensitivity {
     after_help = "What `pare sensitivity` with the same flags has found is used; what is missing is gathered first. Budgets of latency do not work yet."
 )]
 pub(crate) struct Allocate {
+    /// Recipe (TOML) to write.
+    #[arg(long, value_name = "FILE.toml")]
+    pub(crate) out: PathBuf,
     /// What is asked about layers.
     #[command(flatten)]
     pub(crate) asked: SensitivityFlags,
     /// What the result may take and must keep to.
     #[command(flatten)]
     pub(crate) wish: WishFlags,
-    /// Recipe (TOML) to write.
-    #[arg(long, value_name = "FILE.toml")]
-    pub(crate) out: PathBuf,
     /// How the result is measured.
     #[command(flatten)]
     pub(crate) verification: VerificationFlags,
@@ -140,8 +140,8 @@ pub(crate) struct WishFlags {
     /// One option for layers that runtimes fuse: q, k and v; gate and up.
     #[arg(long)]
     pub(crate) fused: bool,
-    /// Fewest bits of embeddings and head.
-    #[arg(long, value_name = "N", requires = "embeddings", value_parser = clap::value_parser!(u8).range(2..=8))]
+    /// Fewest bits of embeddings and head; needs --embeddings.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(2..=8))]
     pub(crate) minimum_end_bits: Option<u8>,
 }
 
@@ -154,12 +154,12 @@ pub(crate) struct VerificationFlags {
     #[arg(long)]
     pub(crate) verify: bool,
     /// Text to measure on, or `sample`; default: what losses were measured on before.
-    #[arg(long, value_name = "FILE", requires = "verify")]
+    #[arg(long, value_name = "FILE")]
     pub(crate) verify_corpus: Option<PathBuf>,
     /// Windows of it at most.
-    #[arg(long, value_name = "N", requires = "verify", value_parser = words::count)]
+    #[arg(long, value_name = "N", value_parser = words::count)]
     pub(crate) verify_windows: Option<usize>,
     /// Tokens of a window.
-    #[arg(long, value_name = "L", requires = "verify", value_parser = words::count)]
+    #[arg(long, value_name = "L", value_parser = words::count)]
     pub(crate) verify_length: Option<usize>,
 }

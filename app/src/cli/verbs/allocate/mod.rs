@@ -39,6 +39,12 @@ struct Chosen<'a> {
 
 pub(super) fn run(arguments: &Allocate, context: &Context) -> Result<Answer, Failure> {
     let budget = budget(&arguments.wish)?;
+    if arguments.wish.minimum_end_bits.is_some() && !arguments.asked.judging.embeddings {
+        return Err(Failure::WrongUse(
+            "--minimum-end-bits is for embeddings and head, which keep what the recipe says. Add --embeddings, which judges them too."
+                .to_owned(),
+        ));
+    }
     request::check_place(&arguments.out)?;
     let opened = context.open(&arguments.asked.model)?;
     let request = question(arguments, budget, context, &opened)?;
@@ -110,8 +116,17 @@ fn rules(wish: &WishFlags, group: usize) -> Rules {
 }
 
 fn verification(flags: &VerificationFlags, cache: &Path) -> Result<Option<Verification>, Failure> {
+    let says_how = flags.verify_corpus.is_some()
+        || flags.verify_windows.is_some()
+        || flags.verify_length.is_some();
     if !flags.verify {
-        return Ok(None);
+        return match says_how {
+            false => Ok(None),
+            true => Err(Failure::WrongUse(
+                "--verify-corpus, --verify-windows and --verify-length say how recipes are measured. Add --verify, which measures them."
+                    .to_owned(),
+            )),
+        };
     }
     let corpus = flags.verify_corpus.as_deref();
     let corpus = corpus.map(|path| sample::text(path, Text::Evaluation, cache));
