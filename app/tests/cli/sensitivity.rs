@@ -25,6 +25,35 @@ fn lasting(mut document: Value) -> Value {
     document
 }
 
+/// Checks that two documents agree, and says where they do not.
+fn same(left: &Value, right: &Value) {
+    match (left, right) {
+        (Value::Object(some), Value::Object(others)) => {
+            assert!(
+                some.keys().eq(others.keys()),
+                "{left} has other keys than {right}"
+            );
+            some.iter()
+                .for_each(|(key, value)| same(value, &others[key]));
+        }
+        (Value::Array(some), Value::Array(others)) => {
+            assert_eq!(some.len(), others.len());
+            some.iter()
+                .zip(others)
+                .for_each(|(some, other)| same(some, other));
+        }
+        // Numbers that were read back from the cache may differ in their last digit.
+        (Value::Number(_), Value::Number(_)) => {
+            let (left, right) = (number(left), number(right));
+            assert!(
+                (left - right).abs() <= 1e-12 * left.abs(),
+                "{left} against {right}"
+            );
+        }
+        _ => assert_eq!(left, right),
+    }
+}
+
 fn number(value: &Value) -> f64 {
     value
         .as_f64()
@@ -48,7 +77,7 @@ fn every_layer_has_a_number_at_every_option() {
     has_keys(&document, &keys);
     assert_eq!(document["measure"], "kl");
     assert_eq!(document["missing"], 0);
-    assert!(document.get("reason").is_none(), "{document:#}");
+    assert!(document.get("reason").is_none(), "{}", document["reason"]);
     let options = document["options"].as_array().unwrap();
     assert_eq!(options.len(), 19, "{options:?}");
     assert_eq!(options.last().unwrap(), "dense");
@@ -134,8 +163,8 @@ fn what_is_known_is_not_asked_again(place: &Place, first: Value) {
     );
     let written: Value =
         serde_json::from_slice(&fs::read(place.path("table.json")).unwrap()).unwrap();
-    assert_eq!(written, again);
-    assert_eq!(lasting(again), lasting(first));
+    assert!(written == again, "the file is not what was answered");
+    same(&lasting(again), &lasting(first));
     let outcome = place.run(&words(&["--quiet"]));
     assert_eq!(outcome.stderr, "");
     let page = outcome.page();
@@ -157,7 +186,7 @@ fn threads_change_no_number() {
             "4",
         ])))
     };
-    assert_eq!(of("1"), of("2"));
+    same(&of("1"), &of("2"));
 }
 
 #[test]
@@ -191,8 +220,12 @@ fn only_what_is_asked_is_done() {
         cell["reason"].as_str().unwrap().contains("gradient_loss: "),
         "{cell}"
     );
+    assert!(
+        cell["predicted_kl"].is_null(),
+        "nothing ties it to a loss: {cell}"
+    );
     let page = place.run(&cheap);
-    assert!(page.page().contains("not known"), "{page:?}");
+    assert!(page.page().contains("rank layers"), "{page:?}");
 
     let ends = place.json(&[&cheap[..], &["--embeddings"]].concat());
     let names: Vec<&str> = ends["layers"]
@@ -278,7 +311,7 @@ fn a_stopped_run_goes_on_from_the_layers_it_has() {
         assert!((1..21 * 18).contains(&reused), "{reused} cells were there");
         assert_eq!(document["missing"], 0);
         let fresh = Place::new();
-        assert_eq!(lasting(document), lasting(fresh.json(words)));
+        same(&lasting(fresh.json(words)), &lasting(document));
         return;
     }
     println!("skipped: this machine is too quick to be interrupted");

@@ -77,7 +77,9 @@ fn of_layer(layer: &LayerSensitivity, table: &SensitivityTable, predictor: &Pred
         .iter()
         .zip(&layer.errors)
         .map(|(option, error)| {
+            // Where it only ranks, its numbers are no losses.
             let loss = predictor.layer_loss(layer.layer, *option);
+            let loss = loss.filter(|_| predictor.is_calibrated());
             let cell = of_cell(error.as_ref(), loss, table);
             (option.to_string(), cell)
         })

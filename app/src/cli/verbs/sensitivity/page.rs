@@ -28,14 +28,25 @@ pub(super) fn of(report: &SensitivityReport, predictor: &Predictor, group: usize
     let rows = rows(table, predictor, &columns, columns[ranking]);
     let ranking = columns[ranking];
     format!(
-        "Predicted loss of the whole model ({}) with one layer at each option and the others as they are, \
-         the most sensitive at {ranking} first.\n\n{}\n{}{}{}",
-        losses::named(table.measure),
+        "{}, the most sensitive at {ranking} first.\n\n{}\n{}{}{}",
+        title(table, predictor),
         layers(&rows, &columns, ranking),
         share(&rows, ranking),
         anchors(table),
         footer(report)
     )
+}
+
+fn title(table: &SensitivityTable, predictor: &Predictor) -> String {
+    match predictor.is_calibrated() {
+        true => format!(
+            "Predicted loss of the whole model ({}) with one layer at each option and the others as they are",
+            losses::named(table.measure)
+        ),
+        false => {
+            "Shares of error with one layer at each option: without --gain they rank layers and are no losses".to_owned()
+        }
+    }
 }
 
 /// Options of the recipe's group; all where none has it.
