@@ -100,6 +100,16 @@ fn with_map(size: Vec2, theme: Theme) -> Desk {
     desk
 }
 
+/// The sample with an empty map; the trade-off, which offers to measure too, is out of sight.
+fn unmeasured() -> Desk {
+    let mut desk = Desk::with_sample();
+    for view in [View::Size, View::Sensitivity] {
+        desk.command(Command::Show(view));
+    }
+    desk.harness.run_steps(3);
+    desk
+}
+
 fn usual() -> Desk {
     with_map(vec2(1400.0, 900.0), Theme::Dark)
 }
@@ -130,11 +140,33 @@ fn undo(desk: &mut Desk) {
 
 #[test]
 fn an_empty_pane_offers_to_measure() {
-    let mut desk = Desk::with_sample();
-    desk.command(Command::Show(View::Sensitivity));
-    desk.harness.run_steps(3);
+    let desk = unmeasured();
     desk.harness.get_by_label("Measure sensitivity");
     desk.harness.get_by_label("Measure sensitivity quickly");
+}
+
+#[test]
+fn measuring_fills_the_map() {
+    let mut desk = unmeasured();
+    press_button(&mut desk, "Measure sensitivity quickly");
+    desk.settle();
+    let sensitivity = &project(&desk).sensitivity;
+    assert_eq!(sensitivity.state, SensitivityState::Ready);
+    assert_eq!(sensitivity.table.missing(), 0, "cells that nobody judged");
+    let losses = ["2/128", "4/128", "8/128"].map(|option| {
+        let label = format!("{QUERY} {option}");
+        cell(&desk, &label)
+            .accesskit_node()
+            .numeric_value()
+            .unwrap()
+    });
+    assert!(
+        losses.is_sorted_by(|left, right| left > right),
+        "{losses:?}"
+    );
+    desk.harness.get_by_label_contains("errors by rounding");
+    desk.harness
+        .get_by_label_contains("losses by one gradient pass on");
 }
 
 #[test]
@@ -169,6 +201,11 @@ fn a_click_inside_the_selection_sets_all_of_it() {
     click(&mut desk, OUTPUT, "3/128");
     let found = options(&desk, &[VALUE, OUTPUT]);
     assert_eq!(found, ["5/128", "3/128"], "outside it one layer alone");
+}
+
+fn press_button(desk: &mut Desk, label: &str) {
+    desk.harness.get_by_label(label).click();
+    desk.harness.run_steps(3);
 }
 
 fn press_at(desk: &mut Desk, at: Pos2, modifiers: Modifiers) {
@@ -239,8 +276,7 @@ fn what_cannot_be_had_takes_no_click() {
     desk.command(Command::Lock(vec![locked], true));
     desk.command(Command::SetFormat(Format::Gptq));
     desk.harness.run_steps(3);
-    desk.harness.get_by_label("All groups").click();
-    desk.harness.run_steps(3);
+    press_button(&mut desk, "All groups");
     let before = steps(&desk);
     click(&mut desk, KEY, "8/64");
     for option in ["5/64", "8/128"] {
@@ -267,8 +303,7 @@ fn cells_and_legend_say_their_numbers() {
     assert!(loss > 0.0, "{loss}");
     desk.harness.get_by_label_contains("KL from ");
     desk.harness.get_by_label_contains("of 418 cells");
-    desk.harness.get_by_label("Output error").click();
-    desk.harness.run_steps(3);
+    press_button(&mut desk, "Output error");
     let error = value(&desk, &format!("{QUERY} 4/128")).unwrap();
     assert!(error > loss, "{error} after {loss}");
     desk.harness
@@ -282,8 +317,7 @@ fn the_filter_and_all_groups_say_which_cells_there_are() {
     desk.harness.run_steps(3);
     assert_eq!(desk.harness.query_all_by_role(Role::RowHeader).count(), 3);
     assert_eq!(desk.harness.query_all_by_role(Role::GridCell).count(), 21);
-    desk.harness.get_by_label("All groups").click();
-    desk.harness.run_steps(3);
+    press_button(&mut desk, "All groups");
     click(&mut desk, KEY, "3/32");
     assert_eq!(options(&desk, &[KEY]), ["3/32"]);
 }
@@ -308,11 +342,9 @@ fn keys_move_a_mark_and_take_its_option() {
 fn the_cheapest_below_a_loss_is_taken_as_one_step() {
     let mut desk = usual();
     desk.command(Command::Filter("block:0".to_owned()));
-    desk.harness.get_by_label("Cheapest under").click();
-    desk.harness.run_steps(3);
+    press_button(&mut desk, "Cheapest under");
     let before = steps(&desk);
-    desk.harness.get_by_label("Apply cheapest").click();
-    desk.harness.run_steps(3);
+    press_button(&mut desk, "Apply cheapest");
     assert_eq!(steps(&desk), before + 1);
     let project = project(&desk);
     let predictor = Predictor::new(&project.sensitivity.table);

@@ -1,10 +1,16 @@
 //! Names that are too long for their place lose their middle, never their end.
 
-use egui::{FontSelection, Ui};
+use egui::{Color32, FontSelection, Ui};
 
 /// `name` with its middle left out where it is wider than `width` points in the body font.
 pub fn elided(ui: &Ui, name: &str, width: f32) -> String {
     let font = FontSelection::Default.resolve(ui.style());
+    let whole = ui
+        .painter()
+        .layout_no_wrap(name.to_owned(), font.clone(), Color32::PLACEHOLDER);
+    if whole.size().x <= width {
+        return name.to_owned();
+    }
     let letter = ui.fonts_mut(|fonts| fonts.glyph_width(&font, 'n'));
     let room = (width / letter.max(1.0)).floor() as usize;
     let letters: Vec<char> = name.chars().collect();

@@ -23,6 +23,7 @@ pub(super) fn show(ui: &mut Ui, scene: &mut Scene<'_>, project: &Project, memory
         let hint = "A column for every group size, or for the draft's alone";
         if ui.add(groups).on_hover_text(hint).clicked() {
             memory.all_groups = !memory.all_groups;
+            memory.cursor = None;
         }
         ui.add_space(GAP);
         cheapest(ui, scene, project, memory);

@@ -99,7 +99,7 @@ impl<'a> Brush<'a> {
         let font = FontId::proportional(self.look.measures.small);
         let galley = self.painter.layout_no_wrap(super::short(value), font, ink);
         let at = pos2(
-            place.right() - 5.0 - galley.size().x,
+            place.right() - 3.0 - galley.size().x,
             place.center().y - galley.size().y / 2.0,
         );
         self.lines.push(Shape::galley(at, galley, ink));

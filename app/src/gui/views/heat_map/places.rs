@@ -10,7 +10,7 @@ const LEAST_CELL: f32 = 20.0;
 /// Cells wider than this tell nothing more.
 const MOST_CELL: f32 = 84.0;
 /// Cells this wide hold a number.
-const NUMBER: f32 = 46.0;
+const NUMBER: f32 = 38.0;
 const LEAST_NAME: f32 = 104.0;
 const MOST_NAME: f32 = 240.0;
 
@@ -26,7 +26,7 @@ pub(super) struct Sizes {
 impl Sizes {
     /// What fits into `width` points.
     pub(super) fn fit(width: f32, columns: usize, row_height: f32) -> Self {
-        let name = (width * 0.32).clamp(LEAST_NAME, MOST_NAME);
+        let name = (width * 0.34).clamp(LEAST_NAME, MOST_NAME);
         let each = (width - name) / columns.max(1) as f32;
         Self {
             name,

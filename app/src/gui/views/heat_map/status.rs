@@ -8,7 +8,7 @@ use crate::studio::action::Action;
 use crate::studio::draft::method_name;
 use crate::studio::figure::short_count;
 use crate::studio::sensitivity::{SensitivityState, SensitivityStep};
-use egui::{Align, Color32, Label, Layout, ProgressBar, RichText, Ui};
+use egui::{Align, Button, Color32, Label, Layout, ProgressBar, RichText, Role, Ui, WidgetInfo};
 use pare_engine::report::{Measure, SensitivityTable};
 use pare_engine::session::Agreement;
 
@@ -25,7 +25,7 @@ pub(super) fn show(ui: &mut Ui, scene: &mut Scene<'_>, project: &Project, memory
                 _ => buttons(ui, scene),
             }
             ui.with_layout(Layout::left_to_right(Align::Center), |ui| {
-                let (mut words, colour) = warning(scene, &sensitivity.state);
+                let (mut words, colour) = preface(scene, &sensitivity.state);
                 words.push_str(&facts(project, memory));
                 let label = RichText::new(&words).color(colour);
                 ui.add(Label::new(label).truncate()).on_hover_text(&words);
@@ -35,60 +35,52 @@ pub(super) fn show(ui: &mut Ui, scene: &mut Scene<'_>, project: &Project, memory
 }
 
 fn buttons(ui: &mut Ui, scene: &mut Scene<'_>) {
-    let efforts = [
-        (
-            Action::MeasureSensitivity,
-            "Measure",
-            "Errors of the draft's own method, and the loss with each layer alone changed: minutes",
-        ),
-        (
-            Action::SketchSensitivity,
-            "Quick",
-            "Errors of plain rounding, and one gradient pass: seconds",
-        ),
-    ];
-    for (action, word, hint) in efforts {
-        let availability = action.availability(scene.studio);
-        let button = ui.add_enabled(availability.is_ok(), egui::Button::new(word));
-        let enabled = button.enabled();
-        let label = action.label();
-        button.widget_info(|| egui::WidgetInfo::labeled(egui::Role::Button, enabled, &label));
-        let button = match availability {
-            Ok(()) => button.on_hover_text(hint),
-            Err(reason) => button.on_disabled_hover_text(reason),
-        };
-        if button.clicked() {
-            scene.act(action);
-        }
+    let full =
+        "Errors of the draft's own method, and the loss with each layer alone changed: minutes";
+    let quick = "Errors of plain rounding, and one gradient pass: seconds";
+    button(ui, scene, Action::MeasureSensitivity, "Measure", full);
+    button(ui, scene, Action::SketchSensitivity, "Quick", quick);
+}
+
+/// A button with one word of an action's label; readers of the screen get the whole.
+fn button(ui: &mut Ui, scene: &mut Scene<'_>, action: Action, word: &str, hint: &str) {
+    let availability = action.availability(scene.studio);
+    let enabled = availability.is_ok();
+    let response = ui.add_enabled(enabled, Button::new(word));
+    let label = action.label();
+    response.widget_info(|| WidgetInfo::labeled(Role::Button, enabled, &label));
+    let response = match availability {
+        Ok(()) => response.on_hover_text(hint),
+        Err(reason) => response.on_disabled_hover_text(reason),
+    };
+    if response.clicked() {
+        scene.act(action);
     }
 }
 
 fn progress(ui: &mut Ui, scene: &mut Scene<'_>, step: &SensitivityStep) {
-    scene.action_button(ui, Action::StopSensitivity);
-    let share = match step.total {
-        0 => 0.0,
-        total => step.done as f32 / total as f32,
-    };
-    let text = match step.total {
-        0 => step.stage.clone(),
-        total => format!("{}  {} of {total}", step.stage, step.done),
-    };
-    let bar = ProgressBar::new(share)
-        .desired_width(180.0)
+    let hint = "What is finished is kept";
+    button(ui, scene, Action::StopSensitivity, "Stop", hint);
+    if step.total == 0 {
+        return;
+    }
+    let bar = ProgressBar::new(step.done as f32 / step.total as f32)
+        .desired_width(96.0)
         .desired_height(scene.look.measures.row_height - 4.0)
         .fill(scene.look.colours.accent_fill)
-        .text(text);
+        .text(format!("{} of {}", step.done, step.total));
     ui.add(bar).on_hover_text("Steps of this stage");
 }
 
-/// What is wrong with the table as it is, and the colour of what is said of it.
-fn warning(scene: &Scene<'_>, state: &SensitivityState) -> (String, Color32) {
+/// What must be said of the table before its facts, and the colour of all that is said.
+fn preface(scene: &Scene<'_>, state: &SensitivityState) -> (String, Color32) {
     let colours = &scene.look.colours;
     match state {
         SensitivityState::Stale => (
             "Stale, for another method or calibration than the draft's · ".to_owned(),
             colours.warning,
         ),
+        SensitivityState::Measuring(step) => (format!("{} · ", step.stage), colours.weak),
         SensitivityState::Failed(reason) => (format!("{reason} · "), colours.error),
         _ => (String::new(), colours.weak),
     }
@@ -104,7 +96,6 @@ fn facts(project: &Project, memory: &Memory) -> String {
         parts.push(format!("{shown} of {} layers", project.rows.total));
     }
     parts.push(format!("{} of {cells} cells", facts.judged));
-    parts.extend(makers(table, facts));
     let unit = match table.measure {
         Measure::Kl => "tokens",
         Measure::CosineDistance => "sentences",
@@ -116,6 +107,7 @@ fn facts(project: &Project, memory: &Memory) -> String {
         (0, true) => parts.push(format!("losses by one gradient pass on {scored} {unit}")),
         _ => parts.push(format!("losses measured on {scored} {unit}")),
     }
+    parts.extend(makers(table, facts));
     parts.extend(sensitivity.agreement.as_ref().and_then(agreed));
     parts.join(" · ")
 }
@@ -127,8 +119,8 @@ fn makers(table: &SensitivityTable, facts: Facts) -> Option<String> {
     Some(match (by_method, by_rounding) {
         (0, 0) => return None,
         (_, 0) => format!("errors by {own}"),
-        (0, _) => "errors by plain rounding".to_owned(),
-        _ => format!("errors by {own} in {by_method}, by plain rounding in {by_rounding}"),
+        (0, _) => "errors by rounding".to_owned(),
+        _ => format!("errors by {own}, {by_rounding} by rounding"),
     })
 }
 
