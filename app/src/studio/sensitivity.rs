@@ -235,7 +235,12 @@ impl Basis {
     }
 
     /// What is asked of the engine.
-    pub(super) fn request(&self, format: Format, effort: SensitivityEffort) -> SensitivityRequest {
+    pub(super) fn request(
+        &self,
+        format: Format,
+        effort: SensitivityEffort,
+        is_encoder: bool,
+    ) -> SensitivityRequest {
         SensitivityRequest {
             recipe: Recipe {
                 default: self.settings,
@@ -245,37 +250,11 @@ impl Basis {
             format,
             options: LayerOption::all(),
             ends: true,
-            effort: effort_of(effort),
-            slice: Slice {
-                corpus: None,
-                sequences: SLICE_SEQUENCES,
-                length: self.calibration.length.min(SLICE_LENGTH),
+            effort: match effort {
+                SensitivityEffort::Quick => Effort::quick(),
+                SensitivityEffort::Full => Effort::full(self.settings.group),
             },
+            slice: Slice::usual(is_encoder),
         }
-    }
-}
-
-/// Sequences that losses are measured on.
-const SLICE_SEQUENCES: usize = 8;
-
-/// Tokens of each at most.
-const SLICE_LENGTH: usize = 256;
-
-fn effort_of(effort: SensitivityEffort) -> Effort {
-    let group = Recipe::default().default.group;
-    let grid = |bits| LayerOption::Grid { bits, group };
-    match effort {
-        SensitivityEffort::Quick => Effort {
-            own_method: false,
-            probes: Vec::new(),
-            gradient: true,
-            anchors: Vec::new(),
-        },
-        SensitivityEffort::Full => Effort {
-            own_method: true,
-            probes: vec![grid(3)],
-            gradient: true,
-            anchors: [2, 3, 4, 6].map(grid).to_vec(),
-        },
     }
 }

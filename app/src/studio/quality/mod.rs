@@ -23,7 +23,7 @@ use super::state::{Studio, weakest};
 use pare_engine::allocate::FrontPoint;
 use pare_engine::formats::layout::stored_bytes;
 use pare_engine::recipe::LayerSettings;
-use pare_engine::report::Evaluation;
+use pare_engine::report::{Evaluation, Measure};
 use prediction::Predictions;
 use std::sync::Arc;
 
@@ -195,13 +195,16 @@ pub fn headline(studio: &Studio) -> Option<Figure> {
     measured.or_else(|| outlook.loss_of(outlook.now.as_ref()?))
 }
 
-/// What the loss of the open model is called: `KL` of decoders and of models not measured yet, `1 - cosine` of encoders.
+/// What the loss of the open model is called: `KL` of decoders, `1 - cosine` of encoders.
 pub fn loss_name(studio: &Studio) -> &'static str {
     let newest = studio.runs_of_model().find_map(Run::evaluation);
-    match newest {
-        Some(Evaluation::Encoder(_)) => "1 − cosine",
-        _ => "KL",
-    }
+    let is_encoder = || studio.project().is_some_and(|p| p.session.is_encoder());
+    let measure = match newest {
+        Some(Evaluation::Encoder(_)) => Measure::CosineDistance,
+        None if is_encoder() => Measure::CosineDistance,
+        _ => Measure::Kl,
+    };
+    measure.name()
 }
 
 /// The median over runs of `loss / D²`: the middle of them in the logarithm, so that no single run decides.

@@ -72,7 +72,7 @@ impl Studio {
             return Vec::new();
         };
         let basis = Basis::of(project.draft(), &project.layers);
-        let request = basis.request(project.draft().format, effort);
+        let request = basis.request(project.draft().format, effort, project.session.is_encoder());
         let control = Arc::new(Control::default());
         begin(
             project,
