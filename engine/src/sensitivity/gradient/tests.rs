@@ -247,24 +247,27 @@ fn predictions(
     predicted.collect()
 }
 
-fn assert_predicted(found: &[(String, f64, f64)]) {
-    let predicted: Vec<f64> = found.iter().map(|(_, predicted, _)| *predicted).collect();
-    let measured: Vec<f64> = found.iter().map(|(.., measured)| *measured).collect();
-    let mut ratios: Vec<f64> = predicted
+/// The median of predicted / measured.
+fn assert_sized(found: &[(String, f64, f64)]) {
+    let mut ratios: Vec<f64> = found
         .iter()
-        .zip(&measured)
-        .map(|(p, m)| p / m)
+        .map(|(_, predicted, measured)| predicted / measured)
         .collect();
     ratios.sort_unstable_by(f64::total_cmp);
     let ratio = ratios[ratios.len() / 2];
+    assert!(
+        (0.5..2.0).contains(&ratio),
+        "median ratio {ratio}: {found:#?}"
+    );
+}
+
+fn assert_ranked(found: &[(String, f64, f64)]) {
+    let predicted: Vec<f64> = found.iter().map(|(_, predicted, _)| *predicted).collect();
+    let measured: Vec<f64> = found.iter().map(|(.., measured)| *measured).collect();
     let correlation = spearman(&predicted, &measured).unwrap();
     assert!(
         correlation > 0.8,
         "rank correlation {correlation}: {found:#?}"
-    );
-    assert!(
-        (0.5..2.0).contains(&ratio),
-        "median ratio {ratio}: {found:#?}"
     );
 }
 
@@ -289,7 +292,9 @@ fn losses_of_the_sample_are_predicted() {
     );
     assert!(output_gains(&slice, SEED, &Alone).unwrap()[embedding].is_some());
     moments.remove(&embedding);
-    assert_predicted(&predictions(&slice, &moments, 7.0));
+    let found = predictions(&slice, &moments, 7.0);
+    assert_ranked(&found);
+    assert_sized(&found);
 }
 
 /// Sentences of one word: errors of several tokens of a sentence share a sign, which gains know nothing of.
@@ -326,6 +331,7 @@ fn distances_of_embeddings_are_predicted() {
         let mut found = predictions(&slice, &inputs(&model, &ids), 60.0);
         // A word that sees itself alone needs no query and no key.
         found.retain(|(name, ..)| !name.ends_with("query") && !name.ends_with("key"));
-        assert_predicted(&found);
+        // Random layers hurt all alike: there is no rank to find.
+        assert_sized(&found);
     }
 }
