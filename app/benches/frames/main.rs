@@ -40,6 +40,7 @@ fn main() {
         tell(view.title(), seconds);
     }
     edits(&mut stand, frames);
+    budgets(&mut stand, frames);
     drop(stand);
     table_of_a_large_model(folder.path());
 }
@@ -61,6 +62,21 @@ fn edits(stand: &mut Stand, frames: usize) {
         stand.command(Command::Filter(filters[frame % filters.len()].to_owned()));
     });
     tell("filter as it is typed", seconds);
+}
+
+/// Frames of a budget that is dragged: each is answered with bits for every layer.
+fn budgets(stand: &mut Stand, frames: usize) {
+    stand.command(Command::Show(View::TradeOff));
+    let front = stand.app.studio.project().unwrap().outlook.front.clone();
+    let (Some(first), Some(last)) = (front.first(), front.last()) else {
+        return println!("there is no front to drag a budget along");
+    };
+    let (least, room) = (first.bytes, last.bytes - first.bytes);
+    let seconds = stand.frames(frames, |stand, frame| {
+        let share = (frame * 37 % 100) as u64;
+        stand.command(Command::SetBudget(least + room / 100 * share));
+    });
+    tell("budget as it is dragged", seconds);
 }
 
 /// From the command to the first frame with the table, headers of 13.5 GB in cache.

@@ -9,6 +9,7 @@ use crate::studio::filter::Filter;
 use crate::studio::history::Gesture;
 use crate::studio::log::Level;
 use crate::studio::state::Studio;
+use pare_engine::formats::Format;
 use pare_engine::recipe::{CalibrationSettings, Recipe};
 
 impl Studio {
@@ -62,6 +63,8 @@ impl Studio {
             Command::SetFormat(format) => {
                 let label = format!("set format {}", format.word());
                 project.history.push(Draft { format, ..draft }, label, None);
+                // Its loaders fuse q/k/v and gate/up, and refuse those that differ.
+                project.budget_rules.fused |= format == Format::Gptq;
             }
             Command::Uniform(bits) => {
                 let draft = project.uniform(bits);

@@ -11,12 +11,23 @@ pub(super) struct Band {
     pub(super) high: Vec<f64>,
 }
 
+/// Points of a line: more would be closer together than pixels.
+const MOST_POINTS: usize = 400;
+
 /// The front as a line; losses of zero, which have no logarithm, are left out.
 pub(super) fn front(outlook: &Outlook, scale: Scale) -> Vec<[f64; 2]> {
     let points = outlook.front.iter();
-    let seen = points.filter(|point| point.predicted_loss > 0.0);
-    seen.map(|point| [scale.value(point.bytes), point.predicted_loss.log10()])
-        .collect()
+    let mut seen: Vec<[f64; 2]> = points
+        .filter(|point| point.predicted_loss > 0.0)
+        .map(|point| [scale.value(point.bytes), point.predicted_loss.log10()])
+        .collect();
+    let step = seen.len().div_ceil(MOST_POINTS).max(1);
+    let last = seen.last().copied();
+    seen = seen.into_iter().step_by(step).collect();
+    if seen.last() != last.as_ref() {
+        seen.extend(last);
+    }
+    seen
 }
 
 /// Where the middle half of measured losses would lie: the front over the quartiles of predicted / measured.

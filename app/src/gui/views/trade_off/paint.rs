@@ -19,6 +19,8 @@ use egui_plot::{
 
 /// How near the pointer must be to a point.
 const REACH: f32 = 12.0;
+/// A plot must be so high for a long label beside it.
+const LONG_LABEL: f32 = 190.0;
 
 /// The plot and what is dragged in it.
 pub(super) fn show(
@@ -32,7 +34,7 @@ pub(super) fn show(
     let quantity = match (axes.is_loss, project.outlook.front.is_empty()) {
         (false, _) => "relative error".to_owned(),
         // Points say of themselves how they are known; so does the legend.
-        (true, _) if memory.is_low => loss.to_owned(),
+        (true, _) if ui.available_height() < LONG_LABEL => loss.to_owned(),
         (true, true) => format!("{loss}, guessed or measured"),
         (true, false) => format!("{loss}, predicted or measured"),
     };

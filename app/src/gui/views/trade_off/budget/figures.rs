@@ -1,19 +1,19 @@
 //! What a proposal comes to: bytes, bits, predicted loss, beside the draft and beside uniform bits of the same bytes.
 
-use super::super::units::{Scale, change_text};
+use super::super::units::{Scale, Unit, change_text};
 use crate::gui::look::Look;
 use crate::gui::scene::Scene;
 use crate::gui::widgets::{self, error_text};
 use crate::studio::Project;
-use crate::studio::figure::Figure;
+use crate::studio::figure::{Figure, Mark};
 use crate::studio::proposal::Proposal;
 use egui::{Align, Label, Layout, RichText, Ui, vec2};
 use pare_engine::units::Bytes;
 
 /// Height of a line.
 const HEIGHT: f32 = 18.0;
-/// Widths of the columns of bytes and of loss, from the right.
-const COLUMNS: [f32; 3] = [60.0, 66.0, 54.0];
+/// Widths of the columns: size twice, loss, change.
+const COLUMNS: [f32; 4] = [50.0, 40.0, 54.0, 48.0];
 
 /// A line for the proposal, the draft, and uniform bits.
 pub(super) fn show(
@@ -25,34 +25,32 @@ pub(super) fn show(
     loss: &str,
 ) {
     ui.spacing_mut().item_spacing.y = 2.0;
-    let look = scene.look;
-    let weak = |text: &str| RichText::new(text).small().color(look.colours.weak);
-    row(ui, weak(""), |ui, column| match column {
-        0 => cell(ui, weak(scale.unit.short())),
-        1 => cell(ui, weak(loss)),
-        _ => {
-            ui.label(weak("change"))
-                .on_hover_text("How the proposal's predicted loss differs from this one's");
-        }
-    });
+    let (look, outlook) = (scene.look, &project.outlook);
+    let scales = [scale, beside(scale)];
+    header(ui, look, scales, loss);
+    let mark = match outlook.is_stale {
+        true => Mark::Stale,
+        false => Mark::Estimated,
+    };
+    let numbers = |name: &str, bytes, loss: Option<f64>, proposed| Numbers {
+        name: name.to_owned(),
+        bytes,
+        loss: loss.map(|value| Figure { value, mark }),
+        proposed,
+    };
     let predicted = proposal.predicted;
-    let line = Numbers {
-        bytes: proposal.bytes,
-        loss: predicted,
-    };
-    numbers(ui, look, scale, "Proposal", &line, None);
-    let now = Numbers {
-        bytes: project.totals.bytes_after,
-        loss: project.outlook.now.and_then(|now| now.predicted),
-    };
-    numbers(ui, look, scale, "Draft now", &now, predicted);
-    if let Some(uniform) = &proposal.uniform {
+    let now = outlook.now.and_then(|now| now.predicted);
+    let draft_bytes = project.totals.bytes_after;
+    let mut lines = vec![
+        numbers("Proposal", proposal.bytes, predicted, None),
+        numbers("Draft now", draft_bytes, now, predicted),
+    ];
+    lines.extend(proposal.uniform.map(|uniform| {
         let name = format!("Uniform {}", uniform.option);
-        let line = Numbers {
-            bytes: uniform.bytes,
-            loss: Some(uniform.predicted),
-        };
-        numbers(ui, look, scale, &name, &line, predicted);
+        numbers(&name, uniform.bytes, Some(uniform.predicted), predicted)
+    }));
+    for line in &lines {
+        show_numbers(ui, look, scales, line);
     }
     if proposal.budget_bytes < proposal.bytes {
         let text = "No choice of bits is as small as the budget";
@@ -60,36 +58,51 @@ pub(super) fn show(
     }
 }
 
+/// What stands on a line.
 struct Numbers {
+    name: String,
     bytes: u64,
-    loss: Option<f64>,
+    loss: Option<Figure>,
+    /// The proposal's loss, to be held against this one's.
+    proposed: Option<f64>,
 }
 
-/// A named line; the last column is how the proposal's loss differs from this one's.
-fn numbers(
-    ui: &mut Ui,
-    look: &Look,
-    scale: Scale,
-    name: &str,
-    line: &Numbers,
-    proposed: Option<f64>,
-) {
-    row(ui, RichText::new(name), |ui, column| match column {
-        0 => {
-            ui.label(scale.text(line.bytes)).on_hover_text(format!(
-                "{}, exactly {} bytes",
-                Bytes(line.bytes),
-                line.bytes
-            ));
+/// The unit of the second column of sizes.
+fn beside(scale: Scale) -> Scale {
+    let unit = match scale.unit {
+        Unit::Bits => Unit::Megabytes,
+        _ => Unit::Bits,
+    };
+    Scale { unit, ..scale }
+}
+
+fn header(ui: &mut Ui, look: &Look, scales: [Scale; 2], loss: &str) {
+    let weak = |text: &str| RichText::new(text).small().color(look.colours.weak);
+    row(ui, weak(""), |ui, column| match column {
+        0 | 1 => cell(ui, weak(scales[column].unit.short())),
+        2 => cell(ui, weak(loss)),
+        _ => {
+            ui.label(weak("change"))
+                .on_hover_text("How the proposal's predicted loss differs from this one's");
         }
-        1 => match line.loss {
-            Some(value) => {
-                widgets::figure(ui, look, Figure::estimated(value), &error_text(value));
+    });
+}
+
+fn show_numbers(ui: &mut Ui, look: &Look, scales: [Scale; 2], line: &Numbers) {
+    row(ui, RichText::new(&line.name), |ui, column| match column {
+        0 | 1 => {
+            let exact = format!("{}, exactly {} bytes", Bytes(line.bytes), line.bytes);
+            ui.label(short(scales[column], line.bytes))
+                .on_hover_text(exact);
+        }
+        2 => match line.loss {
+            Some(figure) => {
+                widgets::figure(ui, look, figure, &error_text(figure.value));
             }
             None => cell(ui, RichText::new("–").color(look.colours.weak)),
         },
         _ => {
-            let pair = line.loss.zip(proposed);
+            let pair = line.loss.map(|loss| loss.value).zip(line.proposed);
             let text = pair.map_or_else(String::new, |(own, proposed)| change_text(proposed, own));
             let is_better = pair.is_some_and(|(own, proposed)| proposed < own);
             let colour = match is_better {
@@ -101,7 +114,15 @@ fn numbers(
     });
 }
 
-/// A name on the left, three columns on the right.
+/// Two digits of bits are enough to compare.
+fn short(scale: Scale, bytes: u64) -> String {
+    match scale.unit {
+        Unit::Bits => format!("{:.2}", scale.value(bytes)),
+        _ => scale.text(bytes),
+    }
+}
+
+/// A name on the left, columns of numbers on the right.
 fn row(ui: &mut Ui, name: RichText, mut column: impl FnMut(&mut Ui, usize)) {
     ui.horizontal(|ui| {
         ui.spacing_mut().item_spacing.x = 0.0;

@@ -32,6 +32,8 @@ pub(super) struct Memory {
     typed: Typed,
     pattern: Typed,
     problem: Option<String>,
+    /// A rule that could not be read.
+    refused: String,
     rule_problem: Option<String>,
     order: Order,
     digest: Digest,

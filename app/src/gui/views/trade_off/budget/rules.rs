@@ -35,13 +35,18 @@ pub(super) fn show(ui: &mut Ui, scene: &mut Scene<'_>, project: &Project, memory
 fn fused(ui: &mut Ui, scene: &Scene<'_>, project: &Project, rules: &mut BudgetRules) {
     ui.checkbox(&mut rules.fused, "q/k/v and gate/up agree")
         .on_hover_text("Runtimes that fuse these layers need one option for all of them");
-    if project.draft().format == Format::Gptq && !rules.fused {
-        let text = "Loaders of the gptq container fuse them and refuse layers that differ";
-        ui.label(
-            RichText::new(text)
-                .small()
-                .color(scene.look.colours.warning),
-        );
+    if project.draft().format == Format::Gptq {
+        let (text, colour) = match rules.fused {
+            true => (
+                "The gptq container needs it: its loaders fuse these layers",
+                scene.look.colours.weak,
+            ),
+            false => (
+                "Loaders of the gptq container fuse these layers and refuse those that differ",
+                scene.look.colours.warning,
+            ),
+        };
+        ui.label(RichText::new(text).small().color(colour));
     }
 }
 
@@ -123,23 +128,19 @@ fn new_pattern(
     memory: &mut Memory,
     rules: &mut BudgetRules,
 ) {
-    let typed = ui
-        .horizontal(|ui| {
-            let width = (ui.available_width() - 8.0).clamp(80.0, 260.0);
-            let hint = "*.down_proj = 4,5,6/64";
-            memory
-                .pattern
-                .show(ui, "Pattern and the options it may have", "", hint, width)
-        })
-        .inner;
-    if let (_, Some(text)) = typed {
-        match read(&text, &project.sensitivity.table.options) {
-            Ok(row) => {
-                memory.rule_problem = None;
-                rules.allowed.push(row);
-            }
-            Err(problem) => memory.rule_problem = Some(problem),
-        }
+    let width = (ui.available_width() - 8.0).clamp(80.0, 260.0);
+    let name = "Pattern and the options it may have";
+    let hint = "*.down_proj = 4,5,6/64";
+    let (_, typed) = memory.pattern.show(ui, name, &memory.refused, hint, width);
+    if let Some(text) = typed {
+        let row = read(&text, &project.sensitivity.table.options);
+        // What was refused stays in the field, to be mended.
+        memory.refused = match row {
+            Ok(_) => String::new(),
+            Err(_) => text,
+        };
+        memory.rule_problem = row.as_ref().err().cloned();
+        rules.allowed.extend(row);
     }
     if let Some(problem) = &memory.rule_problem {
         ui.label(

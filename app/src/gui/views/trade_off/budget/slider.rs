@@ -76,7 +76,8 @@ fn slide(
     bytes: u64,
 ) -> Response {
     let (low, high) = (*range.start(), *range.end());
-    let mut value = scale.value(bytes);
+    // A value outside would be moved inside, and that would count as asked for.
+    let mut value = scale.value(bytes.clamp(low, high));
     let values = scale.value(low)..=scale.value(high);
     let slider = Slider::new(&mut value, values).show_value(false);
     let response = ui.add(slider);

@@ -10,6 +10,10 @@ use egui::{ProgressBar, RichText, Ui};
 /// One line with its buttons; nothing where all is known.
 pub(super) fn show(ui: &mut Ui, scene: &mut Scene<'_>, project: &Project) {
     let colours = scene.look.colours;
+    if let Some(problem) = &project.sensitivity.problem {
+        let text = format!("No bits can be proposed: {problem}");
+        ui.label(RichText::new(text).color(colours.error));
+    }
     match &project.sensitivity.state {
         SensitivityState::Ready => {}
         SensitivityState::Absent => {
