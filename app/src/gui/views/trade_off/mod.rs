@@ -60,10 +60,7 @@ pub fn show(ui: &mut Ui, scene: &mut Scene<'_>, memory: &mut Memory) {
         );
     };
     let outlook = &project.outlook;
-    let loss = match project.sensitivity.has_rows() {
-        true => project.sensitivity.table.measure.name(),
-        false => quality::loss_name(scene.studio),
-    };
+    let loss = quality::loss_name(scene.studio);
     let has_front = !outlook.front.is_empty();
     let has_loss = has_front || outlook.guide.is_some();
     let is_wide = ui.available_width() >= WIDE;

@@ -79,7 +79,10 @@ fn beside(scale: Scale) -> Scale {
 fn header(ui: &mut Ui, look: &Look, scales: [Scale; 2], loss: &str) {
     let weak = |text: &str| RichText::new(text).small().color(look.colours.weak);
     row(ui, weak(""), |ui, column| match column {
-        0 | 1 => cell(ui, weak(scales[column].unit.short())),
+        0 | 1 => {
+            ui.label(weak(scales[column].unit.short()))
+                .on_hover_text("Of all layers that can be compressed, dense ones too");
+        }
         2 => cell(ui, weak(loss)),
         _ => {
             ui.label(weak("change"))

@@ -129,7 +129,14 @@ fn layer(ui: &Ui, scene: &mut Scene<'_>, project: &Project, rect: Rect, change: 
         };
         scene.push(Command::Select(change.layer, join));
     }
-    response.on_hover_text(said);
+    let hint = match change.gain {
+        Some(gain) => format!(
+            "{said}\nPredicted loss of this change alone: {:+.1e}",
+            -gain
+        ),
+        None => said,
+    };
+    response.on_hover_text(hint);
 }
 
 fn ground(ui: &Ui, look: &Look, rect: Rect, response: &Response, is_chosen: bool) {

@@ -26,6 +26,9 @@ use changes::Order;
 use digest::Digest;
 use egui::{Button, Response, RichText, Role, ScrollArea, Ui, WidgetInfo};
 
+/// Room for the bar of a scroll area.
+const SCROLL_BAR: f32 = 8.0;
+
 /// What the budget remembers between frames.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
@@ -82,28 +85,42 @@ pub(super) fn panel(
     ScrollArea::vertical()
         .id_salt("budget panel")
         .auto_shrink(false)
-        .show(ui, |ui| match &project.proposal {
-            None => {
-                let text = "Drag the budget to see which bits every layer would get";
-                ui.label(RichText::new(text).color(scene.look.colours.weak));
-                trust(ui, scene, said);
-                rules::show(ui, scene, project, memory);
-            }
-            Some(proposal) => {
-                figures::show(ui, scene, project, proposal, scale, loss);
-                trust(ui, scene, said);
-                ui.add_space(scene.look.measures.grid);
-                let digest = &memory.digest;
-                bits::show(ui, scene.look, &digest.before, &digest.after);
-                ui.add_space(scene.look.measures.grid);
-                rules::show(ui, scene, project, memory);
-                let count = memory.digest.count();
-                if list::heading(ui, scene.look, count, &mut memory.order) {
-                    memory.digest.follow(project, memory.order);
-                }
-                list::show(ui, scene, project, &memory.digest.rows);
-            }
+        .show(ui, |ui| {
+            // The bar of the scroll area floats over its content.
+            ui.set_max_width(ui.available_width() - SCROLL_BAR);
+            content(ui, scene, project, memory, (scale, loss, said));
         });
+}
+
+fn content(
+    ui: &mut Ui,
+    scene: &mut Scene<'_>,
+    project: &Project,
+    memory: &mut Memory,
+    (scale, loss, said): (Scale, &str, Option<&str>),
+) {
+    match &project.proposal {
+        None => {
+            let text = "Drag the budget to see which bits every layer would get";
+            ui.label(RichText::new(text).color(scene.look.colours.weak));
+            trust(ui, scene, said);
+            rules::show(ui, scene, project, memory);
+        }
+        Some(proposal) => {
+            figures::show(ui, scene, project, proposal, scale, loss);
+            trust(ui, scene, said);
+            ui.add_space(scene.look.measures.grid);
+            let digest = &memory.digest;
+            bits::show(ui, scene.look, &digest.before, &digest.after);
+            ui.add_space(scene.look.measures.grid);
+            rules::show(ui, scene, project, memory);
+            let count = memory.digest.count();
+            if list::heading(ui, scene.look, count, &mut memory.order) {
+                memory.digest.follow(project, memory.order);
+            }
+            list::show(ui, scene, project, &memory.digest.rows);
+        }
+    }
 }
 
 fn trust(ui: &mut Ui, scene: &Scene<'_>, said: Option<&str>) {

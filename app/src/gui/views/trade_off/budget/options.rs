@@ -12,20 +12,22 @@ pub(super) fn chips(
     let (bits, groups) = (bits_of(known), groups_of(known));
     let (own_bits, own_groups) = (bits_of(chosen), groups_of(chosen));
     let mut wanted: Option<(Vec<Option<u8>>, Vec<usize>)> = None;
-    ui.horizontal_wrapped(|ui| {
+    ui.horizontal(|ui| {
         ui.spacing_mut().item_spacing.x = 2.0;
         ui.label("bits");
         for option in bits {
             let text = option.map_or_else(|| "dense".to_owned(), |bits| bits.to_string());
-            let name = format!(
-                "Allow {text} {}",
-                if option.is_some() { "bits" } else { "layers" }
-            );
+            let name = match option {
+                Some(bits) => format!("Allow {bits} bits"),
+                None => "Allow dense layers".to_owned(),
+            };
             if chip(ui, &text, &name, own_bits.contains(&option)) {
                 wanted = Some((toggled(&own_bits, option), own_groups.clone()));
             }
         }
-        ui.add_space(8.0);
+    });
+    ui.horizontal(|ui| {
+        ui.spacing_mut().item_spacing.x = 2.0;
         ui.label("group");
         for group in groups {
             let name = format!("Allow groups of {group}");

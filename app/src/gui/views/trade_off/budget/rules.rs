@@ -51,27 +51,25 @@ fn fused(ui: &mut Ui, scene: &Scene<'_>, project: &Project, rules: &mut BudgetRu
 }
 
 fn ends(ui: &mut Ui, rules: &mut BudgetRules) {
-    ui.horizontal_wrapped(|ui| {
-        ui.checkbox(&mut rules.ends, "Embeddings and head may change");
-        ui.add_enabled_ui(rules.ends, |ui| {
-            let text = rules.minimum_end_bits.map_or_else(
-                || "any bits".to_owned(),
-                |bits| format!("at least {bits} bits"),
-            );
-            ComboBox::from_id_salt("fewest end bits")
-                .selected_text(text)
-                .width(104.0)
-                .show_ui(ui, |ui| {
-                    ui.selectable_value(&mut rules.minimum_end_bits, None, "any bits");
-                    for bits in [3, 4, 5, 6, 8] {
-                        let text = format!("at least {bits} bits");
-                        ui.selectable_value(&mut rules.minimum_end_bits, Some(bits), text);
-                    }
-                })
-                .response
-                .on_hover_text("Fewest bits of embeddings and head");
-        });
+    ui.checkbox(&mut rules.ends, "Embeddings and head may change");
+    if !rules.ends {
+        return;
+    }
+    let text = |bits: Option<u8>| match bits {
+        None => "with any bits".to_owned(),
+        Some(bits) => format!("with at least {bits} bits"),
+    };
+    let combo = ComboBox::from_id_salt("fewest end bits")
+        .selected_text(text(rules.minimum_end_bits))
+        .width(132.0);
+    let response = combo.show_ui(ui, |ui| {
+        for bits in [None, Some(3), Some(4), Some(5), Some(6), Some(8)] {
+            ui.selectable_value(&mut rules.minimum_end_bits, bits, text(bits));
+        }
     });
+    response
+        .response
+        .on_hover_text("Fewest bits of embeddings and head");
 }
 
 /// Chips for all layers, then a row for each pattern.
