@@ -162,9 +162,9 @@ proptest! {
         let mut table = two_layers(losses);
         let measured = probes.iter().map(|&(option, loss)| probe(OPTIONS[option], loss));
         table.layers[0].probes = measured.collect();
-        for layer in 0..2 {
+        for (layer, errors) in losses.into_iter().enumerate() {
             let found = row(&table, layer);
-            let mut pairs: Vec<(f64, f64)> = losses[layer].into_iter().zip(found.into_iter().flatten()).collect();
+            let mut pairs: Vec<(f64, f64)> = errors.into_iter().zip(found.into_iter().flatten()).collect();
             prop_assert_eq!(pairs.len(), 3);
             pairs.sort_by(|left, right| left.0.total_cmp(&right.0));
             for pair in pairs.windows(2) {
