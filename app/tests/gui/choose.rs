@@ -15,7 +15,7 @@ fn a_budget_becomes_bits_that_are_measured_and_found_again() {
     let mut desk = Desk::with_sample();
     let state = |desk: &Desk| desk.studio().project().unwrap().sensitivity.state.clone();
     assert_eq!(state(&desk), SensitivityState::Absent);
-    desk.command(Command::MeasureSensitivity(SensitivityEffort::Full));
+    desk.command(Command::MeasureSensitivity(SensitivityEffort::Quick));
     assert!(matches!(state(&desk), SensitivityState::Measuring(_)));
     desk.settle();
     assert_eq!(state(&desk), SensitivityState::Ready);
