@@ -250,4 +250,4 @@ fn settle(project: &mut Project) {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -169,3 +169,6 @@ fn uniform_choice(planner: &Planner, uniform: &Allocation) -> Option<UniformChoi
         predicted: uniform.predicted_loss,
     })
 }
+
+#[cfg(test)]
+mod tests;
