@@ -163,6 +163,10 @@ mod tests {
         words.map(|word| word.parse().unwrap()).collect()
     }
 
+    fn options(text: &str, group: usize) -> Vec<LayerOption> {
+        words(text).iter().map(|word| word.at(group)).collect()
+    }
+
     fn shown(options: &[LayerOption]) -> String {
         let words: Vec<String> = options.iter().map(LayerOption::to_string).collect();
         words.join(" ")
@@ -171,22 +175,11 @@ mod tests {
     #[test]
     fn bits_alone_take_the_group_of_the_recipe() {
         assert_eq!(
-            shown(&words("4 3/64 8/0 dense").map_at(32)),
+            shown(&options("4 3/64 8/0 dense", 32)),
             "4/32 3/64 8/0 dense"
         );
         for wrong in ["", "1", "9", "4/", "/64", "four", "1/64", "Dense"] {
             assert!(wrong.parse::<OptionWord>().is_err(), "{wrong:?}");
-        }
-    }
-
-    /// Words at a group, for rows above.
-    trait MapAt {
-        fn map_at(&self, group: usize) -> Vec<LayerOption>;
-    }
-
-    impl MapAt for Vec<OptionWord> {
-        fn map_at(&self, group: usize) -> Vec<LayerOption> {
-            self.iter().map(|word| word.at(group)).collect()
         }
     }
 
@@ -224,7 +217,7 @@ mod tests {
                 anchors: &anchors,
             };
             let mentioned: Vec<LayerOption> = match judged.ends_with("6/64") {
-                true => words("6/64").map_at(128),
+                true => self::options("6/64", 128),
                 false => Vec::new(),
             };
             let chosen = asked.at(128, &mentioned);

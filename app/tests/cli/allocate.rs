@@ -272,6 +272,12 @@ fn wishes_that_cannot_be_met() {
         place.run(&words(flags)).refused(code, expected);
         assert!(!place.path("chosen.toml").exists(), "{flags:?}");
     }
+    // The smallest that is named does fit.
+    let outcome = place.run(&words(&["--bytes", "1000"]));
+    let named = outcome.stderr.rsplit_once(" bytes)").unwrap().0;
+    let smallest = named.rsplit_once('(').unwrap().1;
+    let document = place.json(&words(&["--bytes", smallest]));
+    assert_eq!(document["bytes"].to_string(), smallest);
     let mut nowhere = words(&["--bytes", "1MB"]);
     nowhere[3] = "no/such/chosen.toml";
     place.run(&nowhere).refused(1, &["no/such/chosen.toml"]);

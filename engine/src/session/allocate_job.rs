@@ -9,7 +9,7 @@ use super::requests::CompressRequest;
 use super::scored_text::{Loss, ScoredText};
 use super::sensitivity::settings_of;
 use super::{Session, SessionError};
-use crate::allocate::{Allocation, FrontPoint, Planner};
+use crate::allocate::{AllocateError, Allocation, FrontPoint, Planner};
 use crate::formats::layout::stored_bytes;
 use crate::recipe::Recipe;
 use crate::report::{Observer, SensitivityTable};
@@ -101,7 +101,8 @@ impl<'a> Field<'a> {
     fn allocated(&self) -> Result<Candidacy, SessionError> {
         let mut budget_bytes = self.layer_budget()?;
         for _ in 0..MOST_TRIES {
-            let allocation = self.planner.solve(budget_bytes)?;
+            let allocation = self.planner.solve(budget_bytes);
+            let allocation = allocation.map_err(|error| self.in_files(error))?;
             let found = self.candidacy(Candidate::Allocated, allocation)?;
             match self.excess(found.bytes) {
                 0 => return Ok(found),
@@ -111,6 +112,25 @@ impl<'a> Field<'a> {
         Err(self.session.input_problem(
             "no allocation was found whose files stay within the budget; allow some hundred bytes more",
         ))
+    }
+
+    /// Of a budget of files, the smallest recipe is told in bytes of files.
+    fn in_files(&self, error: AllocateError) -> AllocateError {
+        let (AllocateError::TooSmall { smallest_bytes, .. }, Budget::Bytes(asked_bytes)) =
+            (&error, self.request.budget)
+        else {
+            return error;
+        };
+        let smallest = self.planner.solve(*smallest_bytes).ok();
+        let smallest =
+            smallest.and_then(|allocation| self.candidacy(Candidate::Allocated, allocation).ok());
+        match smallest {
+            Some(found) => AllocateError::TooSmall {
+                asked_bytes,
+                smallest_bytes: found.bytes,
+            },
+            None => error,
+        }
     }
 
     /// What else the same bytes buy, as far as anything fits.
@@ -176,7 +196,7 @@ impl<'a> Field<'a> {
             measure: self.table.measure,
             recipe: candidates[best].recipe.clone(),
             best: candidates[best].candidate,
-            budget_bytes: self.layer_budget()? + self.beside,
+            budget_bytes: self.file_budget(&candidates)?,
             front: front.collect(),
             candidates: candidates
                 .iter()
@@ -233,6 +253,16 @@ impl<'a> Field<'a> {
                 "{bits} bits for each weight is no budget; give a number above 0, as 4.25"
             ))),
         }
+    }
+
+    /// Bytes that all files may take: of a budget in bits, those of the layers and what these `candidates` need beside.
+    fn file_budget(&self, candidates: &[Candidacy]) -> Result<u64, SessionError> {
+        if let Budget::Bytes(bytes) = self.request.budget {
+            return Ok(bytes);
+        }
+        let beside = |found: &Candidacy| found.bytes.saturating_sub(found.allocation.bytes);
+        let beside = candidates.iter().map(beside).max();
+        Ok(self.layer_budget()? + beside.unwrap_or(self.beside))
     }
 
     /// Bytes by which files exceed the budget.

@@ -6,6 +6,7 @@ use crate::cli::verbs::reasons;
 use pare_engine::allocate::FrontPoint;
 use pare_engine::report::Measure;
 use pare_engine::session::{AllocateReport, Candidate, CandidateReport, DryLayer};
+use pare_engine::settings::LayerOption;
 use serde_json::{Map, Value, json};
 
 /// Why a candidate may be missing.
@@ -106,11 +107,16 @@ fn of_point(point: &FrontPoint, measure: Measure) -> Value {
 }
 
 fn of_layer(layer: &DryLayer) -> Value {
+    let settings = &layer.settings;
+    // NF4 has levels of its own, and no bits to choose.
+    let option = LayerOption::of(settings).map_or_else(
+        || settings.method.word().to_owned(),
+        |option| option.to_string(),
+    );
     json!({
         "name": layer.name,
-        "method": layer.settings.method,
-        "bits": layer.settings.bits,
-        "group": layer.settings.group,
+        "method": settings.method,
+        "option": option,
         "bytes": layer.bytes,
     })
 }

@@ -14,6 +14,7 @@ pub(super) fn of(chosen: &Chosen<'_>, layers: &[LayerInfo]) -> String {
     let report = chosen.report;
     let mut text = format!("{}\n", candidates(report));
     text.push_str(&verdict(report));
+    text.push_str(&gap(report));
     text.push_str(&sizes(chosen));
     text.push_str(&histogram(&chosen.dry, layers));
     text.push_str(&format!("written     {}\n", chosen.out.display()));
@@ -106,6 +107,24 @@ fn verdict(report: &AllocateReport) -> String {
             losses::compact(Some(allocated))
         ),
         (other, ..) => format!("best        {}, so it is what was written\n", name(other)),
+    }
+}
+
+/// Where uniform bits leave much of the budget unused, a comparison says less.
+fn gap(report: &AllocateReport) -> String {
+    const NOTEWORTHY_BITS: f64 = 0.05;
+    let best = document::best(report);
+    let uniform = document::find(report, Candidate::Uniform);
+    match (best, uniform) {
+        (Some(best), Some(uniform))
+            if best.bits_per_weight - uniform.bits_per_weight > NOTEWORTHY_BITS =>
+        {
+            format!(
+                "compared    uniform bits take {:.3} bits/weight less, as no single option comes closer to the budget\n",
+                best.bits_per_weight - uniform.bits_per_weight
+            )
+        }
+        _ => String::new(),
     }
 }
 
