@@ -199,11 +199,11 @@ impl Ground<'_> {
     }
 }
 
-/// The method that changes a layer: outside blocks no inputs are gathered, and what needs them rounds to nearest.
+/// The method that changes a layer which the recipe leaves as it is: outside blocks no inputs are gathered, so that such a
+/// layer rounds to nearest.
 pub(super) fn method_for(layer: &LayerInfo, method: Method) -> Method {
-    let is_end = matches!(layer.kind, LayerKind::Embedding | LayerKind::Head);
-    match method {
-        Method::Gptq | Method::Awq if is_end => Method::Rtn,
-        method => method,
+    match layer.kind {
+        LayerKind::Embedding | LayerKind::Head => Method::Rtn,
+        _ => method,
     }
 }

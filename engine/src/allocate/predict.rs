@@ -1,8 +1,9 @@
 //! What a recipe will do to the loss, from a sensitivity table.
 //!
-//! A layer alone: measured at that option where somebody did; else read off the curve of loss over error through what was
-//! measured of this layer; else the gradient's own prediction, times how much gradients fall short of measurements where
-//! both are known. Where the table holds no loss at all, layers are ranked by the error of their outputs and no more.
+//! A layer alone: read off the curve of loss over error through what was measured of this layer; else the gradient's own
+//! prediction, times how much gradients fall short of measurements where both are known; else, where neither is known of
+//! this layer (an embedding has no gradient), its relative error as other layers pay for theirs. Where the table holds no
+//! loss at all, layers are ranked by the error of their outputs and no more.
 //! The whole model: the layers' losses added up, then through a curve of what whole models were measured to lose.
 //! Knows no bytes and no rules.
 
@@ -99,8 +100,9 @@ impl Predictor {
 
 /// How a layer's errors become losses where the layer itself was not measured.
 enum Scale {
-    /// Gradients' predictions, times this.
-    Gradient { times: f64 },
+    /// Gradients' predictions, times `times`; of a layer without one, its squared relative error times its weights times
+    /// `typical`.
+    Gradient { times: f64, typical: f64 },
     /// No loss is known of any layer.
     RankingOnly { weights: f64 },
 }
@@ -121,8 +123,10 @@ impl<'a> Knowledge<'a> {
         let knows_loss = |layer| has_gradient(layer) || !layer.probes.is_empty();
         let weights: u64 = table.layers.iter().map(|layer| layer.weights).sum();
         let scale = if table.layers.iter().any(knows_loss) {
+            let times = shortfall(table);
             Scale::Gradient {
-                times: shortfall(table),
+                times,
+                typical: typical(table, times),
             }
         } else {
             Scale::RankingOnly {
@@ -149,11 +153,11 @@ impl<'a> Knowledge<'a> {
             }
             let loss = match (&curve, &self.scale) {
                 (Some(curve), _) => curve.at(measure.read(error)?),
-                (None, Scale::Gradient { times }) => error.gradient_loss? * times,
-                (None, Scale::RankingOnly { weights }) => {
-                    let relative = error.relative_output_error.unwrap_or(0.0);
-                    relative * relative * layer.weights as f64 / weights
-                }
+                (None, Scale::Gradient { times, typical }) => match error.gradient_loss {
+                    Some(loss) => loss * times,
+                    None => strain(layer, error) * typical,
+                },
+                (None, Scale::RankingOnly { weights }) => strain(layer, error) / weights,
             };
             loss.is_finite().then_some(loss.max(0.0))
         };
@@ -210,19 +214,42 @@ fn error_at<'a>(
     layer.errors.get(place)?.as_ref()
 }
 
+/// The squared relative error of a layer's outputs times its weights.
+fn strain(layer: &LayerSensitivity, error: &OptionError) -> f64 {
+    let relative = error.relative_output_error.unwrap_or(0.0);
+    relative * relative * layer.weights as f64
+}
+
 /// The median of measured losses over those that gradients predict; 1 where nothing has both.
 fn shortfall(table: &SensitivityTable) -> f64 {
-    let mut ratios: Vec<f64> = table
+    let ratios = table
         .layers
         .iter()
         .flat_map(|layer| probed(&table.options, layer, Abscissa::Gradient))
-        .map(|(gradient_loss, loss)| loss / gradient_loss)
-        .collect();
-    ratios.sort_by(f64::total_cmp);
-    let middle = ratios.len() / 2;
-    match ratios.len() {
-        0 => 1.0,
-        count if count % 2 == 1 => ratios[middle],
-        _ => (ratios[middle - 1] + ratios[middle]) / 2.0,
-    }
+        .map(|(gradient_loss, loss)| loss / gradient_loss);
+    median(ratios.collect()).unwrap_or(1.0)
+}
+
+/// The median over all that is known of a loss for each unit of strain; 0 where nothing is strained.
+fn typical(table: &SensitivityTable, times: f64) -> f64 {
+    let of_layer = |layer: &LayerSensitivity| {
+        let by_gradient = layer.errors.iter().flatten().filter_map(|error| {
+            let loss = error.gradient_loss?;
+            Some((strain(layer, error), loss * times))
+        });
+        let by_probe = layer.probes.iter().filter_map(|probe| {
+            let error = error_at(&table.options, layer, probe.option)?;
+            Some((strain(layer, error), probe.loss))
+        });
+        by_gradient.chain(by_probe).collect::<Vec<_>>()
+    };
+    let known = table.layers.iter().flat_map(of_layer);
+    let strained = known.filter(|(strain, loss)| *strain > 0.0 && *loss > 0.0);
+    median(strained.map(|(strain, loss)| loss / strain).collect()).unwrap_or(0.0)
+}
+
+fn median(mut values: Vec<f64>) -> Option<f64> {
+    values.sort_by(f64::total_cmp);
+    let (low, high) = (values.len().checked_sub(1)? / 2, values.len() / 2);
+    Some(f64::midpoint(values[low], values[high]))
 }

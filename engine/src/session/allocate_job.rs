@@ -10,7 +10,9 @@ use super::scored_text::{Loss, ScoredText};
 use super::sensitivity::settings_of;
 use super::{Session, SessionError};
 use crate::allocate::{AllocateError, Allocation, FrontPoint, Planner};
-use crate::formats::layout::stored_bytes;
+use crate::formats::Format;
+use crate::formats::layout::{preflight, stored_bytes};
+use crate::model::LayerInfo;
 use crate::recipe::Recipe;
 use crate::report::{Observer, SensitivityTable};
 use crate::settings::LayerSettings;
@@ -37,6 +39,8 @@ struct Field<'a> {
     planner: Planner,
     /// Bytes of files beside the compressible layers, of the recipe as asked.
     beside: u64,
+    /// Bytes of the compressible layers that are not judged.
+    other: u64,
 }
 
 impl Session {
@@ -47,6 +51,29 @@ impl Session {
         observer: &dyn Observer,
     ) -> Result<AllocateReport, SessionError> {
         self.install(|| self.allocate_here(request, observer))
+    }
+
+    /// The settings of all layers as `format` can hold them.
+    fn held_settings(
+        &self,
+        recipe: &Recipe,
+        format: Format,
+    ) -> Result<Vec<LayerSettings>, SessionError> {
+        let mut settings = settings_of(recipe, &self.layers);
+        let compressible: Vec<usize> = (0..self.layers.len())
+            .filter(|&layer| self.layers[layer].compressible)
+            .collect();
+        let asked: Vec<(LayerInfo, LayerSettings)> = compressible
+            .iter()
+            .map(|&layer| (self.layers[layer].clone(), settings[layer]))
+            .collect();
+        for (layer, held) in compressible
+            .into_iter()
+            .zip(preflight(format, &asked, false)?)
+        {
+            settings[layer] = held.settings;
+        }
+        Ok(settings)
     }
 
     fn allocate_here(
@@ -76,7 +103,7 @@ impl<'a> Field<'a> {
         table: SensitivityTable,
     ) -> Result<Self, SessionError> {
         let sensitivity = &request.sensitivity;
-        let base = settings_of(&sensitivity.recipe, session.layers());
+        let base = session.held_settings(&sensitivity.recipe, sensitivity.format)?;
         let planner = Planner::new(
             &table,
             session.layers(),
@@ -90,8 +117,10 @@ impl<'a> Field<'a> {
             table,
             planner,
             beside: 0,
+            other: 0,
         };
         let of_layers = field.bytes_of_layers(&base, |_| true);
+        field.other = field.bytes_of_layers(&base, |layer| field.table.of_layer(layer).is_none());
         let recipe = sensitivity.recipe.saying(session.layers(), &base);
         field.beside = field.bytes_of_files(&recipe)?.saturating_sub(of_layers);
         Ok(field)
@@ -99,19 +128,45 @@ impl<'a> Field<'a> {
 
     /// The best allocation whose files stay within the budget.
     fn allocated(&self) -> Result<Candidacy, SessionError> {
+        let solve = |bytes| {
+            let solved = self.planner.solve(bytes);
+            Ok(Some(solved.map_err(|error| self.in_files(error))?))
+        };
+        let found = self.within(Candidate::Allocated, &solve)?;
+        found.ok_or_else(|| {
+            self.session.input_problem(
+                "no allocation was found whose files stay within the budget; allow some hundred bytes more",
+            )
+        })
+    }
+
+    /// What else the same bytes buy, as far as anything fits.
+    fn others(&self) -> Result<Vec<Candidacy>, SessionError> {
+        let uniform = self.within(Candidate::Uniform, &|bytes| Ok(self.planner.uniform(bytes)))?;
+        let ends_higher = self.within(Candidate::EndsHigher, &|bytes| {
+            Ok(self.planner.ends_higher(bytes))
+        })?;
+        Ok(uniform.into_iter().chain(ends_higher).collect())
+    }
+
+    /// What `choose` makes of the budget of layers, which shrinks until the files fit; `None` where nothing does.
+    fn within(
+        &self,
+        candidate: Candidate,
+        choose: &dyn Fn(u64) -> Result<Option<Allocation>, SessionError>,
+    ) -> Result<Option<Candidacy>, SessionError> {
         let mut budget_bytes = self.layer_budget()?;
         for _ in 0..MOST_TRIES {
-            let allocation = self.planner.solve(budget_bytes);
-            let allocation = allocation.map_err(|error| self.in_files(error))?;
-            let found = self.candidacy(Candidate::Allocated, allocation)?;
+            let Some(allocation) = choose(budget_bytes)? else {
+                return Ok(None);
+            };
+            let found = self.candidacy(candidate, allocation)?;
             match self.excess(found.bytes) {
-                0 => return Ok(found),
+                0 => return Ok(Some(found)),
                 excess => budget_bytes = found.allocation.bytes.saturating_sub(excess),
             }
         }
-        Err(self.session.input_problem(
-            "no allocation was found whose files stay within the budget; allow some hundred bytes more",
-        ))
+        Ok(None)
     }
 
     /// Of a budget of files, the smallest recipe is told in bytes of files.
@@ -131,27 +186,6 @@ impl<'a> Field<'a> {
             },
             None => error,
         }
-    }
-
-    /// What else the same bytes buy, as far as anything fits.
-    fn others(&self) -> Result<Vec<Candidacy>, SessionError> {
-        let budget_bytes = self.layer_budget()?;
-        let uniform = self.planner.uniform(budget_bytes);
-        let ends_higher = self.planner.ends_higher(budget_bytes);
-        let found = [
-            (Candidate::Uniform, uniform),
-            (Candidate::EndsHigher, ends_higher),
-        ];
-        let mut others = Vec::new();
-        for (candidate, allocation) in found {
-            if let Some(allocation) = allocation {
-                let found = self.candidacy(candidate, allocation)?;
-                if self.excess(found.bytes) == 0 {
-                    others.push(found);
-                }
-            }
-        }
-        Ok(others)
     }
 
     /// Measures every candidate by a whole run; equal recipes once.
@@ -189,7 +223,7 @@ impl<'a> Field<'a> {
             ));
         }
         let front = self.planner.front().iter().map(|point| FrontPoint {
-            bytes: point.bytes + self.beside,
+            bytes: point.bytes.saturating_add(self.beside),
             ..*point
         });
         Ok(AllocateReport {
@@ -243,11 +277,8 @@ impl<'a> Field<'a> {
         match self.request.budget {
             Budget::Bytes(bytes) => Ok(bytes.saturating_sub(self.beside)),
             Budget::BitsPerWeight(bits) if bits.is_finite() && bits > 0.0 => {
-                let recipe = &self.request.sensitivity.recipe;
-                let base = settings_of(recipe, self.session.layers());
-                let is_other = |layer: usize| self.table.of_layer(layer).is_none();
                 let judged = (bits * self.judged_weights() as f64 / 8.0).floor() as u64;
-                Ok(judged.saturating_add(self.bytes_of_layers(&base, is_other)))
+                Ok(judged.saturating_add(self.other))
             }
             Budget::BitsPerWeight(bits) => Err(self.session.input_problem(&format!(
                 "{bits} bits for each weight is no budget; give a number above 0, as 4.25"
@@ -262,7 +293,9 @@ impl<'a> Field<'a> {
         }
         let beside = |found: &Candidacy| found.bytes.saturating_sub(found.allocation.bytes);
         let beside = candidates.iter().map(beside).max();
-        Ok(self.layer_budget()? + beside.unwrap_or(self.beside))
+        Ok(self
+            .layer_budget()?
+            .saturating_add(beside.unwrap_or(self.beside)))
     }
 
     /// Bytes by which files exceed the budget.

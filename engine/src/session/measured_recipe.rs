@@ -36,11 +36,10 @@ impl Session {
     /// A folder in the cache that is removed when it is dropped.
     fn scratch(&self) -> Result<tempfile::TempDir, SessionError> {
         let parent = self.options.cache_folder.join("scratch");
-        let made = std::fs::create_dir_all(&parent).and_then(|()| {
-            tempfile::Builder::new()
-                .prefix("measure-")
-                .tempdir_in(&parent)
-        });
+        remove_left_over(&parent);
+        let prefix = format!("{PREFIX}{}-", std::process::id());
+        let made = std::fs::create_dir_all(&parent)
+            .and_then(|()| tempfile::Builder::new().prefix(&prefix).tempdir_in(&parent));
         made.map_err(|error| self.scratch_problem(&parent, &error))
     }
 
@@ -54,8 +53,32 @@ impl Session {
     }
 }
 
+/// How names of scratch folders begin; the number of the process follows.
+const PREFIX: &str = "measure-";
+
+/// Removes what processes that were killed left behind, where the system tells which still run.
+fn remove_left_over(parent: &Path) {
+    let processes = Path::new("/proc");
+    let Ok(folders) = std::fs::read_dir(parent) else {
+        return;
+    };
+    for folder in folders.flatten() {
+        let name = folder.file_name().to_string_lossy().into_owned();
+        let number = name
+            .strip_prefix(PREFIX)
+            .and_then(|rest| rest.split_once('-'));
+        let is_left = number.is_some_and(|(process, _)| {
+            process.parse::<u32>().is_ok() && !processes.join(process).exists()
+        });
+        if processes.join("self").exists() && is_left {
+            // What cannot be removed now is tried again next time.
+            let _ = std::fs::remove_dir_all(folder.path());
+        }
+    }
+}
+
 /// Passes on all but warnings and layers.
-struct WithoutWarnings<'a>(&'a dyn Observer);
+pub(super) struct WithoutWarnings<'a>(pub(super) &'a dyn Observer);
 
 impl crate::monitor::Monitor for WithoutWarnings<'_> {
     fn step(&self, done: u64, total: u64) {

@@ -9,6 +9,8 @@ use crate::evaluate::{self, EncoderTask, Pooling, evaluate_decoder, evaluate_enc
 use crate::model::Model;
 use crate::recipe::CalibrationSettings;
 use crate::report::{Measure, Notice, Observer};
+use crate::units::hex;
+use sha2::{Digest, Sha256};
 use std::path::Path;
 
 /// What losses are measured on.
@@ -16,8 +18,18 @@ use std::path::Path;
 pub(super) enum ScoredText {
     /// Of a decoder: token ids.
     Sequences(Vec<Vec<u32>>),
-    /// Of an encoder: sentences, and the tokens at which they are cut.
-    Sentences(Vec<String>, usize),
+    /// Of an encoder: sentences.
+    Sentences(Sentences),
+}
+
+/// Sentences and all that decides what a model makes of them, but for the model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Sentences {
+    texts: Vec<String>,
+    /// Tokens at which they are cut.
+    length: usize,
+    /// Of the tokenizer and the pooling.
+    digest: String,
 }
 
 /// A loss measured.
@@ -32,7 +44,7 @@ impl ScoredText {
     pub(super) fn measure(&self) -> Measure {
         match self {
             Self::Sequences(_) => Measure::Kl,
-            Self::Sentences(..) => Measure::CosineDistance,
+            Self::Sentences(_) => Measure::CosineDistance,
         }
     }
 
@@ -45,7 +57,7 @@ impl ScoredText {
                     .map(|ids| ids.len().saturating_sub(1) as u64);
                 scored.sum()
             }
-            Self::Sentences(sentences, _) => sentences.len() as u64,
+            Self::Sentences(sentences) => sentences.texts.len() as u64,
         }
     }
 
@@ -60,7 +72,17 @@ impl ScoredText {
                 };
                 sequences.iter().flat_map(ids).collect()
             }
-            Self::Sentences(sentences, length) => format!("{length}\n{sentences:?}").into_bytes(),
+            Self::Sentences(sentences) => format!("{sentences:?}").into_bytes(),
+        }
+    }
+
+    /// Why nothing can be scored on it.
+    pub(super) fn check(&self) -> Result<(), &'static str> {
+        match self.scored() {
+            0 => Err(
+                "there is no token to score: losses need at least one sequence of two tokens (--slice-sequences, --slice-length)",
+            ),
+            _ => Ok(()),
         }
     }
 }
@@ -79,6 +101,11 @@ impl Session {
             return Err(self.input_problem("losses are measured on a text; name one with --corpus"));
         };
         if model.is_encoder() {
+            if own.is_none() {
+                observer.notice(Notice::Warning(
+                    "losses are measured on sentences of the calibration text; a text of its own (--slice-corpus) would be fairer",
+                ));
+            }
             return self.sentences(path, slice.sequences, slice.length);
         }
         let corpus = self.open_corpus(path)?;
@@ -93,10 +120,11 @@ impl Session {
         } else {
             let drawn = (calibration.seed, calibration.sequences, calibration.length);
             let held_out = corpus.held_out_sequences(drawn, slice.sequences, length)?;
-            if held_out.is_empty() {
+            if held_out.is_empty() && slice.sequences > 0 {
                 observer.notice(Notice::Warning(
                     "calibration takes the whole text, so losses are measured on what calibrates; a text of its own (--slice-corpus) or fewer sequences would be fairer",
                 ));
+                let length = length.min(calibration.length);
                 corpus.held_out_sequences((0, 0, length), slice.sequences, length)?
             } else {
                 held_out
@@ -132,7 +160,7 @@ impl Session {
         ))
     }
 
-    /// The last `most` sentences of a file: those that calibration, which reads from the front, sees least.
+    /// The last `most` sentences of a file.
     fn sentences(
         &self,
         path: &Path,
@@ -146,7 +174,15 @@ impl Session {
             );
         }
         let first = sentences.len().saturating_sub(most.max(1));
-        Ok(ScoredText::Sentences(sentences.split_off(first), length))
+        let tokenizer = std::fs::read(self.checkpoint.root().join("tokenizer.json"));
+        let mut digest = Sha256::new();
+        digest.update(tokenizer.unwrap_or_default());
+        digest.update(format!("{:?}", Pooling::read(self.checkpoint.root())?));
+        Ok(ScoredText::Sentences(Sentences {
+            texts: sentences.split_off(first),
+            length,
+            digest: hex(&digest.finalize()),
+        }))
     }
 
     /// The open model about to be measured on `text` with some of its layers replaced.
@@ -156,7 +192,8 @@ impl Session {
         observer: &'a dyn Observer,
     ) -> Result<evaluate::Slice<'a>, SessionError> {
         let model = self.model()?;
-        let memory_bytes = self.memory_bytes();
+        // The other half is for solvers, which work while the slice stands.
+        let memory_bytes = self.memory_bytes() / 2;
         match text {
             ScoredText::Sequences(sequences) => {
                 let sequences: Vec<&[u32]> = sequences.iter().map(Vec::as_slice).collect();
@@ -206,7 +243,7 @@ impl Session {
         text: &ScoredText,
         work: impl FnOnce(&EncoderTask<'_>) -> Result<T, SessionError>,
     ) -> Result<T, SessionError> {
-        let ScoredText::Sentences(sentences, length) = text else {
+        let ScoredText::Sentences(sentences) = text else {
             return Err(self.input_problem("a decoder has no sentences"));
         };
         let tokenizer = self.tokenizer()?.ok_or_else(|| {
@@ -216,10 +253,10 @@ impl Session {
         })?;
         let pooling = Pooling::read(self.checkpoint.root())?;
         work(&EncoderTask {
-            sentences,
+            sentences: &sentences.texts,
             pairs: &[],
             tokenizer: &tokenizer,
-            length: *length,
+            length: sentences.length,
             pooling: &pooling,
         })
     }

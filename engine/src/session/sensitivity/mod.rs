@@ -7,6 +7,7 @@ mod survey;
 mod work;
 
 use super::choose_requests::{Agreement, SensitivityReport, SensitivityRequest};
+use super::measured_recipe::WithoutWarnings;
 use super::{Session, SessionError};
 use crate::report::{Observer, SensitivityTable};
 use crate::score::spearman;
@@ -35,9 +36,13 @@ impl Session {
         let Some(inputs) = self.find_original_inputs(calibration, observer)? else {
             return Ok(None);
         };
-        let text = self.scored_slice(&request.slice, calibration, observer)?;
-        let survey = Survey::new(self, request, inputs, text)?;
-        Ok((survey.cells_known() > 0).then(|| survey.table()))
+        self.install(|| {
+            // Who only looks need not hear again what the text is like.
+            let quiet = WithoutWarnings(observer);
+            let text = self.scored_slice(&request.slice, calibration, &quiet)?;
+            let survey = Survey::new(self, request, inputs, text)?;
+            Ok(survey.has_cells().then(|| survey.table()))
+        })
     }
 
     /// `sensitivity` on the thread pool that calls.

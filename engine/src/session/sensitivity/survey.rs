@@ -75,6 +75,8 @@ impl<'a> Survey<'a> {
             )));
         }
         let key = key_of(&(NOTES_VERSION, text.fingerprint()));
+        text.check()
+            .map_err(|problem| session.input_problem(problem))?;
         let judging = judged_layers(session, request, &inputs, &key);
         if judging.is_empty() {
             return Err(session.input_problem(
@@ -84,7 +86,7 @@ impl<'a> Survey<'a> {
         let mut survey = Self {
             session,
             request,
-            options: in_order(&request.options),
+            options: in_order(&asked_options(request)),
             inputs,
             text,
             judging,
@@ -150,7 +152,12 @@ impl<'a> Survey<'a> {
         };
         let settings = option.apply(&judging.base, own);
         let bytes = stored_bytes(self.request.format, info, &settings);
-        error.map(|error| OptionError { bytes, ..error })
+        error.map(|error| OptionError {
+            bytes,
+            // What another question left would be one layer's alone.
+            gradient_loss: error.gradient_loss.filter(|_| self.request.effort.gradient),
+            ..error
+        })
     }
 
     /// Whose errors are asked.
@@ -201,17 +208,24 @@ impl<'a> Survey<'a> {
         self.judging.iter().map(known).sum()
     }
 
+    /// Cells of which anything is known.
+    pub(super) fn has_cells(&self) -> bool {
+        self.judging.iter().any(|judging| {
+            self.grids()
+                .any(|option| self.error(judging, option).is_some())
+        })
+    }
+
     /// Whether a gradient pass weighs a layer's errors: an embedding has no output that a gradient could weigh.
     pub(super) fn has_gradient(&self, judging: &Judging) -> bool {
         let is_embedding = self.session.layers[judging.layer].kind == LayerKind::Embedding;
-        self.request.effort.gradient && !is_embedding
+        let is_weighed = self.gains.is_empty() || self.gains_of(judging).is_some();
+        self.request.effort.gradient && !is_embedding && is_weighed
     }
 
-    /// What weighs the errors of a layer's outputs; gains of another number of outputs were kept for something else.
+    /// What weighs the errors of a layer's outputs.
     pub(super) fn gains_of(&self, judging: &Judging) -> Option<&[f64]> {
-        let rows = self.session.layers[judging.layer].rows;
-        let gains = self.gains.get(judging.layer)?.as_deref();
-        gains.filter(|gains| self.has_gradient(judging) && gains.len() == rows)
+        self.gains.get(judging.layer)?.as_deref()
     }
 
     /// The recipe with every judged layer at `option`, and all others as they are.
@@ -225,8 +239,21 @@ impl<'a> Survey<'a> {
     }
 
     pub(super) fn anchors_note(&self) -> String {
-        let bases: Vec<LayerSettings> = self.judging.iter().map(|judging| judging.base).collect();
-        format!("{NOTES_VERSION}-anchors-{}", key_of(&(&self.key, bases)))
+        // Whole models: what the layers that are not judged have counts too.
+        let mut named: Vec<(bool, LayerSettings)> =
+            settings_of(&self.request.recipe, &self.session.layers)
+                .into_iter()
+                .map(|settings| (false, settings))
+                .collect();
+        for judging in &self.judging {
+            let base = LayerSettings {
+                bits: 0,
+                group: 0,
+                ..judging.base
+            };
+            named[judging.layer] = (true, base);
+        }
+        format!("{NOTES_VERSION}-anchors-{}", key_of(&(&self.key, named)))
     }
 
     pub(super) fn gains_note(&self) -> String {
@@ -234,13 +261,23 @@ impl<'a> Survey<'a> {
         format!("{NOTES_VERSION}-gains-{}", key_of(&(&self.key, seed)))
     }
 
-    /// Gains that an earlier pass left.
+    /// Gains that an earlier pass left; none where they do not fit the model.
     pub(super) fn kept_gains(&self) -> OutputGains {
         let mut gains: OutputGains = self.kept(&self.gains_note());
         for gain in gains.iter_mut().flatten().flatten() {
             *gain = rounded(*gain);
         }
-        gains
+        let layers = &self.session.layers;
+        let fits = |(gains, info): (&Option<Vec<f64>>, &LayerInfo)| {
+            gains.as_ref().is_none_or(|gains| {
+                let are_gains = gains.iter().all(|gain| gain.is_finite() && *gain >= 0.0);
+                gains.len() == info.rows && are_gains
+            })
+        };
+        match gains.len() == layers.len() && gains.iter().zip(layers).all(fits) {
+            true => gains,
+            false => OutputGains::new(),
+        }
     }
 
     /// What a note says; the empty value where it is absent or damaged.
@@ -314,16 +351,22 @@ fn judged_settings(
         return None;
     }
     if is_end {
-        // Outside blocks methods that need inputs round to nearest.
+        // Outside blocks methods that need inputs round to nearest, and so does what had none.
         let method = match settings.method {
-            Method::None => Method::Rtn,
-            method if needs_inputs(method) => Method::Rtn,
+            method if method == Method::None || needs_inputs(method) => Method::Rtn,
             method => method,
         };
         return request.ends.then_some(LayerSettings { method, ..settings });
     }
     let is_inner = inputs.stage_of(layer).is_some() && settings.method != Method::None;
     is_inner.then_some(settings)
+}
+
+/// What is asked, and what is measured: a probe of an option that is no column would be lost.
+fn asked_options(request: &SensitivityRequest) -> Vec<LayerOption> {
+    let effort = &request.effort;
+    let all = [&request.options, &effort.probes, &effort.anchors];
+    all.into_iter().flatten().copied().collect()
 }
 
 /// Few bits first, large groups first, dense last and always there.

@@ -13,7 +13,7 @@ use crate::moments::{Moments, StageKey};
 use crate::monitor::Silent;
 use crate::report::{Anchor, Notice, Observer, Probe};
 use crate::sensitivity::{Inputs, Judged, KnownInputs, Subject, output_gains, rounded};
-use crate::settings::LayerSettings;
+use crate::settings::{LayerOption, LayerSettings};
 use crate::tensor::Matrix;
 use std::sync::Arc;
 
@@ -39,6 +39,11 @@ impl Survey<'_> {
                 self.keep(&self.gains_note(), &self.gains)?;
                 // As a later session will read them.
                 self.gains = self.kept_gains();
+                if self.gains.is_empty() {
+                    return Err(session.input_problem(
+                        "the gradient of the loss is not finite on this text; measure without gradients (--gain measured), or take another text",
+                    ));
+                }
             }
             self.judge_all(Some(&slice), observer)?;
         } else {
@@ -133,6 +138,11 @@ impl Survey<'_> {
         };
         let subject = Subject::new(&weights, inputs, self.gains_of(judging));
         let mut row = judging.row.clone();
+        // Options of one group share what solvers make of the inputs.
+        options.sort_by_key(|option| match option {
+            LayerOption::Grid { group, .. } => *group,
+            LayerOption::Dense => 0,
+        });
         for option in options {
             observer.check()?;
             let settings = LayerSettings {
@@ -171,6 +181,8 @@ impl Survey<'_> {
             .as_ref()
             .is_some_and(|(known, _)| *known == stage);
         if !is_known {
+            // Two Gram matrices and their factors at once would be too much memory.
+            bench.last = None;
             let moments = match self.inputs.of_layer(layer)? {
                 Some(moments) => moments,
                 None => self.head_moments(bench)?,
