@@ -3,7 +3,7 @@
 use super::keys;
 use super::menus::MENUS;
 use crate::gui::scene::Scene;
-use crate::gui::views::{heat_map, layers};
+use crate::gui::views::{heat_map, layers, trade_off};
 use crate::studio::Command;
 use crate::studio::action::Action;
 use egui::{Grid, Id, Modal, RichText, Ui};
@@ -105,6 +105,7 @@ pub(in crate::gui) fn list(ui: &mut Ui) {
         let column = &mut columns[1];
         plain(column, "Table of layers", &layers::KEYS);
         plain(column, "Sensitivity", &heat_map::KEYS);
+        plain(column, "Budget", &trade_off::KEYS);
         column.label(RichText::new("Recent models").strong());
         let keys = [1, 9].map(|place| keys_text(column, Action::OpenRecent(place)));
         if let [Some(first), Some(last)] = keys {

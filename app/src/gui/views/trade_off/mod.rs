@@ -17,6 +17,8 @@ mod model;
 mod paint;
 mod units;
 
+pub use budget::slider::KEYS;
+
 use crate::gui::scene::Scene;
 use crate::gui::widgets;
 use crate::studio::action::Action;

@@ -10,6 +10,13 @@ use crate::studio::{Command, Project};
 use egui::{EventFilter, Key, Response, RichText, Slider, Stroke, Ui, Vec2};
 use std::ops::RangeInclusive;
 
+/// Keys of the budget, for the list of shortcuts.
+pub const KEYS: [(&str, &str); 3] = [
+    ("Left Right", "Step the budget"),
+    ("Enter", "Apply the proposed bits"),
+    ("Escape", "Discard the proposed bits"),
+];
+
 /// Room for everything beside the slider.
 const OTHERS_WIDTH: f32 = 268.0;
 /// How near a mark the slider must be to be caught by it, as a share of its way.
@@ -35,6 +42,9 @@ pub(super) fn show(
         let slider = slider.labelled_by(name.id);
         if std::mem::take(&mut memory.wants_focus) {
             slider.request_focus();
+        }
+        if slider.changed() {
+            memory.problem = None;
         }
         keys(ui, scene, project, &slider);
         number(ui, scene, memory, scale, bytes);
