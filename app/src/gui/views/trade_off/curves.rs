@@ -14,11 +14,17 @@ pub(super) struct Band {
 /// Points of a line: more would be closer together than pixels.
 const MOST_POINTS: usize = 400;
 
-/// The front as a line; losses of zero, which have no logarithm, are left out.
+/// The front as a line, down to a tenth of the least loss of uniform bits: below, decades would push together what is
+/// decided above. Losses of zero have no logarithm.
 pub(super) fn front(outlook: &Outlook, scale: Scale) -> Vec<[f64; 2]> {
+    let uniform = outlook.baselines.iter();
+    let least = uniform
+        .filter_map(|base| base.place.predicted)
+        .reduce(f64::min);
+    let floor = 0.1 * least.unwrap_or(0.0);
     let points = outlook.front.iter();
     let mut seen: Vec<[f64; 2]> = points
-        .filter(|point| point.predicted_loss > 0.0)
+        .filter(|point| point.predicted_loss > floor)
         .map(|point| [scale.value(point.bytes), point.predicted_loss.log10()])
         .collect();
     let step = seen.len().div_ceil(MOST_POINTS).max(1);

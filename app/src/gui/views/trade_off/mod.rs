@@ -102,7 +102,7 @@ fn both(
 ) {
     let size = ui.available_size();
     let gap = 2.0 * scene.look.measures.grid;
-    let width = (0.4 * size.x).clamp(272.0, 400.0);
+    let width = (0.4 * size.x).clamp(288.0, 400.0);
     let scale = model::scale(project, axes.unit);
     ui.horizontal_top(|ui| {
         ui.spacing_mut().item_spacing.x = gap;
