@@ -85,7 +85,7 @@ fn noise_of_probes_breaks_nothing() {
 }
 
 #[test]
-fn without_gradient_only_measured_layers_are_known() {
+fn without_gradient_layers_pay_as_measured_ones_do() {
     let mut table = two_layers([[1.0, 0.1, 0.01], [1.0, 0.1, 0.01]]);
     for error in table
         .layers
@@ -101,7 +101,8 @@ fn without_gradient_only_measured_layers_are_known() {
     assert_row(&table, 1, [1.0, 0.1, 0.01].map(|error| Some(0.4 * error)));
 
     table.layers[1].probes = vec![probe(OPTIONS[1], 0.3)];
-    assert_row(&table, 0, [None; 3]);
+    // As strained as layer 1 and 6144 / 4096 times as large.
+    assert_row(&table, 0, [4.5, 0.45, 0.045].map(Some));
     assert_row(&table, 1, [3.0, 0.3, 0.03].map(Some));
     assert!(Predictor::new(&table).is_calibrated());
 }
