@@ -37,7 +37,7 @@ fn two_runs_side_by_side() {
     // A click on a layer selects it in every view.
     let report = desk.studio().runs[0].report.clone().unwrap();
     let name = report.layers[3].name.clone();
-    let layer = desk.harness.get_by_label(&name);
+    let layer = desk.harness.get_by_role_and_label(Role::Row, &name);
     layer.click();
     desk.harness.run_steps(3);
     let project = desk.studio().project().unwrap();

@@ -5,7 +5,7 @@ use super::ran::main_method;
 use crate::studio::project::Project;
 use crate::studio::runs::{Run, RunId, RunStatus};
 use pare_engine::recipe::{LayerSettings, Recipe};
-use pare_engine::score::spearman;
+use pare_engine::session::Agreement;
 use std::collections::HashMap;
 
 /// How losses predicted of finished runs compare with those measured.
@@ -21,26 +21,26 @@ pub struct Prediction {
     pub spread: Option<[f64; 2]>,
 }
 
+/// Runs from which a spread says something.
+const FEWEST: usize = 3;
+
 impl Prediction {
     /// What pairs of predicted and measured say; `None` where none has a ratio.
     pub fn of(pairs: &[(f64, f64)]) -> Option<Self> {
-        const FEWEST: usize = 3;
-        let (predicted, measured): (Vec<f64>, Vec<f64>) = pairs.iter().copied().unzip();
-        let mut ratios: Vec<f64> = pairs
-            .iter()
-            .filter(|(_, measured)| *measured > 0.0)
+        let agreement = Agreement::of(pairs)?;
+        let ratios = pairs.iter().filter(|(_, measured)| *measured > 0.0);
+        let mut ratios: Vec<f64> = ratios
             .map(|(predicted, measured)| predicted / measured)
             .collect();
         ratios.sort_unstable_by(f64::total_cmp);
-        let is_many = ratios.len() >= FEWEST;
+        let quartiles = quantile(&ratios, 0.25).zip(quantile(&ratios, 0.75));
         Some(Self {
-            runs: pairs.len(),
-            rank_correlation: is_many.then(|| spearman(&predicted, &measured)).flatten(),
-            median_ratio: quantile(&ratios, 0.5)?,
-            spread: match is_many {
-                true => Some([quantile(&ratios, 0.25)?, quantile(&ratios, 0.75)?]),
-                false => None,
-            },
+            runs: agreement.pairs,
+            rank_correlation: agreement.rank_correlation,
+            median_ratio: agreement.median_ratio?,
+            spread: quartiles
+                .filter(|_| ratios.len() >= FEWEST)
+                .map(|(low, high)| [low, high]),
         })
     }
 }
