@@ -238,6 +238,26 @@ fn rules_are_kept_and_what_cannot_be_is_said() {
     assert!(error.to_string().contains("no budget"), "{error}");
 }
 
+#[test]
+fn what_a_container_leaves_dense_eats_no_budget() {
+    let workshop = Workshop::new();
+    let mut sensitivity = request(&workshop);
+    sensitivity.format = Format::Gptq;
+    sensitivity.ends = true;
+    sensitivity.effort = Effort::quick();
+    let request = AllocateRequest {
+        sensitivity,
+        budget: Budget::BitsPerWeight(5.0),
+        rules: Rules::default(),
+        verify: None,
+    };
+    let session = open(&workshop, 2);
+    let report = session.allocate(&request, &Quiet::default()).unwrap();
+    let found = report.candidates[0];
+    assert!(found.bits_per_weight <= 5.0, "{found:?}");
+    assert!(found.bits_per_weight > 4.5, "{found:?}");
+}
+
 /// Bytes of all files outside `.pare`.
 fn files_bytes(folder: &Path) -> u64 {
     let files = std::fs::read_dir(folder).unwrap().map(Result::unwrap);

@@ -16,6 +16,7 @@ use crate::model::LayerInfo;
 use crate::recipe::Recipe;
 use crate::report::{Observer, SensitivityTable};
 use crate::settings::LayerSettings;
+use crate::solved::Method;
 use std::path::PathBuf;
 
 /// Tries to meet a budget of whole files: their headers grow and shrink with the choice by some bytes.
@@ -39,7 +40,10 @@ struct Field<'a> {
     planner: Planner,
     /// Bytes of files beside the compressible layers, of the recipe as asked.
     beside: u64,
-    /// Bytes of the compressible layers that are not judged.
+    /// Which layers bits for each weight are counted over: those that are chosen for, and those that are locked to codes.
+    /// What stays dense would eat the budget of the others.
+    counted: Vec<bool>,
+    /// Bytes of the compressible layers that are not counted.
     other: u64,
 }
 
@@ -117,10 +121,18 @@ impl<'a> Field<'a> {
             table,
             planner,
             beside: 0,
+            counted: vec![false; base.len()],
             other: 0,
         };
+        for judged in &field.table.layers {
+            let is_coded = base[judged.layer].method != Method::None;
+            field.counted[judged.layer] = is_coded;
+        }
+        for layer in field.planner.free() {
+            field.counted[layer] = true;
+        }
         let of_layers = field.bytes_of_layers(&base, |_| true);
-        field.other = field.bytes_of_layers(&base, |layer| field.table.of_layer(layer).is_none());
+        field.other = field.bytes_of_layers(&base, |layer| !field.counted[layer]);
         let recipe = sensitivity.recipe.saying(session.layers(), &base);
         field.beside = field.bytes_of_files(&recipe)?.saturating_sub(of_layers);
         Ok(field)
@@ -241,12 +253,12 @@ impl<'a> Field<'a> {
     }
 
     fn describe(&self, found: &Candidacy) -> CandidateReport {
-        let is_judged = |layer: usize| self.table.of_layer(layer).is_some();
-        let bytes = self.bytes_of_layers(&found.allocation.settings, is_judged);
+        let is_counted = |layer: usize| self.counted[layer];
+        let bytes = self.bytes_of_layers(&found.allocation.settings, is_counted);
         CandidateReport {
             candidate: found.candidate,
             bytes: found.bytes,
-            bits_per_weight: 8.0 * bytes as f64 / self.judged_weights().max(1) as f64,
+            bits_per_weight: 8.0 * bytes as f64 / self.counted_weights().max(1) as f64,
             predicted_loss: self.planner.predict(&found.allocation.settings),
             measured: found.measured.map(|loss| (loss.mean, loss.stderr)),
         }
@@ -277,8 +289,8 @@ impl<'a> Field<'a> {
         match self.request.budget {
             Budget::Bytes(bytes) => Ok(bytes.saturating_sub(self.beside)),
             Budget::BitsPerWeight(bits) if bits.is_finite() && bits > 0.0 => {
-                let judged = (bits * self.judged_weights() as f64 / 8.0).floor() as u64;
-                Ok(judged.saturating_add(self.other))
+                let counted = (bits * self.counted_weights() as f64 / 8.0).floor() as u64;
+                Ok(counted.saturating_add(self.other))
             }
             Budget::BitsPerWeight(bits) => Err(self.session.input_problem(&format!(
                 "{bits} bits for each weight is no budget; give a number above 0, as 4.25"
@@ -307,8 +319,10 @@ impl<'a> Field<'a> {
         }
     }
 
-    fn judged_weights(&self) -> u64 {
-        self.table.layers.iter().map(|layer| layer.weights).sum()
+    fn counted_weights(&self) -> u64 {
+        let layers = self.session.layers().iter().zip(&self.counted);
+        let counted = layers.filter(|(_, counted)| **counted);
+        counted.map(|(info, _)| info.parameters).sum()
     }
 
     fn bytes_of_layers(&self, settings: &[LayerSettings], counts: impl Fn(usize) -> bool) -> u64 {

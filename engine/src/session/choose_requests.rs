@@ -119,7 +119,7 @@ pub struct Agreement {
 /// What the written model may take.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Budget {
-    /// Stored bits for each weight, over all layers that are judged.
+    /// Stored bits for each weight, over all layers that are chosen for or locked to codes.
     BitsPerWeight(f64),
     /// Bytes of all files written.
     Bytes(u64),
@@ -187,7 +187,7 @@ pub struct CandidateReport {
     pub candidate: Candidate,
     /// Bytes of all files that it writes.
     pub bytes: u64,
-    /// Stored bits for each weight, over all layers that are judged.
+    /// Stored bits for each weight, over the layers that a budget in bits counts.
     pub bits_per_weight: f64,
     /// Loss predicted.
     pub predicted_loss: Option<f64>,
