@@ -167,6 +167,12 @@ impl Planner {
         self.items.iter().flat_map(|item| &item.members).copied()
     }
 
+    /// The free layers that have more than one option: the container holds some as they are and no other way.
+    pub fn with_a_choice(&self) -> impl Iterator<Item = usize> {
+        let items = self.items.iter().filter(|item| item.options.len() > 1);
+        items.flat_map(|item| &item.members).copied()
+    }
+
     /// The method that changes a layer which the recipe leaves as it is.
     pub fn method(&self, layer: usize) -> Method {
         method_for(&self.layers[layer], self.method)

@@ -128,7 +128,7 @@ impl<'a> Field<'a> {
             let is_coded = base[judged.layer].method != Method::None;
             field.counted[judged.layer] = is_coded;
         }
-        for layer in field.planner.free() {
+        for layer in field.planner.with_a_choice() {
             field.counted[layer] = true;
         }
         let of_layers = field.bytes_of_layers(&base, |_| true);
