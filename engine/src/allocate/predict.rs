@@ -9,6 +9,7 @@
 
 use super::curve::{Above, Curve};
 use crate::report::{LayerSensitivity, OptionError, SensitivityTable};
+use crate::score::median;
 use crate::settings::LayerOption;
 
 /// Losses measured below this are noise of their measurement.
@@ -246,10 +247,4 @@ fn typical(table: &SensitivityTable, times: f64) -> f64 {
     let known = table.layers.iter().flat_map(of_layer);
     let strained = known.filter(|(strain, loss)| *strain > 0.0 && *loss > 0.0);
     median(strained.map(|(strain, loss)| loss / strain).collect()).unwrap_or(0.0)
-}
-
-fn median(mut values: Vec<f64>) -> Option<f64> {
-    values.sort_by(f64::total_cmp);
-    let (low, high) = (values.len().checked_sub(1)? / 2, values.len() / 2);
-    Some(f64::midpoint(values[low], values[high]))
 }

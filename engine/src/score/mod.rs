@@ -11,4 +11,4 @@ mod vectors;
 
 pub use tally::{Ratio, Tally};
 pub use tokens::{Comparison, WindowScore};
-pub use vectors::{cosine, percentile, ranks, spearman};
+pub use vectors::{cosine, median, percentile, ranks, spearman};

@@ -51,6 +51,13 @@ pub fn percentile(sorted: &[f32], share: f64) -> f64 {
     low + (high - low) * (position - below as f64)
 }
 
+/// The middle of `values`, between the two middle ones where there is none; `None` where there are no values.
+pub fn median(mut values: Vec<f64>) -> Option<f64> {
+    values.sort_unstable_by(f64::total_cmp);
+    let (low, high) = (values.len().checked_sub(1)? / 2, values.len() / 2);
+    Some(f64::midpoint(values[low], values[high]))
+}
+
 fn dot(left: &[f32], right: &[f32]) -> f64 {
     let products = left.iter().zip(right);
     products

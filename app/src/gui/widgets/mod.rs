@@ -12,9 +12,9 @@ mod said;
 mod typed;
 
 pub use bar::share_bar;
-pub use empty::empty;
+pub use empty::{empty, nothing_matches};
 pub use figure::{error_text, figure, interval_text, mark_hint, sign, tokens_text};
-pub use keys::takes_keys;
+pub use keys::{asks, takes_keys};
 pub use name::{elided, shortened};
 pub use said::{sign_button, text_field};
 pub use typed::Typed;

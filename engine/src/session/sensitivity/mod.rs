@@ -10,7 +10,7 @@ use super::choose_requests::{Agreement, SensitivityReport, SensitivityRequest};
 use super::measured_recipe::WithoutWarnings;
 use super::{Session, SessionError};
 use crate::report::{Observer, SensitivityTable};
-use crate::score::spearman;
+use crate::score::{median, spearman};
 use std::time::Instant;
 use survey::Survey;
 
@@ -92,24 +92,17 @@ impl Agreement {
             return None;
         }
         let (predicted, measured): (Vec<f64>, Vec<f64>) = pairs.iter().copied().unzip();
-        let mut ratios: Vec<f64> = pairs
+        let ratios = pairs
             .iter()
             .filter(|(_, measured)| *measured > 0.0)
-            .map(|(predicted, measured)| predicted / measured)
-            .collect();
-        ratios.sort_unstable_by(f64::total_cmp);
+            .map(|(predicted, measured)| predicted / measured);
         let is_ranked = pairs.len() >= FEWEST_RANKED;
         Some(Self {
             pairs: pairs.len(),
             rank_correlation: is_ranked.then(|| spearman(&predicted, &measured)).flatten(),
-            median_ratio: median(&ratios),
+            median_ratio: median(ratios.collect()),
         })
     }
-}
-
-fn median(sorted: &[f64]) -> Option<f64> {
-    let (low, high) = (sorted.len().checked_sub(1)? / 2, sorted.len() / 2);
-    Some(0.5 * (sorted[low] + sorted[high]))
 }
 
 #[cfg(test)]

@@ -29,10 +29,10 @@ pub use keys::KEYS;
 
 use crate::gui::scene::Scene;
 use crate::gui::widgets;
+use crate::studio::Project;
 use crate::studio::action::Action;
 use crate::studio::history::Gesture;
 use crate::studio::sensitivity::SensitivityState;
-use crate::studio::{Command, Project};
 use egui::Ui;
 use grid::{Grid, Order, Source};
 use refusals::Refusals;
@@ -152,7 +152,7 @@ pub fn show(ui: &mut Ui, scene: &mut Scene<'_>, memory: &mut Memory) {
     bar::show(ui, scene, project, memory);
     legend::show(ui, scene, project, memory);
     if memory.grid.lines.is_empty() {
-        nothing_matches(ui, scene);
+        widgets::nothing_matches(ui, scene);
     } else {
         cells::show(ui, scene, project, memory);
     }
@@ -168,17 +168,6 @@ fn nothing_known(ui: &mut Ui, scene: &mut Scene<'_>, project: &Project) {
     };
     let actions = [Action::MeasureSensitivity, Action::SketchSensitivity];
     widgets::empty(ui, scene, &sentence, &actions);
-}
-
-fn nothing_matches(ui: &mut Ui, scene: &mut Scene<'_>) {
-    let room = ui.available_height();
-    ui.vertical_centered(|ui| {
-        ui.add_space((room / 2.0 - 24.0).max(8.0));
-        ui.weak("No layer matches the filter");
-        if ui.button("Show all layers").clicked() {
-            scene.push(Command::Filter(String::new()));
-        }
-    });
 }
 
 /// Two digits that matter, as short as it goes: what cells and legends write.

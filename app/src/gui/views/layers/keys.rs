@@ -5,6 +5,7 @@
 
 use super::Memory;
 use crate::gui::scene::Scene;
+use crate::gui::widgets;
 use crate::studio::action::{Action, View};
 use crate::studio::draft::{LayerEdit, MAX_BITS, MIN_BITS};
 use crate::studio::rows::SortKey;
@@ -46,21 +47,9 @@ pub(super) fn listen(ui: &Ui, scene: &mut Scene<'_>, project: &Project, memory: 
     }
 }
 
-/// What `events` ask for; a key and the text it types count once.
+/// What `events` ask for.
 fn asks(events: &[Event], page: isize) -> Vec<Ask> {
-    let mut asks: Vec<Ask> = events
-        .iter()
-        .filter_map(|event| of_key(event, page))
-        .collect();
-    for event in events {
-        if let Event::Text(text) = event
-            && let Some(ask) = of_text(text)
-            && !asks.contains(&ask)
-        {
-            asks.push(ask);
-        }
-    }
-    asks
+    widgets::asks(events, |event| of_key(event, page), of_text)
 }
 
 fn of_key(event: &Event, page: isize) -> Option<Ask> {

@@ -27,9 +27,9 @@ pub use keys::KEYS;
 
 use crate::gui::scene::Scene;
 use crate::gui::widgets;
+use crate::studio::Project;
 use crate::studio::action::Action;
 use crate::studio::history::Gesture;
-use crate::studio::{Command, Project};
 use egui::{Frame, Panel, Pos2, Ui};
 
 /// What the view remembers between frames.
@@ -107,7 +107,7 @@ pub fn show(ui: &mut Ui, scene: &mut Scene<'_>, memory: &mut Memory) {
             totals::show(ui, scene, project);
         });
     if project.rows.rows.is_empty() {
-        nothing_matches(ui, scene);
+        widgets::nothing_matches(ui, scene);
     } else {
         table::show(ui, scene, project, memory);
     }
@@ -115,17 +115,6 @@ pub fn show(ui: &mut Ui, scene: &mut Scene<'_>, memory: &mut Memory) {
     if !typing && memory.has_keys {
         keys::listen(ui, scene, project, memory);
     }
-}
-
-fn nothing_matches(ui: &mut Ui, scene: &mut Scene<'_>) {
-    let room = ui.available_height();
-    ui.vertical_centered(|ui| {
-        ui.add_space((room / 2.0 - 24.0).max(8.0));
-        ui.weak("No layer matches the filter");
-        if ui.button("Show all layers").clicked() {
-            scene.push(Command::Filter(String::new()));
-        }
-    });
 }
 
 /// Edits of `layer` are edits of the selection where it is part of it.
