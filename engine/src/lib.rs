@@ -4,12 +4,13 @@
 //! this drawing and checks every `use crate::…`.
 //!
 //! ```text
-//! 10 session
-//!  9 compress sensitivity
-//!  8 calibrate evaluate generate transform measure preview allocate
-//!  7 formats
-//!  6 checkpoint corpus recipe report
-//!  5 solve model score packed budget
+//! 11 session
+//! 10 compress sensitivity
+//!  9 calibrate evaluate generate transform measure preview allocate
+//!  8 formats
+//!  7 checkpoint corpus recipe report
+//!  6 solve model score budget
+//!  5 packed
 //!  4 distortion settings
 //!  3 moments solved
 //!  2 linalg grid codebook mask
@@ -43,23 +44,25 @@ pub mod solved;
 pub mod distortion;
 pub mod settings;
 
-// 5 mathematics
+// 5 bytes
+pub mod packed;
+
+// 6 mathematics
 pub mod budget;
 pub mod model;
-pub mod packed;
 pub mod score;
 pub mod solve;
 
-// 6 outside
+// 7 outside
 pub mod checkpoint;
 pub mod corpus;
 pub mod recipe;
 pub mod report;
 
-// 7 formats
+// 8 formats
 pub mod formats;
 
-// 8 strands
+// 9 strands
 pub mod allocate;
 pub mod calibrate;
 pub mod evaluate;
@@ -68,9 +71,9 @@ pub mod measure;
 pub mod preview;
 pub mod transform;
 
-// 9 loops over layers
+// 10 loops over layers
 pub mod compress;
 pub mod sensitivity;
 
-// 10 session
+// 11 session
 pub mod session;

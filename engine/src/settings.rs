@@ -33,7 +33,20 @@ pub struct LayerSettings {
     pub prefix: Prefix,
     /// NF4: quantize the block scales too.
     pub double_quant: bool,
+    /// How the layer's inputs are rounded when it runs.
+    #[serde(default)]
+    pub activations: Activations,
+    /// Inputs that share a scale under `Activations::Dynamic8`; 0 = those of a whole token, else one of
+    /// `ACTIVATION_BLOCKS`.
+    #[serde(default)]
+    pub activation_block: usize,
+    /// SmoothQuant's exponent, 0 to 1: how much of the inputs' range moves into the weights; 0 = none.
+    #[serde(default)]
+    pub smooth: f64,
 }
+
+/// What `LayerSettings::activation_block` can be.
+pub const ACTIVATION_BLOCKS: [usize; 3] = [0, 32, 128];
 
 impl LayerSettings {
     /// The grid that these settings ask for.
@@ -54,6 +67,36 @@ impl LayerSettings {
             group => group,
         }
     }
+}
+
+/// How a layer's inputs are rounded when it runs. What is rounded is weights' business; inputs are never stored.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, Default, serde::Serialize, serde::Deserialize,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Activations {
+    /// Not at all: they stay floats.
+    #[default]
+    None,
+    /// To 8 bits, with scales taken from each token as it comes.
+    Dynamic8,
+    /// To 8 bits, with one scale that calibration fixed.
+    Static8,
+}
+
+/// How keys and values of earlier tokens are kept while a decoder writes.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, Default, serde::Serialize, serde::Deserialize,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum KvCache {
+    /// As they are computed.
+    #[default]
+    F32,
+    /// Rounded to half precision.
+    F16,
+    /// Rounded to 8 bits, with a scale for each head of each token.
+    Int8,
 }
 
 /// Column order of GPTQ. Groups stay contiguous in the original order in all three.

@@ -110,6 +110,9 @@ fn overrides(flags: &SolverFlags) -> Overrides {
         damping: flags.damping,
         refine: flags.refine,
         double_quant: flags.double_quant,
+        activations: flags.activations,
+        activation_block: flags.activation_block,
+        smooth: flags.smooth,
     }
 }
 

@@ -10,7 +10,7 @@ use clap::builder::{PathBufValueParser, PossibleValuesParser, TypedValueParser};
 use pare_engine::formats::Format;
 use pare_engine::grid::ScaleDtype;
 use pare_engine::moments::Prefix;
-use pare_engine::recipe::{ColumnOrder, Refine};
+use pare_engine::recipe::{Activations, ColumnOrder, Refine};
 use pare_engine::solved::Method;
 use std::path::PathBuf;
 
@@ -63,6 +63,20 @@ pub(super) fn refine() -> impl TypedValueParser<Value = Refine> {
         ("off", Refine::Off),
         ("on", Refine::On),
     ])
+}
+
+/// `--activations`.
+pub(super) fn activations() -> impl TypedValueParser<Value = Activations> {
+    table(vec![
+        ("none", Activations::None),
+        ("dynamic8", Activations::Dynamic8),
+        ("static8", Activations::Static8),
+    ])
+}
+
+/// `--activation-block`.
+pub(super) fn activation_block() -> impl TypedValueParser<Value = usize> {
+    table(vec![("0", 0), ("32", 32), ("128", 128)])
 }
 
 /// `--prefix`.
@@ -146,6 +160,15 @@ pub(super) fn damping(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(value) if value.is_finite() && value >= 0.0 => Ok(value),
         _ => Err("damping is a number of 0 or more, such as 0.01".to_owned()),
+    }
+}
+
+/// `--smooth`.
+pub(super) fn smooth(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        // Adding 0 turns a minus zero into a plain one.
+        Ok(value) if (0.0..=1.0).contains(&value) => Ok(value + 0.0),
+        _ => Err("smooth is a number from 0 (off) to 1, such as 0.5".to_owned()),
     }
 }
 

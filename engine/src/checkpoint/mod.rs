@@ -22,6 +22,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::packed::{ActivationPlan, PackedSource};
+use crate::solved::Solved;
 use crate::tensor::{Dtype, SourceError, TensorInfo, WeightSource};
 pub use error::CheckpointError;
 use folder::WeightFiles;
@@ -315,6 +317,16 @@ impl WeightSource for Checkpoint {
                 }
                 Ok(())
             }
+        }
+    }
+}
+
+impl PackedSource for Checkpoint {
+    fn solved(&self, tensor: &str) -> Result<Option<(Solved, ActivationPlan)>, SourceError> {
+        let index = self.by_name.get(tensor);
+        match index.map(|&index| &self.entries[index]) {
+            Some(Entry::Packed(packed)) => packed.layer(&self.shards).map(Some),
+            _ => Ok(None),
         }
     }
 }

@@ -12,7 +12,9 @@ use super::gptq_config::GptqConfig;
 use super::shards::Shards;
 use crate::grid::{GridConfig, ScaleDtype};
 use crate::packed::gptq::{self, CheckpointFormat};
-use crate::packed::{LayerManifest, MANIFEST_VERSION, METADATA_KEY, Manifest, Part, unpack};
+use crate::packed::{
+    ActivationPlan, LayerManifest, MANIFEST_VERSION, METADATA_KEY, Manifest, Part, unpack,
+};
 use crate::solved::Solved;
 use crate::tensor::{Dtype, SourceError, TensorInfo};
 
@@ -254,6 +256,11 @@ impl PackedTensor {
             Layer::Pare(manifest) => manifest.tensor.transposed,
             Layer::Gptq { transposed, .. } => *transposed,
         }
+    }
+
+    /// The layer as codes, and what it does to its inputs.
+    pub(super) fn layer(&self, shards: &Shards) -> Result<(Solved, ActivationPlan), SourceError> {
+        Ok((self.solved(shards)?, ActivationPlan::NONE))
     }
 
     fn solved(&self, shards: &Shards) -> Result<Solved, SourceError> {

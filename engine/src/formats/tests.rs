@@ -102,6 +102,9 @@ fn settings(method: Method, bits: u8, group: usize) -> LayerSettings {
         refine: Refine::Off,
         prefix: Prefix::Original,
         double_quant: true,
+        activations: crate::settings::Activations::None,
+        activation_block: 0,
+        smooth: 0.0,
     }
 }
 

@@ -18,6 +18,9 @@ pub mod bits;
 pub mod floats;
 pub mod gptq;
 mod manifest;
+mod source;
+
+pub use source::{ActivationPlan, PackedSource};
 
 pub use manifest::{
     CodeKind, LayerManifest, MANIFEST_VERSION, METADATA_KEY, Manifest, Origin, OriginalTensor,

@@ -190,6 +190,9 @@ fn settings_tell_the_bytes_before_anything_is_solved() {
         refine: Refine::Auto,
         prefix: Prefix::Compressed,
         double_quant: false,
+        activations: crate::settings::Activations::None,
+        activation_block: 0,
+        smooth: 0.0,
     };
     let planned = CodeKind::of_settings(&settings)
         .stored_bytes(7, 100)

@@ -33,6 +33,9 @@ fn settings(method: Method, bits: u8) -> LayerSettings {
         refine: Refine::Auto,
         prefix: Prefix::Original,
         double_quant: false,
+        activations: crate::settings::Activations::None,
+        activation_block: 0,
+        smooth: 0.0,
     }
 }
 

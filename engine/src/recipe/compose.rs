@@ -131,6 +131,9 @@ fn differences(from: LayerSettings, to: LayerSettings) -> Overrides {
         damping: changed(from.damping, to.damping),
         refine: changed(from.refine, to.refine),
         double_quant: changed(from.double_quant, to.double_quant),
+        activations: changed(from.activations, to.activations),
+        activation_block: changed(from.activation_block, to.activation_block),
+        smooth: changed(from.smooth, to.smooth),
     }
 }
 

@@ -25,7 +25,7 @@ pub use resolve::{Decision, Resolved};
 
 use crate::grid::ScaleDtype;
 use crate::moments::Prefix;
-pub use crate::settings::{ColumnOrder, LayerSettings, Refine};
+pub use crate::settings::{Activations, ColumnOrder, KvCache, LayerSettings, Refine};
 use crate::solved::Method;
 
 /// The version this program writes.
@@ -49,6 +49,8 @@ pub struct Recipe {
     pub calibration: CalibrationSettings,
     /// Rules in order; later ones win.
     pub layers: Vec<LayerRule>,
+    /// How a decoder of this recipe keeps keys and values where nobody says otherwise; read from `[default]` only.
+    pub kv_cache: KvCache,
 }
 
 /// Which text calibrates and how much of it.
@@ -87,6 +89,9 @@ pub struct Overrides {
     pub damping: Option<f64>,
     pub refine: Option<Refine>,
     pub double_quant: Option<bool>,
+    pub activations: Option<Activations>,
+    pub activation_block: Option<usize>,
+    pub smooth: Option<f64>,
 }
 
 impl Recipe {
@@ -129,6 +134,9 @@ impl Overrides {
             damping: first(self.damping, rule.damping),
             refine: first(self.refine, rule.refine),
             double_quant: first(self.double_quant, rule.double_quant),
+            activations: first(self.activations, rule.activations),
+            activation_block: first(self.activation_block, rule.activation_block),
+            smooth: first(self.smooth, rule.smooth),
         }
     }
 
@@ -146,6 +154,9 @@ impl Overrides {
             refine: self.refine.unwrap_or(settings.refine),
             prefix: settings.prefix,
             double_quant: self.double_quant.unwrap_or(settings.double_quant),
+            activations: self.activations.unwrap_or(settings.activations),
+            activation_block: self.activation_block.unwrap_or(settings.activation_block),
+            smooth: self.smooth.unwrap_or(settings.smooth),
         }
     }
 }
@@ -168,6 +179,9 @@ impl Default for Recipe {
                 refine: Refine::Auto,
                 prefix: Prefix::Compressed,
                 double_quant: false,
+                activations: Activations::None,
+                activation_block: 0,
+                smooth: 0.0,
             },
             embeddings: None,
             calibration: CalibrationSettings {
@@ -177,6 +191,7 @@ impl Default for Recipe {
                 seed: 0,
             },
             layers: Vec::new(),
+            kv_cache: KvCache::F32,
         }
     }
 }

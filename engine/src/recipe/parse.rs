@@ -11,9 +11,10 @@ use super::error::RecipeError;
 use super::pattern::Pattern;
 use super::section::{Section, line_at};
 use super::{CalibrationSettings, LayerRule, Overrides, RECIPE_VERSION, Recipe};
+use crate::settings::ACTIVATION_BLOCKS;
 
 /// Keys that `[default]`, `[embeddings]` and `[[layer]]` share, in the order in which they are written.
-const SETTINGS: [&str; 10] = [
+const SETTINGS: [&str; 13] = [
     "method",
     "bits",
     "group",
@@ -24,6 +25,9 @@ const SETTINGS: [&str; 10] = [
     "damping",
     "refine",
     "double_quant",
+    "activations",
+    "activation_block",
+    "smooth",
 ];
 
 const BITS: RangeInclusive<u64> = 2..=8;
@@ -89,12 +93,13 @@ fn check_version(top: &Section<'_>) -> Result<(), RecipeError> {
 }
 
 fn read_default(text: &str, table: &DeTable<'_>, recipe: &mut Recipe) -> Result<(), RecipeError> {
-    let known: Vec<&str> = SETTINGS.into_iter().chain(["prefix"]).collect();
+    let known: Vec<&str> = SETTINGS.into_iter().chain(["prefix", "kv_cache"]).collect();
     let section = Section::new(text, "[default]", table, &known)?;
     recipe.default = overrides(&section)?.apply(recipe.default);
     if let Some(prefix) = section.word("prefix")? {
         recipe.default.prefix = prefix;
     }
+    recipe.kv_cache = section.word("kv_cache")?.unwrap_or(recipe.kv_cache);
     Ok(())
 }
 
@@ -109,9 +114,12 @@ fn overrides(section: &Section<'_>) -> Result<Overrides, RecipeError> {
             .whole("clip_search", CLIP_STEPS)?
             .map(|steps| steps as u32),
         order: section.word("order")?,
-        damping: section.share("damping")?,
+        damping: section.amount("damping")?,
         refine: section.word("refine")?,
         double_quant: section.boolean("double_quant")?,
+        activations: section.word("activations")?,
+        activation_block: section.one_of("activation_block", &ACTIVATION_BLOCKS)?,
+        smooth: section.share("smooth")?,
     })
 }
 

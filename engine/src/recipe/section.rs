@@ -96,8 +96,37 @@ impl<'table> Section<'table> {
         }
     }
 
-    /// A finite number of 0 or more.
+    /// One of a few whole numbers.
+    pub(super) fn one_of(
+        &self,
+        key: &str,
+        allowed: &[usize],
+    ) -> Result<Option<usize>, RecipeError> {
+        let found = self.whole(key, 0..=u64::MAX)?;
+        let Some(found) = found else {
+            return Ok(None);
+        };
+        let row = allowed.iter().find(|&&allowed| allowed as u64 == found);
+        row.map(|&allowed| Some(allowed))
+            .ok_or_else(|| self.out_of_range(key, either(allowed), found))
+    }
+
+    /// A number from 0 to 1.
     pub(super) fn share(&self, key: &str) -> Result<Option<f64>, RecipeError> {
+        self.number(key, 0.0..=1.0, "0 to 1")
+    }
+
+    /// A finite number of 0 or more.
+    pub(super) fn amount(&self, key: &str) -> Result<Option<f64>, RecipeError> {
+        self.number(key, 0.0..=f64::MAX, "a finite number of 0 or more")
+    }
+
+    fn number(
+        &self,
+        key: &str,
+        range: RangeInclusive<f64>,
+        allowed: &str,
+    ) -> Result<Option<f64>, RecipeError> {
         let text = self.of_kind(key, "a number", |value| match value {
             DeValue::Float(float) => Some(float.as_str()),
             DeValue::Integer(integer) if integer.radix() == 10 => Some(integer.as_str()),
@@ -108,8 +137,8 @@ impl<'table> Section<'table> {
         };
         match text.parse::<f64>() {
             // Adding 0 turns a minus zero into a plain one.
-            Ok(number) if number.is_finite() && number >= 0.0 => Ok(Some(number + 0.0)),
-            _ => Err(self.out_of_range(key, "a finite number of 0 or more".to_owned(), text)),
+            Ok(number) if range.contains(&number) => Ok(Some(number + 0.0)),
+            _ => Err(self.out_of_range(key, allowed.to_owned(), text)),
         }
     }
 
@@ -201,6 +230,16 @@ fn advice(key: &str, known: &[&'static str]) -> String {
 
 fn list<'word>(words: impl Iterator<Item = &'word str>) -> String {
     words.collect::<Vec<_>>().join(", ")
+}
+
+/// `0, 32 or 128`.
+fn either(numbers: &[usize]) -> String {
+    let words: Vec<String> = numbers.iter().map(usize::to_string).collect();
+    match words.split_last() {
+        Some((last, [])) => last.clone(),
+        Some((last, first)) => format!("{} or {last}", first.join(", ")),
+        None => String::new(),
+    }
 }
 
 fn kind_of(value: &DeValue<'_>) -> &'static str {

@@ -120,6 +120,10 @@ fn the_written_text_is_complete() {
         "refine",
         "prefix",
         "double_quant",
+        "activations",
+        "activation_block",
+        "smooth",
+        "kv_cache",
         "sequences",
         "length",
         "seed",
@@ -423,7 +427,14 @@ fn any_overrides() -> impl Strategy<Value = Overrides> {
         maybe(word::<Refine>()),
         maybe(any::<bool>()),
     );
-    (grid, search).prop_map(|(grid, search)| Overrides {
+    let inputs = (
+        maybe(word::<Activations>()),
+        maybe(proptest::sample::select(
+            crate::settings::ACTIVATION_BLOCKS.to_vec(),
+        )),
+        maybe(0.0..=1.0f64),
+    );
+    (grid, search, inputs).prop_map(|(grid, search, inputs)| Overrides {
         method: grid.0,
         bits: grid.1,
         group: grid.2,
@@ -435,6 +446,9 @@ fn any_overrides() -> impl Strategy<Value = Overrides> {
         damping: search.2.filter(|damping| damping.is_finite()).map(f64::abs),
         refine: search.3,
         double_quant: search.4,
+        activations: inputs.0,
+        activation_block: inputs.1,
+        smooth: inputs.2,
     })
 }
 
@@ -450,17 +464,18 @@ fn any_recipe() -> impl Strategy<Value = Recipe> {
     (
         any::<bool>(),
         any_overrides(),
-        word::<Prefix>(),
+        (word::<Prefix>(), word::<KvCache>()),
         maybe(any_overrides()),
         calibration,
         proptest::collection::vec(rule, 0..4),
     )
         .prop_map(
-            |(strict, default, prefix, embeddings, calibration, layers)| {
+            |(strict, default, (prefix, kv_cache), embeddings, calibration, layers)| {
                 let mut recipe = Recipe {
                     strict,
                     embeddings,
                     layers,
+                    kv_cache,
                     ..Recipe::default()
                 };
                 recipe.default = default.apply(recipe.default);

@@ -2,7 +2,7 @@
 
 use crate::grid::ScaleDtype;
 use crate::moments::Prefix;
-use crate::settings::{ColumnOrder, Refine};
+use crate::settings::{Activations, ColumnOrder, KvCache, Refine};
 use crate::solved::Method;
 
 /// A choice that has words.
@@ -47,6 +47,19 @@ impl Word for Refine {
         &[("auto", Self::Auto), ("off", Self::Off), ("on", Self::On)];
 }
 
+impl Word for Activations {
+    const TABLE: &'static [(&'static str, Self)] = &[
+        ("none", Self::None),
+        ("dynamic8", Self::Dynamic8),
+        ("static8", Self::Static8),
+    ];
+}
+
+impl Word for KvCache {
+    const TABLE: &'static [(&'static str, Self)] =
+        &[("f32", Self::F32), ("f16", Self::F16), ("int8", Self::Int8)];
+}
+
 impl Word for Prefix {
     const TABLE: &'static [(&'static str, Self)] = &[
         ("compressed", Self::Compressed),
@@ -77,6 +90,22 @@ mod tests {
         for dtype in [ScaleDtype::F16, ScaleDtype::BF16, ScaleDtype::F32] {
             match dtype {
                 ScaleDtype::F16 | ScaleDtype::BF16 | ScaleDtype::F32 => dtype.word(),
+            };
+        }
+        for activations in [
+            Activations::None,
+            Activations::Dynamic8,
+            Activations::Static8,
+        ] {
+            match activations {
+                Activations::None | Activations::Dynamic8 | Activations::Static8 => {
+                    activations.word()
+                }
+            };
+        }
+        for cache in [KvCache::F32, KvCache::F16, KvCache::Int8] {
+            match cache {
+                KvCache::F32 | KvCache::F16 | KvCache::Int8 => cache.word(),
             };
         }
         for prefix in [Prefix::Compressed, Prefix::Original] {

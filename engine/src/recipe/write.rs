@@ -15,6 +15,7 @@ impl Recipe {
         text.head("[default]");
         text.overrides(&spelled_out(self.default));
         text.pair("prefix", quoted(self.default.prefix.word()));
+        text.pair("kv_cache", quoted(self.kv_cache.word()));
         if let Some(embeddings) = &self.embeddings {
             text.head("[embeddings]");
             text.overrides(embeddings);
@@ -33,7 +34,7 @@ impl Recipe {
     }
 }
 
-/// Settings with nothing left to inherit. `prefix` is no override.
+/// Settings with nothing left to inherit. `prefix` and `kv_cache` are no overrides.
 fn spelled_out(settings: LayerSettings) -> Overrides {
     Overrides {
         method: Some(settings.method),
@@ -46,6 +47,9 @@ fn spelled_out(settings: LayerSettings) -> Overrides {
         damping: Some(settings.damping),
         refine: Some(settings.refine),
         double_quant: Some(settings.double_quant),
+        activations: Some(settings.activations),
+        activation_block: Some(settings.activation_block),
+        smooth: Some(settings.smooth),
     }
 }
 
@@ -73,6 +77,11 @@ impl Lines {
         self.some(key, choice.map(|choice| quoted(choice.word())));
     }
 
+    /// Debug prints the shortest digits that read back to the same number, and always as a float.
+    fn number(&mut self, key: &str, value: Option<f64>) {
+        self.some(key, value.map(|value| format!("{value:?}")));
+    }
+
     fn overrides(&mut self, overrides: &Overrides) {
         self.word("method", overrides.method);
         self.some("bits", overrides.bits);
@@ -81,13 +90,12 @@ impl Lines {
         self.word("scale_dtype", overrides.scale_dtype);
         self.some("clip_search", overrides.clip_search);
         self.word("order", overrides.order);
-        // Debug prints the shortest digits that read back to the same number, and always as a float.
-        self.some(
-            "damping",
-            overrides.damping.map(|damping| format!("{damping:?}")),
-        );
+        self.number("damping", overrides.damping);
         self.word("refine", overrides.refine);
         self.some("double_quant", overrides.double_quant);
+        self.word("activations", overrides.activations);
+        self.some("activation_block", overrides.activation_block);
+        self.number("smooth", overrides.smooth);
     }
 }
 

@@ -155,6 +155,9 @@ mod tests {
             refine: Refine::Auto,
             prefix: Prefix::Compressed,
             double_quant: true,
+            activations: crate::settings::Activations::None,
+            activation_block: 0,
+            smooth: 0.0,
         }
     }
 

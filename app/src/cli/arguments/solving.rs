@@ -5,7 +5,7 @@ use clap::Args;
 use pare_engine::formats::Format;
 use pare_engine::grid::ScaleDtype;
 use pare_engine::moments::Prefix;
-use pare_engine::recipe::{ColumnOrder, Refine};
+use pare_engine::recipe::{Activations, ColumnOrder, Refine};
 use pare_engine::solved::Method;
 use std::path::PathBuf;
 
@@ -111,4 +111,13 @@ pub(crate) struct SolverFlags {
     /// NF4: quantize the block scales too; `--double-quant=false` undoes a recipe's true.
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub(crate) double_quant: Option<bool>,
+    /// How layers round their inputs when they run; default none.
+    #[arg(long, value_name = "WORD", value_parser = words::activations())]
+    pub(crate) activations: Option<Activations>,
+    /// Inputs that share a scale under dynamic8: 32 or 128, or 0 for those of a whole token; default 0.
+    #[arg(long, value_name = "N", value_parser = words::activation_block())]
+    pub(crate) activation_block: Option<usize>,
+    /// SmoothQuant's exponent, 0 to 1: how much of the inputs' range moves into the weights; default 0.
+    #[arg(long, value_name = "X", value_parser = words::smooth)]
+    pub(crate) smooth: Option<f64>,
 }

@@ -29,6 +29,9 @@ fn base_settings() -> LayerSettings {
         refine: Refine::Off,
         prefix: Prefix::Compressed,
         double_quant: false,
+        activations: crate::settings::Activations::None,
+        activation_block: 0,
+        smooth: 0.0,
     }
 }
 

@@ -47,6 +47,9 @@ fn settings(bits: u8, group: usize, symmetric: bool) -> LayerSettings {
         refine: Refine::Off,
         prefix: Prefix::Compressed,
         double_quant: false,
+        activations: crate::settings::Activations::None,
+        activation_block: 0,
+        smooth: 0.0,
     }
 }
 
