@@ -6,9 +6,11 @@
 //! Knows no layers, grids or files.
 #![allow(unsafe_code)] // every block carries its SAFETY comment
 
+mod attention;
 mod columns;
 mod dispatch;
 mod element;
+mod exponential;
 mod gemm;
 pub mod quantize;
 pub mod reference;
@@ -16,9 +18,13 @@ pub mod rulers;
 mod syrk;
 mod transpose;
 
+pub use attention::{
+    AttentionShape, CacheRows, attend, load_f16, load_int8, store_f16, store_int8,
+};
 pub use columns::{RoundTile, round_columns, substitute_backward, substitute_forward};
 pub use dispatch::{InstructionSet, instruction_set};
 pub use element::Element;
+pub use exponential::exp;
 pub use gemm::{Operand, Threads, gemm};
 pub use syrk::syrk_f32;
 pub use transpose::transpose;

@@ -1,6 +1,7 @@
 //! The slow twins: what each kernel means, in plain loops. Tests compare against these; nothing else should call them.
 
-use super::{Element, Operand};
+use super::{AttentionShape, Element, Operand};
+use std::ops::Range;
 
 /// Twin of `kernels::gemm`: `output = keep * output + scale * left * right`.
 pub fn gemm<T: Element>(
@@ -60,4 +61,48 @@ pub fn substitute_backward<T: Element>(tile: &mut [T], stride: usize, lanes: usi
             *value = *value / pivot;
         }
     }
+}
+
+/// Twin of `kernels::attend` over f32 rows, in f64.
+pub fn attend(
+    queries: &[f32],
+    keys: &[f32],
+    values: &[f32],
+    shape: &AttentionShape,
+    seen: Range<usize>,
+) -> Vec<f64> {
+    let channels = shape.channels;
+    let mut output = vec![0.0; queries.len()];
+    for (head, (query, output)) in queries
+        .chunks(channels)
+        .zip(output.chunks_mut(channels))
+        .enumerate()
+    {
+        let kv_head = head * shape.kv_heads / shape.heads;
+        let row_at = |position| shape.row(kv_head, position) * channels;
+        let score = |position| {
+            let key = &keys[row_at(position)..][..channels];
+            let dot: f64 = query
+                .iter()
+                .zip(key)
+                .map(|(&q, &k)| f64::from(q) * f64::from(k))
+                .sum();
+            let score = dot * f64::from(shape.query_scale);
+            match shape.softcap {
+                Some(limit) => f64::from(limit) * (score / f64::from(limit)).tanh(),
+                None => score,
+            }
+        };
+        let scores: Vec<f64> = seen.clone().map(score).collect();
+        let most = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let total: f64 = scores.iter().map(|score| (score - most).exp()).sum();
+        for (score, position) in scores.iter().zip(seen.clone()) {
+            let share = (score - most).exp() / total;
+            let row = &values[row_at(position)..][..channels];
+            for (output, &value) in output.iter_mut().zip(row) {
+                *output += share * f64::from(value);
+            }
+        }
+    }
+    output
 }
