@@ -99,6 +99,20 @@ pub enum KvCache {
     Int8,
 }
 
+impl KvCache {
+    /// All kinds, the most exact first.
+    pub const ALL: [Self; 3] = [Self::F32, Self::F16, Self::Int8];
+
+    /// As recipes, command lines and reports spell it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::F16 => "f16",
+            Self::Int8 => "int8",
+        }
+    }
+}
+
 /// Column order of GPTQ. Groups stay contiguous in the original order in all three.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]

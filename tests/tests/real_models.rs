@@ -5,8 +5,8 @@
 use pare_engine::checkpoint::Checkpoint;
 use pare_engine::corpus::{Corpus, Tokenizer, read_sentence_pairs};
 use pare_engine::evaluate::{EncoderTask, Pooling, evaluate_decoder, evaluate_encoder};
-use pare_engine::generate::{GenerateConfig, end_tokens, generate};
-use pare_engine::model::Model;
+use pare_engine::generate::{GenerateConfig, Sampling, end_tokens, generate};
+use pare_engine::model::{CacheKind, Model};
 use pare_engine::monitor::{Monitor, Unwatched};
 use pare_engine::report::{DecoderEvaluation, Notice, Observer};
 use std::path::PathBuf;
@@ -166,8 +166,9 @@ fn a_story_goes_on() {
     };
     let config = GenerateConfig {
         tokens: 60,
-        temperature: 0.0,
+        sampling: Sampling::GREEDY,
         seed: 0,
+        kv: CacheKind::F32,
         end_tokens: end_tokens(&config, None),
         memory_bytes: MEMORY_BYTES,
     };

@@ -9,6 +9,7 @@ use crate::studio::request::Renderer;
 use clap::builder::{PathBufValueParser, PossibleValuesParser, TypedValueParser};
 use pare_engine::formats::Format;
 use pare_engine::grid::ScaleDtype;
+use pare_engine::model::CacheKind;
 use pare_engine::moments::Prefix;
 use pare_engine::recipe::{Activations, ColumnOrder, Refine};
 use pare_engine::solved::Method;
@@ -85,6 +86,11 @@ pub(super) fn prefix() -> impl TypedValueParser<Value = Prefix> {
         ("compressed", Prefix::Compressed),
         ("original", Prefix::Original),
     ])
+}
+
+/// `--kv`.
+pub(super) fn cache_kind() -> impl TypedValueParser<Value = CacheKind> {
+    table(CacheKind::ALL.map(|kind| (kind.word(), kind)).to_vec())
 }
 
 /// `--solver`.
@@ -180,6 +186,14 @@ pub(super) fn temperature(text: &str) -> Result<f64, String> {
     }
 }
 
+/// `--top-p`: above 0, at most 1.
+pub(super) fn probability(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(value) if value > 0.0 && value <= 1.0 => Ok(value),
+        _ => Err("a probability is a number above 0 and at most 1, such as 0.9".to_owned()),
+    }
+}
+
 /// `--bits-per-weight`.
 pub(super) fn bits_per_weight(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
@@ -269,6 +283,8 @@ mod tests {
     fn numbers_out_of_range_are_refused() {
         assert!(damping("-0.1").is_err() && damping("nan").is_err() && damping("0").is_ok());
         assert!(temperature("inf").is_err() && temperature("0.8").is_ok());
+        assert!(probability("0").is_err() && probability("1.01").is_err());
+        assert!(probability("nan").is_err() && probability("1").is_ok());
         assert!(count("0").is_err() && count("1").is_ok() && count("x").is_err());
     }
 }

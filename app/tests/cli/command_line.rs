@@ -35,8 +35,8 @@ fn words_that_do_not_exist_yet_list_those_that_do() {
             &["onnx", "gptq"],
         ),
         (
-            &["generate", "sample", "--prompt", "a", "--kv", "int8"],
-            &["int8", "f32"],
+            &["generate", "sample", "--prompt", "a", "--kv", "int4"],
+            &["int4", "f32", "f16", "int8"],
         ),
         (&["bench", "kernels"], &["kernels", "solvers"]),
         (

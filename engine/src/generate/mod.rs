@@ -1,4 +1,4 @@
-//! Text from a decoder, token by token: the prompt in one pass, then each new token over an f32 cache of keys and values.
+//! Text from a decoder, token by token: the prompt in one pass, then each new token over a cache of keys and values.
 //!
 //! Knows no checkpoint and no command line; each new piece of text is handed out as soon as it is complete.
 
@@ -6,9 +6,10 @@ mod draw;
 mod network;
 
 use crate::corpus::{CorpusError, Tokenizer};
-use crate::model::{Model, ModelError};
+use crate::model::{CacheKind, Model, ModelError};
 use crate::monitor::{Monitor, Stopped};
 use draw::Draw;
+pub use draw::Sampling;
 use network::CachedNetwork;
 use serde_json::Value;
 use std::time::{Duration, Instant};
@@ -18,10 +19,12 @@ use std::time::{Duration, Instant};
 pub struct GenerateConfig {
     /// Most new tokens.
     pub tokens: usize,
-    /// 0 = the most likely token; else logits are divided by it before the draw.
-    pub temperature: f64,
+    /// How one of the possible tokens is chosen.
+    pub sampling: Sampling,
     /// Seed of the draw.
     pub seed: u64,
+    /// How keys and values are kept.
+    pub kv: CacheKind,
     /// Tokens that end a text, as `end_tokens` reads them.
     pub end_tokens: Vec<u32>,
     /// Weights stay in memory where they fit into this many bytes; otherwise each token reads them again.
@@ -54,6 +57,8 @@ pub struct Generation {
     pub prefill: Speed,
     /// Writing: every token but the first, whose logits the prompt gave.
     pub decode: Speed,
+    /// Bytes of the keys and values of all tokens that were read.
+    pub kv_bytes: u64,
 }
 
 /// Tokens and the time that they took.
@@ -104,6 +109,14 @@ pub enum GenerateError {
     Temperature {
         /// As asked for.
         temperature: f64,
+    },
+    /// Nothing that could be drawn.
+    #[error(
+        "a draw among the likeliest tokens needs at least one of them and a probability above 0 and at most 1; {problem}"
+    )]
+    Sampling {
+        /// What was asked for.
+        problem: String,
     },
     /// NaN or infinite outputs.
     #[error(
@@ -166,8 +179,8 @@ pub fn generate_ids(
     on_token: &mut dyn FnMut(u32) -> Result<(), GenerateError>,
 ) -> Result<Generation, GenerateError> {
     check(model, prompt, config)?;
-    let mut draw = Draw::new(config.temperature, config.seed);
-    let mut network = CachedNetwork::load(model, config.memory_bytes)?;
+    let mut draw = Draw::new(config.sampling, config.seed);
+    let mut network = CachedNetwork::load(model, config.kv, config.memory_bytes)?;
     let room = model.config().context_length - prompt.len();
     let start = Instant::now();
     let mut logits = network.append(prompt, monitor)?;
@@ -211,12 +224,17 @@ pub fn generate_ids(
         ending,
         prefill,
         decode,
+        kv_bytes: network.kv_bytes(),
     })
 }
 
 fn check(model: &Model, prompt: &[u32], config: &GenerateConfig) -> Result<(), GenerateError> {
     let context = model.config().context_length;
-    let temperature = config.temperature;
+    let Sampling {
+        temperature,
+        top_k,
+        top_p,
+    } = config.sampling;
     if model.is_encoder() {
         Err(GenerateError::Encoder)
     } else if prompt.is_empty() {
@@ -226,6 +244,10 @@ fn check(model: &Model, prompt: &[u32], config: &GenerateConfig) -> Result<(), G
         Err(GenerateError::PromptTooLong { tokens, context })
     } else if !temperature.is_finite() || temperature < 0.0 {
         Err(GenerateError::Temperature { temperature })
+    } else if top_k == Some(0) || !(top_p > 0.0 && top_p <= 1.0) {
+        let tokens = top_k.map_or("all".to_owned(), |count| count.to_string());
+        let problem = format!("{tokens} tokens and {top_p} were asked for");
+        Err(GenerateError::Sampling { problem })
     } else {
         Ok(())
     }

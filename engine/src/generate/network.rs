@@ -1,7 +1,7 @@
 //! A network that remembers what it has read, so that a new token costs one position.
 
 use super::GenerateError;
-use crate::model::{Block, BlockCache, Ends, Model, ModelError};
+use crate::model::{Block, BlockCache, CacheKind, Ends, Model, ModelError};
 use crate::monitor::Monitor;
 
 /// Bytes of one weight in memory.
@@ -19,7 +19,11 @@ pub(super) struct CachedNetwork<'a> {
 
 impl<'a> CachedNetwork<'a> {
     /// Reads all weights where they fit into `memory_bytes`, else the ends alone.
-    pub(super) fn load(model: &'a Model, memory_bytes: u64) -> Result<Self, ModelError> {
+    pub(super) fn load(
+        model: &'a Model,
+        kv: CacheKind,
+        memory_bytes: u64,
+    ) -> Result<Self, ModelError> {
         let count = model.config().blocks;
         let parameters: u64 = model.layers().iter().map(|layer| layer.parameters).sum();
         let resident = parameters * VALUE_BYTES <= memory_bytes;
@@ -30,7 +34,7 @@ impl<'a> CachedNetwork<'a> {
             blocks: blocks
                 .map(|index| model.load_block(index))
                 .collect::<Result<_, _>>()?,
-            caches: (0..count).map(|_| BlockCache::default()).collect(),
+            caches: (0..count).map(|_| BlockCache::new(kv)).collect(),
             tokens: 0,
         })
     }
@@ -38,6 +42,11 @@ impl<'a> CachedNetwork<'a> {
     /// Tokens read so far.
     pub(super) fn tokens(&self) -> usize {
         self.tokens
+    }
+
+    /// Bytes of the keys and values of all blocks.
+    pub(super) fn kv_bytes(&self) -> u64 {
+        self.caches.iter().map(BlockCache::size_bytes).sum()
     }
 
     /// Reads `ids` and gives the logits that follow the last of them.

@@ -11,8 +11,9 @@ const PROMPT: [u32; 4] = [1, 5, 9, 2];
 fn config(tokens: usize) -> GenerateConfig {
     GenerateConfig {
         tokens,
-        temperature: 0.0,
+        sampling: Sampling::GREEDY,
         seed: 0,
+        kv: CacheKind::F32,
         end_tokens: vec![],
         memory_bytes: u64::MAX,
     }
@@ -31,7 +32,7 @@ fn full_top(model: &Model, ids: &[u32]) -> u32 {
     let logits = model.forward(ids).unwrap();
     let last = logits.narrow(1, ids.len() - 1, 1).unwrap();
     let values: Vec<f32> = last.flatten_all().unwrap().to_vec1().unwrap();
-    Draw::new(0.0, 0).next(&values).unwrap()
+    Draw::new(Sampling::GREEDY, 0).next(&values).unwrap()
 }
 
 #[test]
@@ -88,7 +89,10 @@ fn seeds_make_texts() {
     let model = random_model(&tiny_llama(), 3, 0.0);
     let made = |seed| {
         let config = GenerateConfig {
-            temperature: 1.0,
+            sampling: Sampling {
+                temperature: 1.0,
+                ..Sampling::GREEDY
+            },
             seed,
             ..config(20)
         };
@@ -103,7 +107,10 @@ fn what_cannot_work_says_so() {
     let model = random_model(&tiny_llama(), 3, 0.0);
     let encoder = random_model(&tiny_bert(), 3, 0.0);
     let hot = GenerateConfig {
-        temperature: -1.0,
+        sampling: Sampling {
+            temperature: -1.0,
+            ..Sampling::GREEDY
+        },
         ..config(1)
     };
     let errors = [

@@ -3,14 +3,14 @@
 //! Grouped heads share keys without copies: the queries of one group are extra rows of the same product.
 //! Knows no weights but the two head norms.
 
-use super::cache::BlockCache;
+use super::cache::{BlockCache, CacheKind, Store};
 use super::config::{ModelConfig, ProjectionKind};
 use super::context::Context;
 use super::error::ModelError;
 use super::linear::columns;
 use super::norm::Norm;
 use super::ops;
-use candle_core::Tensor;
+use candle_core::{Device, Tensor};
 
 /// Queries, keys and values, each `[batch, tokens, heads, channels]`.
 pub(super) struct Projected {
@@ -105,12 +105,11 @@ impl Mixer {
             .reshape((batch, tokens, self.kv_heads, group, self.channels))?
             .permute((0, 2, 3, 1, 4))?
             .reshape((batch, self.kv_heads, group * tokens, self.channels))?;
-        let keys = by_head(&keys)?;
-        let values = by_head(&projected.values)?;
         let (keys, values) = match cache {
-            Some(cache) => cache.append(&keys, &values)?,
-            None => (keys, values),
+            Some(cache) => self.remember(cache, keys, projected.values)?,
+            None => (keys, projected.values),
         };
+        let (keys, values) = (by_head(&keys)?, by_head(&values)?);
         let scores = grouped.matmul(&keys.t()?)?;
         let scores = match self.softcap {
             Some(limit) => ops::softcap(&scores, limit)?,
@@ -122,6 +121,36 @@ impl Mixer {
             .reshape((batch, self.kv_heads, group, tokens, self.channels))?
             .permute((0, 3, 1, 2, 4))?
             .reshape((batch, tokens, self.heads * self.channels))?)
+    }
+
+    /// Puts keys and values of one sequence into the cache and gives all that it holds, as it holds it.
+    fn remember(
+        &self,
+        cache: &mut BlockCache,
+        keys: Tensor,
+        values: Tensor,
+    ) -> Result<(Tensor, Tensor), ModelError> {
+        if keys.dim(0)? != 1 {
+            return Err(ModelError::Misuse {
+                problem: "a cache holds one sequence".to_owned(),
+            });
+        }
+        let (heads, channels) = (self.kv_heads, self.channels);
+        let holds_these_alone = cache.tokens() == 0 && cache.kind() == CacheKind::F32;
+        ops::with_floats(&keys, |keys| {
+            ops::with_floats(&values, |values| {
+                cache.append(keys, values, heads, channels)
+            })
+        })???;
+        let tokens = cache.tokens();
+        let (Some(held), false) = (cache.stores(), holds_these_alone) else {
+            return Ok((keys, values));
+        };
+        let all = |store: &Store| {
+            let shape = (1, tokens, heads, channels);
+            Tensor::from_vec(store.to_f32(channels), shape, &Device::Cpu)
+        };
+        Ok((all(held.0)?, all(held.1)?))
     }
 
     /// Norm and rotation of heads.

@@ -32,7 +32,7 @@ pub(crate) mod testing;
 mod tests;
 
 pub use block::Block;
-pub use cache::BlockCache;
+pub use cache::{BlockCache, CacheKind, cache_token_bytes};
 pub use config::ModelConfig;
 pub use context::Context;
 pub use ends::Ends;

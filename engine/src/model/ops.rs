@@ -3,8 +3,23 @@
 //! Knows no model: tensors in, tensors out; what a fused operation needs contiguous is made so here.
 
 use super::config::Activation;
-use super::fused::{Activate, Gated, LayerNorm, RmsNorm, Rotate, Softmax, Visible};
-use candle_core::{Result, Tensor};
+use super::error::ModelError;
+use super::fused::{Activate, Gated, LayerNorm, RmsNorm, Rotate, Softmax, Visible, floats};
+use candle_core::{Result, Storage, Tensor, bail};
+
+/// Calls `work` with the values of a tensor, row-major.
+pub(super) fn with_floats<T>(
+    tensor: &Tensor,
+    work: impl FnOnce(&[f32]) -> T,
+) -> std::result::Result<T, ModelError> {
+    let tensor = tensor.contiguous()?;
+    let (storage, layout) = tensor.storage_and_layout();
+    let read = |storage: &Storage| match storage {
+        Storage::Cpu(values) => Ok(work(floats(values, layout)?)),
+        _ => bail!("the network runs on the CPU"),
+    };
+    Ok(read(&storage)?)
+}
 
 /// Root mean square norm of the last dimension, times `weight`.
 pub(super) fn rms_norm(input: &Tensor, weight: &Tensor, epsilon: f64) -> Result<Tensor> {

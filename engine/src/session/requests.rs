@@ -4,6 +4,7 @@
 
 use crate::formats::Format;
 use crate::formats::cache::MomentsCache;
+use crate::model::CacheKind;
 use crate::recipe::{CalibrationSettings, Recipe};
 use crate::report::{Evaluation, Fallback, LayerReport, Verified};
 use crate::settings::LayerSettings;
@@ -244,8 +245,14 @@ pub struct GenerateRequest {
     pub tokens: usize,
     /// 0 = greedy.
     pub temperature: f64,
+    /// Draw among so many of the likeliest tokens only; `None` = all.
+    pub top_k: Option<usize>,
+    /// Draw among the likeliest tokens that together have this probability; 1 = all.
+    pub top_p: f64,
     /// Seed of the draw.
     pub seed: u64,
+    /// How keys and values are kept; `None` = as the run's recipe says, of any other model f32.
+    pub kv: Option<CacheKind>,
 }
 
 /// `pare generate --json`.
@@ -261,6 +268,10 @@ pub struct GenerateReport {
     pub prefill_tokens_per_second: Option<f64>,
     /// Speed of writing; null where nothing was written.
     pub decode_tokens_per_second: Option<f64>,
+    /// How keys and values were kept.
+    pub kv: CacheKind,
+    /// Bytes of the keys and values of all tokens that went through the network.
+    pub kv_bytes: u64,
 }
 
 /// What `calibrate` is asked.

@@ -3,11 +3,13 @@
 use super::requests::{GenerateReport, GenerateRequest, LogitsReport};
 use super::{Session, SessionError};
 use crate::formats::StoreError;
+use crate::formats::store::OWN_FOLDER;
 use crate::formats::store::stream::{TensorSpec, write_tensors};
-use crate::generate::{GenerateConfig, end_tokens, generate};
+use crate::generate::{GenerateConfig, Sampling, end_tokens, generate};
 use crate::grid::ScaleDtype;
 use crate::model::Model;
 use crate::packed::floats;
+use crate::recipe::Recipe;
 use crate::report::{Notice, Observer};
 use crate::tensor::Dtype;
 use safetensors::SafeTensors;
@@ -100,10 +102,16 @@ impl Session {
             .config_json()
             .unwrap_or(&serde_json::Value::Null);
         let generation = read_settings(&self.checkpoint.root().join("generation_config.json"));
+        let kv = request.kv.unwrap_or_else(|| self.recipe_of_run().kv_cache);
         let settings = GenerateConfig {
             tokens: request.tokens,
-            temperature: request.temperature,
+            sampling: Sampling {
+                temperature: request.temperature,
+                top_k: request.top_k,
+                top_p: request.top_p,
+            },
             seed: request.seed,
+            kv,
             end_tokens: end_tokens(config, generation.as_ref()),
             memory_bytes: self.memory_bytes(),
         };
@@ -123,7 +131,20 @@ impl Session {
             new_tokens: made.ids.len(),
             prefill_tokens_per_second: made.prefill.tokens_per_second(),
             decode_tokens_per_second: made.decode.tokens_per_second(),
+            kv,
+            kv_bytes: made.kv_bytes,
         })
+    }
+}
+
+impl Session {
+    /// What the open model was made by; the documented defaults where it is no run, or its recipe cannot be read.
+    fn recipe_of_run(&self) -> Recipe {
+        let path = self.checkpoint.root().join(OWN_FOLDER).join("recipe.toml");
+        let small = fs::metadata(&path).is_ok_and(|metadata| metadata.len() <= MAX_SETTINGS_BYTES);
+        let text = small.then(|| fs::read_to_string(&path).ok()).flatten();
+        text.and_then(|text| Recipe::parse(&text).ok())
+            .unwrap_or_default()
     }
 }
 

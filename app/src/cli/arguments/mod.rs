@@ -15,6 +15,7 @@ pub(crate) use studio::Open;
 use crate::cli::words;
 use clap::{Args, Parser, Subcommand};
 use pare_engine::formats::Format;
+use pare_engine::model::CacheKind;
 use std::path::PathBuf;
 
 /// Pare makes language models smaller, measures what that costs, and writes files that other programs load.
@@ -141,9 +142,16 @@ pub(crate) struct Generate {
     /// 0 takes the likeliest token each time; higher is freer.
     #[arg(long, value_name = "T", default_value = "0", value_parser = words::temperature)]
     pub(crate) temperature: f64,
-    /// How keys and values are kept.
-    #[arg(long, value_name = "WORD", default_value = "f32", value_parser = ["f32"])]
-    pub(crate) kv: String,
+    /// Draw among the N likeliest tokens only (with a temperature above 0); default: all.
+    #[arg(long, value_name = "N", value_parser = words::count)]
+    pub(crate) top_k: Option<usize>,
+    /// Draw among the likeliest tokens that together have this probability (with a temperature above 0); 1 = all.
+    #[arg(long, value_name = "P", default_value = "1", value_parser = words::probability)]
+    pub(crate) top_p: f64,
+    /// How keys and values are kept: exact, in half the bytes, or in little over a quarter of them; default: as the
+    /// run's recipe says, else f32.
+    #[arg(long, value_name = "WORD", value_parser = words::cache_kind())]
+    pub(crate) kv: Option<CacheKind>,
 }
 
 /// `pare export`.

@@ -8,6 +8,7 @@ use crate::cli::context::Context;
 use crate::cli::failure::Failure;
 use crate::cli::progress::Progress;
 use pare_engine::session::{GenerateReport, GenerateRequest};
+use pare_engine::units::Bytes;
 
 pub(super) fn run(arguments: &Generate, context: &Context) -> Result<Answer, Failure> {
     let opened = context.open(&arguments.model)?;
@@ -15,7 +16,10 @@ pub(super) fn run(arguments: &Generate, context: &Context) -> Result<Answer, Fai
         prompt: arguments.prompt.clone(),
         tokens: arguments.tokens,
         temperature: arguments.temperature,
+        top_k: arguments.top_k,
+        top_p: arguments.top_p,
         seed: context.seed.unwrap_or(0),
+        kv: arguments.kv,
     };
     let watcher = Progress::without_steps(context.stop.clone(), context.printer.clone());
     let mut on_text = |text: &str| context.printer.piece(text);
@@ -30,10 +34,12 @@ fn speeds(report: &GenerateReport) -> String {
         None => String::new(),
     };
     format!(
-        "{} prompt tokens read{}, {} written{}",
+        "{} prompt tokens read{}, {} written{}; keys and values take {} in {}",
         report.prompt_tokens,
         rate(report.prefill_tokens_per_second),
         report.new_tokens,
-        rate(report.decode_tokens_per_second)
+        rate(report.decode_tokens_per_second),
+        Bytes(report.kv_bytes),
+        report.kv.word()
     )
 }

@@ -42,7 +42,10 @@ impl Studio {
                 prompt,
                 tokens,
                 temperature,
+                top_k: None,
+                top_p: 1.0,
                 seed,
+                kv: None,
             }),
             Command::StopGenerating => {
                 if let Some(job) = &self.side_job {
