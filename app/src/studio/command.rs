@@ -14,7 +14,7 @@ use super::selection::Join;
 use super::sensitivity::SensitivityEffort;
 use pare_engine::formats::Format;
 use pare_engine::recipe::CalibrationSettings;
-use pare_engine::settings::LayerOption;
+use pare_engine::settings::{KvCache, LayerOption};
 use std::path::PathBuf;
 
 /// What a face asks of the studio.
@@ -72,6 +72,8 @@ pub enum Command {
     SetEvaluation(Option<PathBuf>),
     /// The container.
     SetFormat(Format),
+    /// How keys and values of earlier tokens are kept.
+    SetKvCache(KvCache),
     /// Take a run's recipe as the draft.
     CloneRun(RunId),
     /// Take the draft of uniform bits: a baseline, as one step.

@@ -12,6 +12,7 @@ use std::path::PathBuf;
 pub fn recipe(draft: &Draft, layers: &[LayerInfo]) -> Recipe {
     let template = Recipe {
         strict: draft.strict,
+        kv_cache: draft.kv_cache,
         default: draft.template,
         calibration: draft.calibration.clone(),
         ..Recipe::default()
@@ -38,6 +39,7 @@ pub fn draft(
         calibration: recipe.calibration.clone(),
         evaluation,
         strict: recipe.strict,
+        kv_cache: recipe.kv_cache,
         format,
     };
     (draft, resolved.warnings)

@@ -6,7 +6,7 @@
 use pare_engine::formats::Format;
 use pare_engine::model::{LayerInfo, LayerKind};
 use pare_engine::recipe::{CalibrationSettings, ColumnOrder, LayerSettings, Refine};
-use pare_engine::settings::LayerOption;
+use pare_engine::settings::{KvCache, LayerOption};
 use pare_engine::solved::Method;
 use std::path::PathBuf;
 
@@ -30,6 +30,8 @@ pub struct Draft {
     pub calibration: CalibrationSettings,
     /// The text that measures, if any.
     pub evaluation: Option<PathBuf>,
+    /// How keys and values of earlier tokens are kept.
+    pub kv_cache: KvCache,
     /// Whether a choice that the container cannot hold is an error.
     pub strict: bool,
     /// The container.

@@ -66,6 +66,12 @@ impl Studio {
                 // Its loaders fuse q/k/v and gate/up, and refuse those that differ.
                 project.budget_rules.fused |= format == Format::Gptq;
             }
+            Command::SetKvCache(kv_cache) => {
+                let label = format!("keep keys and values in {}", kv_cache.word());
+                project
+                    .history
+                    .push(Draft { kv_cache, ..draft }, label, None);
+            }
             Command::Uniform(bits) => {
                 let draft = project.uniform(bits);
                 let label = format!("set {bits} bits everywhere");

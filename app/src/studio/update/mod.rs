@@ -44,6 +44,7 @@ impl Studio {
             Command::SetCalibration(_)
             | Command::SetEvaluation(_)
             | Command::SetFormat(_)
+            | Command::SetKvCache(_)
             | Command::Edit { .. }
             | Command::Lock(..)
             | Command::Uniform(_)
