@@ -12,6 +12,7 @@ mod dispatch;
 mod element;
 mod exponential;
 mod gemm;
+pub mod integer;
 pub mod quantize;
 pub mod reference;
 pub mod rulers;

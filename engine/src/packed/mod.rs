@@ -18,8 +18,10 @@ pub mod bits;
 pub mod floats;
 pub mod gptq;
 mod manifest;
+mod matmul;
 mod source;
 
+pub use matmul::{PackedMatrix, PreparedInput, multiply_all};
 pub use source::{ActivationPlan, PackedSource};
 
 pub use manifest::{

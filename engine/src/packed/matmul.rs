@@ -1,0 +1,316 @@
+//! Products with packed layers through the kernels.
+//!
+//! Knows no models: a linear layer holds a `PackedMatrix` and a plan.
+
+use super::ActivationPlan;
+use crate::codebook::BlockCodebook;
+use crate::grid::AffineGrid;
+use crate::kernels::integer::{
+    ActivationBits, ActivationScale, Activations, PanelShape, Panels, multiply_float,
+    multiply_integer,
+};
+use crate::kernels::{Operand, Threads, gemm};
+use crate::settings;
+use crate::solved::{Codes, Grid, Solved};
+use crate::tensor::Matrix;
+
+/// Weights that stay packed while they multiply.
+#[derive(Debug, Clone)]
+pub struct PackedMatrix {
+    weights: Weights,
+}
+
+#[derive(Debug, Clone)]
+enum Weights {
+    Panels(Panels),
+    Levels(Matrix),
+}
+
+/// An input that matrices of one layout share, quantized once.
+#[derive(Debug, Clone)]
+pub struct PreparedInput<'a> {
+    tokens: usize,
+    kind: InputKind<'a>,
+}
+
+#[derive(Debug, Clone)]
+enum InputKind<'a> {
+    Float(&'a [f32]),
+    Integer(Activations),
+}
+
+impl PackedMatrix {
+    /// Packs a solved layer, of any bits; 7 take the room of 8.
+    pub fn new(solved: &Solved) -> Self {
+        let weights = match &solved.grid {
+            Grid::Affine(grid) => Weights::Panels(panels(&solved.codes, grid)),
+            Grid::Codebook(codebook) => Weights::Levels(levels(&solved.codes, codebook)),
+        };
+        Self { weights }
+    }
+
+    /// Outputs.
+    pub fn rows(&self) -> usize {
+        match &self.weights {
+            Weights::Panels(panels) => panels.shape().rows,
+            Weights::Levels(matrix) => matrix.rows(),
+        }
+    }
+
+    /// Inputs.
+    pub fn columns(&self) -> usize {
+        match &self.weights {
+            Weights::Panels(panels) => panels.shape().columns,
+            Weights::Levels(matrix) => matrix.columns(),
+        }
+    }
+
+    /// Bytes that a product reads.
+    pub fn size_bytes(&self) -> usize {
+        match &self.weights {
+            Weights::Panels(panels) => panels.size_bytes(),
+            Weights::Levels(matrix) => 4 * matrix.data().len(),
+        }
+    }
+
+    /// `input` `[tokens, columns]` as this matrix takes it. Other matrices that `share_inputs` with it take it too.
+    /// Inputs of codebooks stay as they are, whatever the plan.
+    pub fn prepare<'a>(
+        &self,
+        input: &'a [f32],
+        tokens: usize,
+        plan: &ActivationPlan,
+    ) -> PreparedInput<'a> {
+        let kind = match (&self.weights, scale_of(plan)) {
+            (Weights::Panels(panels), Some(scale)) => InputKind::Integer(Activations::quantize(
+                input,
+                tokens,
+                panels.shape(),
+                scale,
+                ActivationBits::Eight,
+            )),
+            _ => InputKind::Float(input),
+        };
+        PreparedInput { tokens, kind }
+    }
+
+    /// Whether an input that was prepared for one matrix and plan serves the other.
+    pub fn share_inputs(one: (&Self, &ActivationPlan), other: (&Self, &ActivationPlan)) -> bool {
+        let layout = |matrix: &Self| match &matrix.weights {
+            Weights::Panels(panels) => Some((panels.shape().columns, panels.shape().group)),
+            Weights::Levels(_) => None,
+        };
+        let scales = (scale_of(one.1), scale_of(other.1));
+        scales == (None, None) || (scales.0 == scales.1 && layout(one.0) == layout(other.0))
+    }
+
+    /// `[tokens, rows]` of a prepared input, in the caller's rayon pool.
+    pub fn multiply_prepared(&self, input: &PreparedInput<'_>) -> Vec<f32> {
+        let tokens = input.tokens;
+        let mut output = vec![0.0; tokens * self.rows()];
+        match (&self.weights, &input.kind) {
+            (Weights::Panels(panels), InputKind::Integer(activations)) => {
+                multiply_integer(&mut output, activations, panels);
+            }
+            (Weights::Panels(panels), InputKind::Float(input)) => {
+                multiply_float(&mut output, input, tokens, panels);
+            }
+            (Weights::Levels(matrix), InputKind::Float(input)) => {
+                multiply_dense(&mut output, input, tokens, matrix);
+            }
+            (Weights::Levels(_), InputKind::Integer(_)) => {
+                unreachable!("inputs of codebooks are never quantized")
+            }
+        }
+        output
+    }
+
+    /// `[tokens, rows]` of `input` `[tokens, columns]`.
+    pub fn multiply(&self, input: &[f32], tokens: usize, plan: &ActivationPlan) -> Vec<f32> {
+        self.multiply_prepared(&self.prepare(input, tokens, plan))
+    }
+
+    /// The weights, equal to `Solved::dequantize`.
+    pub fn dequantize(&self) -> Matrix {
+        let panels = match &self.weights {
+            Weights::Panels(panels) => panels,
+            Weights::Levels(matrix) => return matrix.clone(),
+        };
+        let (codes, scales, zeros) = panels.unpack();
+        let shape = panels.shape();
+        let (groups, size) = (shape.groups(), group_size(shape));
+        let weights = codes.iter().enumerate().map(|(index, &code)| {
+            let (row, column) = (index / shape.columns, index % shape.columns);
+            let group = row * groups + column / size;
+            scales[group] * (f32::from(code) - zeros[group])
+        });
+        Matrix::new(shape.rows, shape.columns, weights.collect())
+    }
+}
+
+/// Products of one input with several matrices (queries, keys and values; gate and up): it is prepared once for all
+/// that can share it.
+pub fn multiply_all(
+    matrices: &[(&PackedMatrix, &ActivationPlan)],
+    input: &[f32],
+    tokens: usize,
+) -> Vec<Vec<f32>> {
+    let mut prepared: Vec<(usize, PreparedInput<'_>)> = Vec::new();
+    let mut outputs = Vec::with_capacity(matrices.len());
+    for (index, &(matrix, plan)) in matrices.iter().enumerate() {
+        let known = prepared
+            .iter()
+            .position(|&(first, _)| PackedMatrix::share_inputs(matrices[first], (matrix, plan)));
+        let known = known.unwrap_or_else(|| {
+            prepared.push((index, matrix.prepare(input, tokens, plan)));
+            prepared.len() - 1
+        });
+        outputs.push(matrix.multiply_prepared(&prepared[known].1));
+    }
+    outputs
+}
+
+/// How kernels scale activations; `None`: not at all. Static steps that calibration did not fix are dynamic.
+fn scale_of(plan: &ActivationPlan) -> Option<ActivationScale> {
+    let dynamic = match plan.block {
+        0 => ActivationScale::PerToken,
+        block => ActivationScale::PerBlock(block),
+    };
+    match plan.mode {
+        settings::Activations::None => None,
+        settings::Activations::Dynamic8 => Some(dynamic),
+        settings::Activations::Static8 => {
+            Some(plan.static_step.map_or(dynamic, ActivationScale::Static))
+        }
+    }
+}
+
+fn group_size(shape: &PanelShape) -> usize {
+    match shape.group {
+        0 => shape.columns.max(1),
+        group => group,
+    }
+}
+
+fn panels(codes: &Codes, grid: &AffineGrid) -> Panels {
+    let bits = match grid.config.bits {
+        7 => 8,
+        bits => bits,
+    };
+    let shape = PanelShape {
+        rows: codes.rows,
+        columns: codes.columns,
+        bits,
+        group: grid.config.group,
+    };
+    Panels::pack(shape, &codes.values, &grid.scales, &grid.zeros)
+}
+
+fn levels(codes: &Codes, codebook: &BlockCodebook) -> Matrix {
+    let mut matrix = Matrix::zeros(codes.rows, codes.columns);
+    let rows = matrix.data_mut().chunks_mut(codes.columns.max(1));
+    for (row, output) in rows.enumerate() {
+        codebook.dequantize_row(row, codes.row(row), output);
+    }
+    matrix
+}
+
+fn multiply_dense(output: &mut [f32], input: &[f32], tokens: usize, weights: &Matrix) {
+    let (rows, columns) = (weights.rows(), weights.columns());
+    let operands = (
+        Operand::new(input, columns),
+        Operand::transposed(weights.data(), columns),
+    );
+    let shape = [tokens, rows, columns];
+    gemm(output, rows, shape, operands, (1.0, 0.0), Threads::Pool);
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::grid::{GridConfig, ScaleDtype};
+    use crate::rng::Rng;
+    use crate::solved::Method;
+
+    fn solved(bits: u8, group: usize, rows: usize, columns: usize) -> Solved {
+        let mut rng = Rng::new(1, u64::from(bits));
+        let config = GridConfig {
+            bits,
+            group,
+            symmetric: false,
+            scale_dtype: ScaleDtype::F16,
+        };
+        let mut grid = AffineGrid::neutral(config, rows, columns);
+        for (scale, zero) in grid.scales.iter_mut().zip(&mut grid.zeros) {
+            *scale = ScaleDtype::F16.snap_scale(0.01 + rng.normal().abs() as f32);
+            *zero = rng.below(1 << bits) as f32;
+        }
+        Solved {
+            method: Method::Rtn,
+            codes: Codes {
+                rows,
+                columns,
+                values: (0..rows * columns)
+                    .map(|_| rng.below(1 << bits) as u8)
+                    .collect(),
+            },
+            grid: Grid::Affine(grid),
+            loss: None,
+            warnings: Vec::new(),
+        }
+    }
+
+    const DYNAMIC: ActivationPlan = ActivationPlan {
+        mode: settings::Activations::Dynamic8,
+        block: 0,
+        static_step: None,
+    };
+
+    #[test]
+    fn weights_come_back_as_they_were_solved() {
+        for bits in 2..=8 {
+            let solved = solved(bits, 32, 19, 70);
+            let matrix = PackedMatrix::new(&solved);
+            assert_eq!(matrix.dequantize(), solved.dequantize(), "{bits} bits");
+        }
+    }
+
+    #[test]
+    fn products_are_near_those_of_the_dense_weights() {
+        let mut rng = Rng::new(3, 0);
+        let input: Vec<f32> = (0..2 * 70).map(|_| rng.normal() as f32).collect();
+        for bits in 2..=8 {
+            let solved = solved(bits, 32, 19, 70);
+            let matrix = PackedMatrix::new(&solved);
+            let mut expected = vec![0.0; 2 * 19];
+            multiply_dense(&mut expected, &input, 2, &solved.dequantize());
+            let norm = expected.iter().map(|value| value * value).sum::<f32>();
+            for (plan, share) in [(ActivationPlan::NONE, 1e-8), (DYNAMIC, 1e-3)] {
+                let found = matrix.multiply(&input, 2, &plan);
+                let error = found.iter().zip(&expected);
+                let error = error
+                    .map(|(found, expected)| (found - expected).powi(2))
+                    .sum::<f32>();
+                assert!(
+                    error <= share * norm,
+                    "{bits} bits, {plan:?}: {error} of {norm}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn one_input_serves_several_matrices() {
+        let mut rng = Rng::new(4, 0);
+        let input: Vec<f32> = (0..3 * 70).map(|_| rng.normal() as f32).collect();
+        let matrices = [(4, 32), (8, 32), (4, 64), (3, 0)]
+            .map(|(bits, group)| PackedMatrix::new(&solved(bits, group, 9, 70)));
+        let plans = [DYNAMIC, DYNAMIC, ActivationPlan::NONE, DYNAMIC];
+        let pairs: Vec<_> = matrices.iter().zip(&plans).collect();
+        let found = multiply_all(&pairs, &input, 3);
+        for ((matrix, plan), found) in pairs.iter().zip(found) {
+            assert_eq!(found, matrix.multiply(&input, 3, plan));
+        }
+    }
+}
