@@ -322,6 +322,10 @@ impl WeightSource for Checkpoint {
 }
 
 impl PackedSource for Checkpoint {
+    fn is_packed(&self, tensor: &str) -> bool {
+        Self::is_packed(self, tensor)
+    }
+
     fn solved(&self, tensor: &str) -> Result<Option<(Solved, ActivationPlan)>, SourceError> {
         let index = self.by_name.get(tensor);
         match index.map(|&index| &self.entries[index]) {

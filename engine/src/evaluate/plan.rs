@@ -2,7 +2,7 @@
 
 use crate::model::{Model, ModelConfig};
 
-/// Bytes of one value: the network computes in f32.
+/// Bytes of one value of a hidden state.
 const VALUE_BYTES: u64 = 4;
 
 /// Values of hidden width that a block holds for each token at its peak: residual, norm, projections, sums.
@@ -123,7 +123,7 @@ fn bytes_where(model: &Model, counts: impl Fn(Option<usize>) -> bool) -> u64 {
     let layers = model.layers().iter();
     layers
         .filter(|layer| counts(layer.block))
-        .map(|layer| layer.parameters * VALUE_BYTES)
+        .map(|layer| model.resident_bytes(layer))
         .sum()
 }
 

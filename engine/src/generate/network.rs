@@ -4,9 +4,6 @@ use super::GenerateError;
 use crate::model::{Block, BlockCache, CacheKind, Ends, Model, ModelError};
 use crate::monitor::Monitor;
 
-/// Bytes of one weight in memory.
-const VALUE_BYTES: u64 = 4;
-
 /// Weights and the cache of every block.
 pub(super) struct CachedNetwork<'a> {
     model: &'a Model,
@@ -25,8 +22,9 @@ impl<'a> CachedNetwork<'a> {
         memory_bytes: u64,
     ) -> Result<Self, ModelError> {
         let count = model.config().blocks;
-        let parameters: u64 = model.layers().iter().map(|layer| layer.parameters).sum();
-        let resident = parameters * VALUE_BYTES <= memory_bytes;
+        let layers = model.layers().iter();
+        let weights: u64 = layers.map(|layer| model.resident_bytes(layer)).sum();
+        let resident = weights <= memory_bytes;
         let blocks = (0..count).filter(|_| resident);
         Ok(Self {
             model,

@@ -3,7 +3,7 @@
 //! Grouped heads share keys without copies: the queries of one group are extra rows of the same product.
 //! Knows no weights but the two head norms.
 
-use super::cache::{BlockCache, CacheKind, Store};
+use super::cache::{BlockCache, CacheKind, Look};
 use super::config::{ModelConfig, ProjectionKind};
 use super::context::Context;
 use super::error::ModelError;
@@ -100,15 +100,26 @@ impl Mixer {
         let queries = self.prepare(projected.queries, self.query_norm.as_ref(), context)?;
         let keys = self.prepare(projected.keys, self.key_norm.as_ref(), context)?;
         let (batch, tokens, ..) = queries.dims4()?;
+        let (keys, values) = match cache {
+            Some(cache) if tokens == 1 => {
+                self.remember(cache, &keys, &projected.values)?;
+                return self.look_back(&queries, cache, context);
+            }
+            Some(cache) => {
+                let exact = cache.tokens() == 0 && cache.kind() == CacheKind::F32;
+                self.remember(cache, &keys, &projected.values)?;
+                match cache.held().filter(|_| !exact) {
+                    Some(held) => self.from_cache(held, cache.tokens())?,
+                    None => (keys, projected.values),
+                }
+            }
+            None => (keys, projected.values),
+        };
         let group = self.heads / self.kv_heads;
         let grouped = (queries * self.query_scale)?
             .reshape((batch, tokens, self.kv_heads, group, self.channels))?
             .permute((0, 2, 3, 1, 4))?
             .reshape((batch, self.kv_heads, group * tokens, self.channels))?;
-        let (keys, values) = match cache {
-            Some(cache) => self.remember(cache, keys, projected.values)?,
-            None => (keys, projected.values),
-        };
         let (keys, values) = (by_head(&keys)?, by_head(&values)?);
         let scores = grouped.matmul(&keys.t()?)?;
         let scores = match self.softcap {
@@ -123,34 +134,55 @@ impl Mixer {
             .reshape((batch, tokens, self.heads * self.channels))?)
     }
 
-    /// Puts keys and values of one sequence into the cache and gives all that it holds, as it holds it.
+    /// Puts keys and values of one sequence into the cache.
     fn remember(
         &self,
         cache: &mut BlockCache,
-        keys: Tensor,
-        values: Tensor,
-    ) -> Result<(Tensor, Tensor), ModelError> {
+        keys: &Tensor,
+        values: &Tensor,
+    ) -> Result<(), ModelError> {
         if keys.dim(0)? != 1 {
             return Err(ModelError::Misuse {
                 problem: "a cache holds one sequence".to_owned(),
             });
         }
-        let (heads, channels) = (self.kv_heads, self.channels);
-        let holds_these_alone = cache.tokens() == 0 && cache.kind() == CacheKind::F32;
-        ops::with_floats(&keys, |keys| {
-            ops::with_floats(&values, |values| {
-                cache.append(keys, values, heads, channels)
+        ops::with_floats(keys, |keys| {
+            ops::with_floats(values, |values| {
+                cache.append(keys, values, self.kv_heads, self.channels)
             })
-        })???;
-        let tokens = cache.tokens();
-        let (Some(held), false) = (cache.stores(), holds_these_alone) else {
-            return Ok((keys, values));
+        })??
+    }
+
+    /// What a cache holds as tensors.
+    fn from_cache(
+        &self,
+        [keys, values]: [Vec<f32>; 2],
+        tokens: usize,
+    ) -> Result<(Tensor, Tensor), ModelError> {
+        let shape = (1, tokens, self.kv_heads, self.channels);
+        Ok((
+            Tensor::from_vec(keys, shape, &Device::Cpu)?,
+            Tensor::from_vec(values, shape, &Device::Cpu)?,
+        ))
+    }
+
+    /// `mix` of one token whose keys and values stand in the cache.
+    fn look_back(
+        &self,
+        queries: &Tensor,
+        cache: &mut BlockCache,
+        context: &Context,
+    ) -> Result<Tensor, ModelError> {
+        let look = Look {
+            heads: self.heads,
+            query_scale: self.query_scale as f32,
+            softcap: self.softcap.map(|limit| limit as f32),
         };
-        let all = |store: &Store| {
-            let shape = (1, tokens, heads, channels);
-            Tensor::from_vec(store.to_f32(channels), shape, &Device::Cpu)
-        };
-        Ok((all(held.0)?, all(held.1)?))
+        let window = context.visible(self.sliding);
+        let window = window.map_or(usize::MAX, |seen| seen.window);
+        let mixed = ops::with_floats(queries, |queries| cache.look_back(queries, &look, window))??;
+        let width = mixed.len();
+        Ok(Tensor::from_vec(mixed, (1, 1, width), &Device::Cpu)?)
     }
 
     /// Norm and rotation of heads.

@@ -17,10 +17,12 @@ use super::plan::Plan;
 use super::provider::Provider;
 use super::stage::{STAGES, Stage, stages_of_block};
 use super::watch::Watch;
+use crate::packed::{ActivationPlan, PackedMatrix};
 use crate::tensor::Matrix;
 use candle_core::Tensor;
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 /// A linear layer and its place.
 #[derive(Debug, Clone)]
@@ -175,11 +177,17 @@ impl Block {
 
     /// Replaces one layer's weight, `[out, in]`.
     pub fn set_weights(&mut self, layer: usize, weights: &Matrix) -> Result<(), ModelError> {
-        let placed = self.linears.iter_mut().find(|placed| placed.layer == layer);
-        placed
-            .ok_or_else(|| no_such_layer(layer))?
-            .linear
-            .set_weights(weights)
+        self.linear_mut(layer)?.set_weights(weights)
+    }
+
+    /// Replaces one layer's weight by codes, which the kernels multiply; no gradient goes through it from now on.
+    pub fn set_packed(
+        &mut self,
+        layer: usize,
+        matrix: Arc<PackedMatrix>,
+        plan: ActivationPlan,
+    ) -> Result<(), ModelError> {
+        self.linear_mut(layer)?.set_packed(matrix, plan)
     }
 
     /// From now on backward passes through this block, and through clones made later, add up squares of the gradient at
@@ -203,6 +211,11 @@ impl Block {
             .iter()
             .find(|placed| placed.layer == layer)
             .ok_or_else(|| no_such_layer(layer))
+    }
+
+    fn linear_mut(&mut self, layer: usize) -> Result<&mut Linear, ModelError> {
+        let placed = self.linears.iter_mut().find(|placed| placed.layer == layer);
+        Ok(&mut placed.ok_or_else(|| no_such_layer(layer))?.linear)
     }
 
     pub(super) fn linear_of(&self, role: Role) -> Option<&Placed> {
@@ -290,11 +303,11 @@ impl Block {
 
     fn project(&self, input: &Tensor) -> Result<Projected, ModelError> {
         match self.projection {
-            ProjectionKind::Separate => self.mixer.split(
-                &self.apply(Role::Query, input)?,
-                &self.apply(Role::Key, input)?,
-                &self.apply(Role::Value, input)?,
-            ),
+            ProjectionKind::Separate => {
+                let [queries, keys, values] =
+                    self.apply_all([Role::Query, Role::Key, Role::Value], input)?;
+                self.mixer.split(&queries, &keys, &values)
+            }
             fused => self
                 .mixer
                 .split_fused(&self.apply(Role::QueryKeyValue, input)?, fused),
@@ -308,7 +321,8 @@ impl Block {
             let width = self.intermediate;
             (columns(&both, 0, width)?, columns(&both, width, width)?)
         } else if self.linear_of(Role::Gate).is_some() {
-            (self.apply(Role::Gate, input)?, self.apply(Role::Up, input)?)
+            let [gate, up] = self.apply_all([Role::Gate, Role::Up], input)?;
+            (gate, up)
         } else {
             let up = self.apply(Role::Up, input)?;
             return Ok(ops::activate(&up, self.activation)?);
@@ -317,13 +331,32 @@ impl Block {
     }
 
     fn apply(&self, role: Role, input: &Tensor) -> Result<Tensor, ModelError> {
-        let placed = self
-            .linear_of(role)
-            .expect("the plan and the switches come from one table");
-        match &placed.watch {
-            Some(watch) => placed.linear.forward_watched(input, watch),
-            None => placed.linear.forward(input),
-        }
+        let [output] = self.apply_all([role], input)?;
+        Ok(output)
+    }
+
+    /// What layers that share an input make of it.
+    fn apply_all<const COUNT: usize>(
+        &self,
+        roles: [Role; COUNT],
+        input: &Tensor,
+    ) -> Result<[Tensor; COUNT], ModelError> {
+        let placed = roles.map(|role| {
+            self.linear_of(role)
+                .expect("the plan and the switches come from one table")
+        });
+        let outputs = if placed.iter().any(|placed| placed.watch.is_some()) {
+            let outputs = placed.iter().map(|placed| match &placed.watch {
+                Some(watch) => placed.linear.forward_watched(input, watch),
+                None => placed.linear.forward(input),
+            });
+            outputs.collect::<Result<Vec<Tensor>, ModelError>>()?
+        } else {
+            Linear::forward_all(&placed.map(|placed| &placed.linear), input)?
+        };
+        Ok(outputs
+            .try_into()
+            .expect("there is one output for each layer"))
     }
 }
 
@@ -352,12 +385,6 @@ fn load_linears(
             .ok_or_else(|| ModelError::MissingTensor {
                 name: tensor.name.clone(),
             })?;
-        let stored = provider.tensor(&tensor.name, &tensor.shape)?;
-        let weight = if tensor.transposed {
-            stored.t()?
-        } else {
-            stored
-        };
         let bias_name = format!("{name}.bias");
         let bias = planned.iter().find(|other| other.name == bias_name);
         let bias = match bias {
@@ -369,7 +396,7 @@ fn load_linears(
             layer,
             name,
             transposed: tensor.transposed,
-            linear: Linear::Dense { weight, bias },
+            linear: Linear::load(provider, tensor, bias)?,
             watch: None,
         });
     }

@@ -5,14 +5,13 @@
 //! sequence; not differentiable, and not cloneable: copies of a cache are mistakes.
 
 use super::error::ModelError;
+use crate::kernels::{
+    AttentionShape, CacheRows, attend, load_f16, load_int8, store_f16, store_int8,
+};
 use half::f16;
-use half::slice::HalfFloatSliceExt;
 
 /// Tokens by which a full cache grows.
 const GROWTH_TOKENS: usize = 256;
-
-/// Largest code of a byte; -128 stays unused, so that signs are treated alike.
-const LARGEST_CODE: f32 = 127.0;
 
 /// How keys and values are kept.
 pub use crate::settings::KvCache as CacheKind;
@@ -41,11 +40,13 @@ struct Filled {
     tokens: usize,
     keys: Store,
     values: Store,
+    /// What a look at all positions needs besides.
+    scratch: Vec<f32>,
 }
 
 /// Either side of a cache, `[tokens, heads, channels]`.
 #[derive(Debug)]
-pub(super) enum Store {
+enum Store {
     F32(Vec<f32>),
     F16(Vec<f16>),
     Int8 {
@@ -93,6 +94,7 @@ impl BlockCache {
             tokens: 0,
             keys: Store::new(kind),
             values: Store::new(kind),
+            scratch: Vec::new(),
         });
         let width = heads * channels;
         if (filled.heads, filled.channels) != (heads, channels)
@@ -112,11 +114,52 @@ impl BlockCache {
         Ok(())
     }
 
-    /// All keys and all values, as they are kept.
-    pub(super) fn stores(&self) -> Option<(&Store, &Store)> {
+    /// All keys and all values, each `[tokens, heads, channels]`, as they are kept.
+    pub(super) fn held(&self) -> Option<[Vec<f32>; 2]> {
         let filled = self.filled.as_ref()?;
-        Some((&filled.keys, &filled.values))
+        Some([&filled.keys, &filled.values].map(|store| store.to_f32(filled.channels)))
     }
+
+    /// What the last token, whose queries `[heads, channels]` these are, sees among the last `window` positions.
+    pub(super) fn look_back(
+        &mut self,
+        queries: &[f32],
+        look: &Look,
+        window: usize,
+    ) -> Result<Vec<f32>, ModelError> {
+        let filled = self.filled.as_mut().ok_or_else(|| ModelError::Misuse {
+            problem: "there is nothing to look back at".to_owned(),
+        })?;
+        let shape = AttentionShape {
+            heads: look.heads,
+            kv_heads: filled.heads,
+            channels: filled.channels,
+            query_scale: look.query_scale,
+            softcap: look.softcap,
+            position_stride: filled.heads,
+            head_stride: 1,
+        };
+        let mut output = vec![0.0; queries.len()];
+        let rows = (filled.keys.rows(), filled.values.rows());
+        let seen = filled.tokens.saturating_sub(window)..filled.tokens;
+        attend(
+            &mut output,
+            queries,
+            rows,
+            &shape,
+            seen,
+            &mut filled.scratch,
+        );
+        Ok(output)
+    }
+}
+
+/// How queries look at keys.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Look {
+    pub(super) heads: usize,
+    pub(super) query_scale: f32,
+    pub(super) softcap: Option<f32>,
 }
 
 impl Store {
@@ -133,55 +176,53 @@ impl Store {
 
     /// `width` values are one token, `channels` one head.
     fn append(&mut self, new: &[f32], width: usize, channels: usize) {
-        let room = GROWTH_TOKENS * width;
+        let spare = GROWTH_TOKENS * width;
         match self {
             Self::F32(values) => {
-                make_room(values, new.len(), room);
+                make_room(values, new.len(), spare);
                 values.extend_from_slice(new);
             }
-            Self::F16(values) => {
-                make_room(values, new.len(), room);
-                let start = values.len();
-                values.resize(start + new.len(), f16::ZERO);
-                let limit = f16::MAX.to_f32();
-                // Not `clamp` of the slice as it is: infinities would become weights of nothing.
-                let bounded: Vec<f32> = new
-                    .iter()
-                    .map(|&value| {
-                        if value.is_finite() {
-                            value.clamp(-limit, limit)
-                        } else {
-                            value
-                        }
-                    })
-                    .collect();
-                values[start..].convert_from_f32_slice(&bounded);
-            }
+            Self::F16(values) => store_f16(extended(values, new.len(), spare), new),
             Self::Int8 { codes, scales } => {
-                make_room(codes, new.len(), room);
-                make_room(scales, new.len() / channels.max(1), room / channels.max(1));
-                for head in new.chunks_exact(channels.max(1)) {
-                    scales.push(append_codes(codes, head));
-                }
+                let heads = new.len() / channels.max(1);
+                let scales = extended(scales, heads, spare / channels.max(1));
+                store_int8(extended(codes, new.len(), spare), scales, new, channels);
             }
         }
     }
 
+    fn rows(&self) -> CacheRows<'_> {
+        match self {
+            Self::F32(values) => CacheRows::F32(values),
+            Self::F16(values) => CacheRows::F16(values),
+            Self::Int8 { codes, scales } => CacheRows::Int8 { codes, scales },
+        }
+    }
+
     /// All values in f32.
-    pub(super) fn to_f32(&self, channels: usize) -> Vec<f32> {
+    fn to_f32(&self, channels: usize) -> Vec<f32> {
         match self {
             Self::F32(values) => values.clone(),
-            Self::F16(values) => values.to_f32_vec(),
+            Self::F16(values) => {
+                let mut wide = vec![0.0; values.len()];
+                load_f16(&mut wide, values);
+                wide
+            }
             Self::Int8 { codes, scales } => {
-                let heads = codes.chunks_exact(channels.max(1)).zip(scales);
-                heads
-                    .flat_map(|(codes, &scale)| {
-                        codes.iter().map(move |&code| scale * f32::from(code))
-                    })
-                    .collect()
+                let mut wide = vec![0.0; codes.len()];
+                load_int8(&mut wide, codes, scales, channels);
+                wide
             }
         }
     }
+}
+
+/// `more` new values at the end, all zero.
+fn extended<T: Clone + Default>(values: &mut Vec<T>, more: usize, spare: usize) -> &mut [T] {
+    make_room(values, more, spare);
+    let start = values.len();
+    values.resize(start + more, T::default());
+    &mut values[start..]
 }
 
 /// Room for `more` values, and where there was none, for `spare` further ones.
@@ -189,27 +230,6 @@ fn make_room<T>(values: &mut Vec<T>, more: usize, spare: usize) {
     if values.capacity() - values.len() < more {
         values.reserve_exact(more + spare);
     }
-}
-
-/// Appends the codes of one head and gives its scale; of a head that is not finite the scale is NaN, so that it is seen.
-fn append_codes(codes: &mut Vec<i8>, head: &[f32]) -> f32 {
-    let largest = head.iter().fold(0f32, |most, value| most.max(value.abs()));
-    if !head.iter().all(|value| value.is_finite()) {
-        codes.extend(head.iter().map(|_| 1));
-        return f32::NAN;
-    }
-    let scale = largest / LARGEST_CODE;
-    // Of a head that is all but zero the quotient would not be finite.
-    let inverse = if scale > f32::MIN_POSITIVE {
-        1.0 / scale
-    } else {
-        0.0
-    };
-    codes.extend(
-        head.iter()
-            .map(|&value| (value * inverse).round_ties_even() as i8),
-    );
-    scale
 }
 
 #[cfg(test)]
@@ -241,9 +261,7 @@ mod tests {
             (CacheKind::Int8, 0.5 / 127.0),
         ] {
             let (cache, expected) = filled(kind, &[300, 1, 40]);
-            let (keys, values) = cache.stores().unwrap();
-            for store in [keys, values] {
-                let found = store.to_f32(8);
+            for found in cache.held().unwrap() {
                 for (found, expected) in found.chunks(8).zip(expected.chunks(8)) {
                     let largest = expected.iter().fold(0f32, |most, x| most.max(x.abs()));
                     for (found, expected) in found.iter().zip(expected) {
@@ -262,7 +280,7 @@ mod tests {
         for kind in CacheKind::ALL {
             let (whole, _) = filled(kind, &[9]);
             let (pieces, _) = filled(kind, &[4, 1, 1, 3]);
-            let values = |cache: &BlockCache| cache.stores().unwrap().0.to_f32(8);
+            let values = |cache: &BlockCache| cache.held().unwrap();
             assert_eq!(values(&whole), values(&pieces), "{kind:?}");
         }
     }
@@ -272,13 +290,10 @@ mod tests {
         for kind in CacheKind::ALL {
             let mut cache = BlockCache::new(kind);
             cache.append(&[1.0, f32::NAN], &[0.0, 0.0], 1, 2).unwrap();
-            let (keys, values) = cache.stores().unwrap();
-            assert!(keys.to_f32(2)[1].is_nan(), "{kind:?}");
-            assert_eq!(values.to_f32(2), [0.0, 0.0], "{kind:?}");
+            let [keys, values] = cache.held().unwrap();
+            assert!(keys[1].is_nan(), "{kind:?}");
+            assert_eq!(values, [0.0, 0.0], "{kind:?}");
         }
-        let mut large = BlockCache::new(CacheKind::F16);
-        large.append(&[1e6], &[-1e6], 1, 1).unwrap();
-        assert_eq!(large.stores().unwrap().0.to_f32(1), [65504.0]);
     }
 
     #[test]

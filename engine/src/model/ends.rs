@@ -4,9 +4,10 @@
 
 use super::config::{ModelConfig, Positions};
 use super::context::Context;
+use super::embedding::Embedding;
 use super::error::ModelError;
 use super::layers::{LayerInfo, LayerKind, Role};
-use super::linear::{Linear, matrix_of};
+use super::linear::Linear;
 use super::norm::Norm;
 use super::ops;
 use super::plan::Plan;
@@ -19,7 +20,7 @@ use std::borrow::Cow;
 /// The loaded ends of a network.
 #[derive(Debug, Clone)]
 pub struct Ends {
-    embedding: Tensor,
+    embedding: Embedding,
     embedding_layer: usize,
     embedding_scale: f64,
     positions: Positions,
@@ -32,6 +33,8 @@ pub struct Ends {
     project_out: Option<Linear>,
     /// `None` where the head is the embedding, or where there is none.
     head: Option<(usize, Linear)>,
+    /// The embedding as a head, where it is one and packed.
+    packed_tied_head: Option<Linear>,
     softcap: Option<f64>,
     encoder: bool,
     watch: Option<Watch>,
@@ -71,14 +74,19 @@ impl Ends {
         };
         let head = match planned.iter().find(|tensor| tensor.role == Role::Head) {
             Some(head) => {
-                let weight = provider.tensor(&head.name, &head.shape)?;
                 let layer = layer_of(LayerKind::Head).ok_or_else(missing)?;
-                Some((layer, bare(weight)))
+                Some((layer, Linear::load(provider, head, None)?))
             }
             None => None,
         };
+        let table_of_tokens = planned
+            .iter()
+            .find(|tensor| tensor.role == Role::Embedding)
+            .ok_or_else(missing)?;
+        let is_head = head.is_none() && !config.family.is_encoder();
+        let (embedding, packed_tied_head) = Embedding::load(provider, table_of_tokens, is_head)?;
         Ok(Self {
-            embedding: table(Some(names.embedding))?.ok_or_else(missing)?,
+            embedding,
             embedding_layer: layer_of(LayerKind::Embedding).ok_or_else(missing)?,
             embedding_scale: config.embedding_scale,
             positions: config.positions,
@@ -89,6 +97,7 @@ impl Ends {
             final_norm: norm(names.final_norm.filter(|_| config.final_norm))?,
             project_out: table(names.project_out)?.map(bare),
             head,
+            packed_tied_head,
             softcap: config.logit_softcap,
             encoder: config.family.is_encoder(),
             watch: None,
@@ -106,12 +115,11 @@ impl Ends {
                 ),
             });
         }
-        let vocabulary = self.embedding.dim(0)?;
+        let vocabulary = self.embedding.vocabulary()?;
         if let Some(&token) = ids.iter().find(|&&id| id as usize >= vocabulary) {
             return Err(ModelError::TokenOutOfRange { token, vocabulary });
         }
-        let rows = Tensor::from_slice(ids, ids.len(), &Device::Cpu)?;
-        let mut hidden = self.embedding.index_select(&rows, 0)?.unsqueeze(0)?;
+        let mut hidden = self.embedding.rows(ids)?;
         if self.embedding_scale != 1.0 {
             hidden = (hidden * self.embedding_scale)?;
         }
@@ -182,13 +190,9 @@ impl Ends {
         if self.encoder {
             return Ok(input);
         }
-        let tied = || Linear::Dense {
-            weight: self.embedding.clone(),
-            bias: None,
-        };
-        let head = match &self.head {
-            Some((_, head)) => Cow::Borrowed(head),
-            None => Cow::Owned(tied()),
+        let head = match (&self.head, &self.packed_tied_head) {
+            (Some((_, head)), _) | (None, Some(head)) => Cow::Borrowed(head),
+            (None, None) => Cow::Owned(self.embedding.as_linear()?),
         };
         let logits = match &self.watch {
             Some(watch) => head.forward_watched(&input, watch)?,
@@ -216,7 +220,7 @@ impl Ends {
 
     /// Rows of the embedding.
     pub fn vocabulary(&self) -> Result<usize, ModelError> {
-        Ok(self.embedding.dim(0)?)
+        self.embedding.vocabulary()
     }
 
     /// Index of the embedding in the model's list of layers.
@@ -233,7 +237,7 @@ impl Ends {
     pub fn weights(&self, layer: usize) -> Result<Matrix, ModelError> {
         match &self.head {
             Some((head, linear)) if *head == layer => linear.weights(),
-            _ if layer == self.embedding_layer => matrix_of(&self.embedding),
+            _ if layer == self.embedding_layer => self.embedding.weights(),
             _ => Err(no_such_layer(layer)),
         }
     }
@@ -243,14 +247,8 @@ impl Ends {
         match &mut self.head {
             Some((head, linear)) if *head == layer => linear.set_weights(weights),
             _ if layer == self.embedding_layer => {
-                let mut table = Linear::Dense {
-                    weight: self.embedding.clone(),
-                    bias: None,
-                };
-                table.set_weights(weights)?;
-                let Linear::Dense { weight, .. } = table;
-                self.embedding = weight;
-                Ok(())
+                self.packed_tied_head = None;
+                self.embedding.set_weights(weights)
             }
             _ => Err(no_such_layer(layer)),
         }

@@ -1,11 +1,18 @@
 //! One matrix product of the network, whatever form its weight is in.
 //!
-//! Today dense; packed, adapted and fake-quantized forms join the enum. Knows no names.
+//! Dense in f32, with a gradient; or packed codes that multiply as they are stored, without one. Knows no names.
 
 use super::error::ModelError;
+use super::ops::with_floats;
+use super::plan::PlannedTensor;
+use super::provider::Provider;
 use super::watch::Watch;
+use crate::packed::{ActivationPlan, PackedMatrix, multiply_all};
+use crate::settings::Activations;
+use crate::solved::Solved;
 use crate::tensor::Matrix;
 use candle_core::{D, Device, Tensor};
+use std::sync::Arc;
 
 /// `y = x Wᵀ + b`.
 #[derive(Debug, Clone)]
@@ -17,12 +24,54 @@ pub enum Linear {
         /// `[out]`.
         bias: Option<Tensor>,
     },
+    /// Codes that the kernels multiply; no gradient goes through.
+    Packed {
+        /// `[out, in]`.
+        matrix: Arc<PackedMatrix>,
+        /// What happens to the inputs.
+        plan: ActivationPlan,
+        /// `[out]`.
+        bias: Option<Tensor>,
+    },
 }
 
 impl Linear {
+    /// What `provider` holds under the name of `tensor`: codes where it has them.
+    pub(super) fn load(
+        provider: &dyn Provider,
+        tensor: &PlannedTensor,
+        bias: Option<Tensor>,
+    ) -> Result<Self, ModelError> {
+        if let Some((solved, plan)) = packed_weight(provider, tensor)? {
+            return Ok(Self::packed(&solved, plan, bias));
+        }
+        let stored = provider.tensor(&tensor.name, &tensor.shape)?;
+        let weight = if tensor.transposed {
+            stored.t()?
+        } else {
+            stored
+        };
+        Ok(Self::Dense { weight, bias })
+    }
+
+    /// Over the codes of a solved layer.
+    pub(super) fn packed(solved: &Solved, plan: ActivationPlan, bias: Option<Tensor>) -> Self {
+        Self::Packed {
+            matrix: Arc::new(PackedMatrix::new(solved)),
+            plan,
+            bias,
+        }
+    }
+
     /// `input` is `[batch, tokens, in]`; gives `[batch, tokens, out]`.
     pub fn forward(&self, input: &Tensor) -> Result<Tensor, ModelError> {
-        let Self::Dense { weight, bias } = self;
+        let (weight, bias) = match self {
+            Self::Dense { weight, bias } => (weight, bias),
+            Self::Packed { .. } => {
+                let mut outputs = Self::forward_packed(&[self], input)?;
+                return Ok(outputs.remove(0));
+            }
+        };
         let (batch, tokens, width) = input.dims3()?;
         let product = input
             .reshape((batch * tokens, width))?
@@ -34,48 +83,171 @@ impl Linear {
         Ok(product.reshape((batch, tokens, ()))?)
     }
 
+    /// The outputs of several layers that share one input, which is prepared for the kernels once.
+    pub(super) fn forward_all(layers: &[&Self], input: &Tensor) -> Result<Vec<Tensor>, ModelError> {
+        if layers
+            .iter()
+            .all(|layer| matches!(layer, Self::Packed { .. }))
+        {
+            return Self::forward_packed(layers, input);
+        }
+        layers.iter().map(|layer| layer.forward(input)).collect()
+    }
+
+    /// The same where all of them are packed.
+    fn forward_packed(layers: &[&Self], input: &Tensor) -> Result<Vec<Tensor>, ModelError> {
+        let (batch, tokens, width) = input.dims3()?;
+        if input.track_op() {
+            return Err(no_gradient());
+        }
+        let mut matrices = Vec::with_capacity(layers.len());
+        for layer in layers {
+            if let Self::Packed { matrix, plan, .. } = layer {
+                if matrix.columns() != width {
+                    return Err(ModelError::Misuse {
+                        problem: format!(
+                            "a layer of {} inputs cannot take {width}",
+                            matrix.columns()
+                        ),
+                    });
+                }
+                matrices.push((matrix.as_ref(), plan));
+            }
+        }
+        let rows = batch * tokens;
+        let products = with_floats(input, |input| multiply_all(&matrices, input, rows))?;
+        let outputs = layers.iter().zip(products);
+        outputs
+            .map(|(layer, product)| {
+                let width = layer.rows()?;
+                let product = Tensor::from_vec(product, (batch, tokens, width), &Device::Cpu)?;
+                Ok(match layer.bias() {
+                    Some(bias) => product.broadcast_add(bias)?,
+                    None => product,
+                })
+            })
+            .collect()
+    }
+
     /// As `forward`, with `watch` over the gradients that come back; none goes to the weight.
     pub(super) fn forward_watched(
         &self,
         input: &Tensor,
         watch: &Watch,
     ) -> Result<Tensor, ModelError> {
-        let Self::Dense { weight, .. } = self;
-        watch.over(input, &self.forward(&input.detach())?, weight)
+        match self {
+            Self::Dense { weight, .. } => {
+                watch.over(input, &self.forward(&input.detach())?, weight)
+            }
+            Self::Packed { .. } => Err(no_gradient()),
+        }
     }
 
     /// The weight as plain values, `[out, in]`.
     pub fn weights(&self) -> Result<Matrix, ModelError> {
-        let Self::Dense { weight, .. } = self;
-        matrix_of(weight)
+        match self {
+            Self::Dense { weight, .. } => matrix_of(weight),
+            Self::Packed { matrix, .. } => Ok(matrix.dequantize()),
+        }
     }
 
-    /// Replaces the weight; the shape stays.
+    /// Replaces the weight by a dense one; the shape stays.
     pub fn set_weights(&mut self, weights: &Matrix) -> Result<(), ModelError> {
-        let Self::Dense { weight, .. } = self;
         let shape = (weights.rows(), weights.columns());
-        if weight.dims2()? != shape {
-            return Err(ModelError::Misuse {
-                problem: format!(
-                    "a {:?} weight cannot be replaced by a {shape:?} one",
-                    weight.dims()
-                ),
-            });
-        }
-        *weight = Tensor::from_slice(weights.data(), shape, &Device::Cpu)?;
+        self.check_shape(shape)?;
+        let weight = Tensor::from_slice(weights.data(), shape, &Device::Cpu)?;
+        let bias = self.bias().cloned();
+        *self = Self::Dense { weight, bias };
         Ok(())
     }
 
+    /// Replaces the weight by a packed one; shape and bias stay.
+    pub fn set_packed(
+        &mut self,
+        matrix: Arc<PackedMatrix>,
+        plan: ActivationPlan,
+    ) -> Result<(), ModelError> {
+        self.check_shape((matrix.rows(), matrix.columns()))?;
+        check_plan(&plan)?;
+        let bias = self.bias().cloned();
+        *self = Self::Packed { matrix, plan, bias };
+        Ok(())
+    }
+
+    fn check_shape(&self, shape: (usize, usize)) -> Result<(), ModelError> {
+        let own = match self {
+            Self::Dense { weight, .. } => weight.dims2()?,
+            Self::Packed { matrix, .. } => (matrix.rows(), matrix.columns()),
+        };
+        if own == shape {
+            return Ok(());
+        }
+        Err(ModelError::Misuse {
+            problem: format!("a {own:?} weight cannot be replaced by a {shape:?} one"),
+        })
+    }
+
+    /// Outputs.
+    fn rows(&self) -> Result<usize, ModelError> {
+        Ok(match self {
+            Self::Dense { weight, .. } => weight.dim(0)?,
+            Self::Packed { matrix, .. } => matrix.rows(),
+        })
+    }
+
     pub(super) fn bias(&self) -> Option<&Tensor> {
-        let Self::Dense { bias, .. } = self;
+        let (Self::Dense { bias, .. } | Self::Packed { bias, .. }) = self;
         bias.as_ref()
     }
 
     pub(super) fn set_bias(&mut self, values: Vec<f32>) -> Result<(), ModelError> {
-        let Self::Dense { bias, .. } = self;
+        let (Self::Dense { bias, .. } | Self::Packed { bias, .. }) = self;
         let width = values.len();
         *bias = Some(Tensor::from_vec(values, width, &Device::Cpu)?);
         Ok(())
+    }
+}
+
+/// The codes that `provider` holds for `tensor`, where they fit the network.
+pub(super) fn packed_weight(
+    provider: &dyn Provider,
+    tensor: &PlannedTensor,
+) -> Result<Option<(Solved, ActivationPlan)>, ModelError> {
+    let Some((solved, plan)) = provider.packed(&tensor.name)? else {
+        return Ok(None);
+    };
+    let mut found = vec![solved.codes.rows, solved.codes.columns];
+    if tensor.transposed {
+        found.reverse();
+    }
+    if found != tensor.shape {
+        return Err(ModelError::WrongShape {
+            name: tensor.name.clone(),
+            found,
+            expected: tensor.shape.clone(),
+        });
+    }
+    check_plan(&plan)?;
+    Ok(Some((solved, plan)))
+}
+
+/// Steps come from files.
+fn check_plan(plan: &ActivationPlan) -> Result<(), ModelError> {
+    let step = plan.static_step;
+    match (plan.mode, step) {
+        (Activations::Static8, None) => Err(ModelError::Misuse {
+            problem: "a layer rounds its inputs by a fixed step, but has none".to_owned(),
+        }),
+        (_, Some(step)) if !(step.is_normal() && step > 0.0) => Err(ModelError::Misuse {
+            problem: format!("a layer rounds its inputs by steps of {step}, which is no size"),
+        }),
+        _ => Ok(()),
+    }
+}
+
+fn no_gradient() -> ModelError {
+    ModelError::Misuse {
+        problem: "packed weights give no gradient; open the model with dense weights".to_owned(),
     }
 }
 

@@ -1,14 +1,15 @@
 //! ONE transformer, described by a small table per family, run block by block.
 //!
 //! `config` and `family` turn a `config.json` into switches and names; `plan` into tensors; `block` and `ends` run
-//! them over a `Linear`. Loads only what is asked for: one block, or the ends. All arithmetic in f32, all of it
-//! differentiable. Knows no container, corpus or solver.
+//! them over a `Linear`. Loads only what is asked for: one block, or the ends. Dense weights compute in f32 and are
+//! differentiable; packed ones run on the integer kernels. Knows no container, corpus or solver.
 
 mod attention;
 mod block;
 mod cache;
 mod config;
 mod context;
+mod embedding;
 mod ends;
 mod error;
 mod family;
@@ -45,10 +46,11 @@ pub use plan::PlannedTensor;
 pub use provider::Provider;
 pub use stage::Stage;
 
+use crate::packed::PackedSource;
 use crate::tensor::WeightSource;
 use candle_core::Tensor;
 use plan::{Plan, find_prefix};
-use provider::Weights;
+use provider::{OnKernels, Weights};
 use std::fmt;
 use std::sync::Arc;
 
@@ -59,6 +61,8 @@ pub struct Model {
     config: Arc<ModelConfig>,
     prefix: &'static str,
     layers: Arc<Vec<LayerInfo>>,
+    /// Where codes come from; `None` = all weights are dense.
+    packed: Option<Arc<dyn PackedSource>>,
 }
 
 impl Model {
@@ -76,7 +80,30 @@ impl Model {
             config: Arc::new(config),
             prefix,
             layers: Arc::new(layers),
+            packed: None,
         })
+    }
+
+    /// The same network with the weights that `source` holds as codes packed: they multiply as they are stored, and
+    /// give no gradient. `source` must hold what the model's own source stands for.
+    pub fn on_kernels(&self, source: Arc<dyn PackedSource>) -> Self {
+        Self {
+            packed: Some(source),
+            ..self.clone()
+        }
+    }
+
+    /// Bytes that a layer takes in memory: of codes those stored, of all else four for each value.
+    pub fn resident_bytes(&self, layer: &LayerInfo) -> u64 {
+        let packed = self.packed.as_ref();
+        let is_packed = packed.is_some_and(|source| source.is_packed(&layer.tensor));
+        match (is_packed, layer.kind) {
+            (false, _) => 4 * layer.parameters,
+            // Rows are looked up in codes of one byte each.
+            (true, LayerKind::Embedding) if self.config.tied => layer.size_bytes + layer.parameters,
+            (true, LayerKind::Embedding) => layer.parameters,
+            (true, _) => layer.size_bytes,
+        }
     }
 
     /// The network's description.
@@ -111,12 +138,20 @@ impl Model {
 
     /// Reads embedding, final norm and head.
     pub fn load_ends(&self) -> Result<Ends, ModelError> {
-        self.build_ends(&Weights(self.source.as_ref()))
+        let weights = Weights(self.source.as_ref());
+        match self.packed.as_deref() {
+            Some(packed) => self.build_ends(&OnKernels { weights, packed }),
+            None => self.build_ends(&weights),
+        }
     }
 
     /// Reads block `index`.
     pub fn load_block(&self, index: usize) -> Result<Block, ModelError> {
-        self.build_block(index, &Weights(self.source.as_ref()))
+        let weights = Weights(self.source.as_ref());
+        match self.packed.as_deref() {
+            Some(packed) => self.build_block(index, &OnKernels { weights, packed }),
+            None => self.build_block(index, &weights),
+        }
     }
 
     /// The ends with tensors from anywhere, for instance a trainer's variables.

@@ -3,6 +3,8 @@
 //! Knows no file. Each tensor is asked for once, by its full name, in its stored shape.
 
 use super::error::ModelError;
+use crate::packed::{ActivationPlan, PackedSource};
+use crate::solved::Solved;
 use crate::tensor::WeightSource;
 use candle_core::{Device, Tensor};
 
@@ -10,6 +12,11 @@ use candle_core::{Device, Tensor};
 pub trait Provider {
     /// The tensor `name` of exactly this shape (as stored: Conv1D weights are `[in, out]`).
     fn tensor(&self, name: &str, shape: &[usize]) -> Result<Tensor, ModelError>;
+
+    /// The codes that stand for a weight and what it does to its inputs; `None` where it has none, or must be dense.
+    fn packed(&self, _name: &str) -> Result<Option<(Solved, ActivationPlan)>, ModelError> {
+        Ok(None)
+    }
 }
 
 /// Constant tensors from a `WeightSource`.
@@ -27,5 +34,21 @@ impl Provider for Weights<'_> {
             });
         }
         Ok(Tensor::from_vec(values, shape, &Device::Cpu)?)
+    }
+}
+
+/// The same, with the codes of those weights that have some.
+pub(super) struct OnKernels<'a> {
+    pub(super) weights: Weights<'a>,
+    pub(super) packed: &'a dyn PackedSource,
+}
+
+impl Provider for OnKernels<'_> {
+    fn tensor(&self, name: &str, shape: &[usize]) -> Result<Tensor, ModelError> {
+        self.weights.tensor(name, shape)
+    }
+
+    fn packed(&self, name: &str) -> Result<Option<(Solved, ActivationPlan)>, ModelError> {
+        Ok(self.packed.solved(name)?)
     }
 }

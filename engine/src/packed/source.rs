@@ -28,6 +28,9 @@ impl ActivationPlan {
 
 /// Gives layers as codes where they are stored so.
 pub trait PackedSource: Send + Sync {
+    /// Whether `tensor` is stored as codes; headers tell.
+    fn is_packed(&self, tensor: &str) -> bool;
+
     /// The layer that stands for `tensor` (a dense name, as `WeightSource` spells it; its codes lie `[out, in]`
     /// whatever the stored order) and what it does to its inputs. `None` where the tensor is stored as plain values.
     fn solved(&self, tensor: &str) -> Result<Option<(Solved, ActivationPlan)>, SourceError>;

@@ -257,7 +257,7 @@ impl Session {
             windows: None,
             sts: None,
         };
-        self.measure(&written, Some(self.model()?), &asked, observer)
+        self.measure(&written, Some(&self.model_on_kernels()?), &asked, observer)
             .map(Some)
     }
 

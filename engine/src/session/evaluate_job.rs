@@ -27,8 +27,14 @@ impl Session {
             Some(path) => Some(open_runnable(path)?),
             None => None,
         };
-        self.pool
-            .install(|| self.measure(self.model()?, reference.as_ref(), request, observer))
+        self.pool.install(|| {
+            self.measure(
+                &self.model_on_kernels()?,
+                reference.as_ref(),
+                request,
+                observer,
+            )
+        })
     }
 
     /// `evaluate` of any model with this session's tokenizer and options.
@@ -137,11 +143,12 @@ impl Session {
     }
 }
 
-/// Opens a model that must be able to run.
+/// Opens a model that must be able to run, codes on the kernels.
 pub(super) fn open_runnable(path: &Path) -> Result<Model, SessionError> {
     let checkpoint = Arc::new(Checkpoint::open(path)?);
-    open_model(&checkpoint).map_err(|reason| SessionError::NoNetwork {
+    let model = open_model(&checkpoint).map_err(|reason| SessionError::NoNetwork {
         reason,
         path: path.to_owned(),
-    })
+    })?;
+    Ok(model.on_kernels(checkpoint))
 }

@@ -87,6 +87,12 @@ impl Session {
             })
     }
 
+    /// The network as it runs: codes stay codes and multiply on the kernels. What needs dense weights or gradients asks
+    /// for `model`.
+    pub fn model_on_kernels(&self) -> Result<Model, SessionError> {
+        Ok(self.model()?.on_kernels(self.checkpoint.clone()))
+    }
+
     /// All layers, in natural order.
     pub fn layers(&self) -> &[LayerInfo] {
         &self.layers

@@ -29,7 +29,7 @@ impl Session {
         observer: &dyn Observer,
     ) -> Result<LogitsReport, SessionError> {
         let started = Instant::now();
-        let model = self.model()?;
+        let model = &self.model_on_kernels()?;
         let batch = read_ids(ids, model)?;
         let width = if model.is_encoder() {
             model.config().hidden
@@ -93,7 +93,7 @@ impl Session {
         observer: &dyn Observer,
         on_text: &mut (dyn FnMut(&str) + Send),
     ) -> Result<GenerateReport, SessionError> {
-        let model = self.model()?;
+        let model = &self.model_on_kernels()?;
         let tokenizer = self.tokenizer()?.ok_or_else(|| {
             self.input_problem("text is made with the model's tokenizer.json, and it has none")
         })?;
