@@ -6,9 +6,9 @@
 //! ```text
 //! 11 session
 //! 10 compress sensitivity
-//!  9 calibrate evaluate generate transform measure preview allocate
+//!  9 calibrate evaluate generate transform measure preview allocate estimate
 //!  8 formats
-//!  7 checkpoint corpus recipe report
+//!  7 checkpoint corpus recipe report device
 //!  6 solve model score budget
 //!  5 packed
 //!  4 distortion settings
@@ -56,6 +56,7 @@ pub mod solve;
 // 7 outside
 pub mod checkpoint;
 pub mod corpus;
+pub mod device;
 pub mod recipe;
 pub mod report;
 
@@ -65,6 +66,7 @@ pub mod formats;
 // 9 strands
 pub mod allocate;
 pub mod calibrate;
+pub mod estimate;
 pub mod evaluate;
 pub mod generate;
 pub mod measure;

@@ -3,16 +3,10 @@
 //! Pure arithmetic over a table that is compiled in. Upper bounds, not measurements: a face must say so.
 
 use super::project::Project;
+use pare_engine::device::DeviceProfile;
 use pare_engine::model::{LayerInfo, LayerKind};
 use pare_engine::session::{NetworkShape, available_memory_bytes};
-use serde::Deserialize;
 use std::sync::LazyLock;
-
-/// The table of devices.
-const TABLE: &str = include_str!(concat!(
-    env!("CARGO_MANIFEST_DIR"),
-    "/../assets/devices.toml"
-));
 
 /// The first device: the one that Pare runs on.
 pub const THIS_MACHINE: &str = "This machine";
@@ -27,8 +21,7 @@ const ACTIVATION_BYTES: u64 = 4;
 const LIVE_VECTORS: u64 = 8;
 
 /// A device, as its data sheet says.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Device {
     /// Its name: what preferences keep.
     pub name: String,
@@ -96,8 +89,7 @@ impl Demand {
 pub fn devices() -> &'static [Device] {
     static DEVICES: LazyLock<Vec<Device>> = LazyLock::new(|| {
         let mut devices = vec![this_machine()];
-        let table = read(TABLE).expect("the table of devices is compiled in, and a test reads it");
-        devices.extend(table);
+        devices.extend(DeviceProfile::builtin().iter().map(of_profile));
         devices
     });
     &DEVICES
@@ -175,14 +167,19 @@ fn this_machine() -> Device {
     }
 }
 
-fn read(text: &str) -> Result<Vec<Device>, String> {
-    #[derive(Deserialize)]
-    #[serde(deny_unknown_fields)]
-    struct Table {
-        device: Vec<Device>,
+/// The usual engine of a profile.
+fn of_profile(profile: &DeviceProfile) -> Device {
+    let engine = profile.engine(None);
+    let floats = engine.map(|engine| engine.f16_gops.as_ref().unwrap_or(&engine.f32_gops));
+    Device {
+        name: profile.name.clone(),
+        bandwidth_gb_per_s: engine.map(|engine| engine.bandwidth_gb_per_s.value),
+        memory_gb: Some(profile.memory_gb.value),
+        tera_ops: floats.map(|gops| gops.value / 1e3),
+        source: engine.map_or_else(String::new, |engine| {
+            engine.bandwidth_gb_per_s.source.clone()
+        }),
     }
-    let table: Table = toml::from_str(text).map_err(|error| error.to_string())?;
-    Ok(table.device)
 }
 
 #[cfg(test)]
@@ -193,14 +190,13 @@ mod tests {
 
     #[test]
     fn the_table_is_whole() {
-        let devices = read(TABLE).unwrap();
+        let devices = devices();
         assert!(devices.len() >= 8, "{}", devices.len());
-        for device in &devices {
+        for device in &devices[1..] {
             assert!(device.bandwidth_gb_per_s.unwrap() > 1.0, "{}", device.name);
             assert!(device.memory_gb.unwrap() > 0.1, "{}", device.name);
             assert!(!device.source.is_empty(), "{}", device.name);
         }
-        assert!(read("[[device]]\nname = 1\n").is_err());
         assert_eq!(device("no such thing").name, THIS_MACHINE);
         assert_eq!(device(&devices[3].name), &devices[3]);
     }

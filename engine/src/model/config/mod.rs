@@ -133,7 +133,7 @@ impl ModelConfig {
     }
 
     /// Tokens that one block sees, itself included; `None` = all before it.
-    pub(super) fn window(&self, block: usize) -> Option<usize> {
+    pub fn window(&self, block: usize) -> Option<usize> {
         match &self.window {
             Window::Never => None,
             Window::Always(tokens) => Some(*tokens),

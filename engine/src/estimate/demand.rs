@@ -1,0 +1,232 @@
+//! What running a network asks of a machine: its products with their bytes, its cache, its working memory.
+//!
+//! Counts only; knows no device and no second.
+
+use crate::device::{EngineKind, Product, Weights};
+use crate::model::{LayerInfo, LayerKind, ModelConfig, Role};
+use crate::settings::{Activations, KvCache, LayerSettings};
+use crate::solved::Method;
+
+/// Rows of the panels in which codes are held: a multiple of them is stored.
+const PANEL_ROWS: usize = 16;
+/// Bytes of a value in floats, as Pare computes on processors.
+const FLOAT_BYTES: u64 = 4;
+
+/// The numbers of a network beside its weights.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Network {
+    /// Width of the residual stream.
+    pub hidden: usize,
+    /// Query heads.
+    pub heads: usize,
+    /// Key and value heads.
+    pub kv_heads: usize,
+    /// Channels of a head.
+    pub head_dim: usize,
+    /// Rows of the embedding table.
+    pub vocabulary: usize,
+    /// Positions that the model was made for.
+    pub context_length: usize,
+    /// For each block, the tokens that it sees at most; `None` = all.
+    pub windows: Vec<Option<usize>>,
+    /// Whether it writes tokens one by one; an encoder reads only.
+    pub writes_tokens: bool,
+}
+
+/// One tensor and how it is held.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LayerDemand {
+    /// Its name without `.weight`.
+    pub name: String,
+    /// What it does.
+    pub role: Role,
+    /// How it takes part in compression.
+    pub kind: LayerKind,
+    /// The block that it belongs to.
+    pub block: Option<usize>,
+    /// Outputs.
+    pub rows: usize,
+    /// Inputs.
+    pub columns: usize,
+    /// Elements.
+    pub parameters: u64,
+    /// Bytes in the written file.
+    pub stored_bytes: u64,
+    /// How its weights are held while it runs.
+    pub form: Form,
+}
+
+/// How weights are held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Form {
+    /// As floats.
+    Dense,
+    /// Codes of a grid.
+    Codes {
+        /// Bits of a code, 2 to 8.
+        bits: u8,
+        /// Weights per scale; 0 = a row.
+        group: usize,
+        /// Bytes of a scale.
+        scale_bytes: u64,
+        /// How inputs are rounded.
+        activations: Activations,
+    },
+    /// 4-bit codes into a table of levels, one f32 scale for each block of so many weights.
+    Levels {
+        /// Weights per scale.
+        block: usize,
+    },
+}
+
+impl Network {
+    /// What a configuration says.
+    pub fn of(config: &ModelConfig, writes_tokens: bool) -> Self {
+        Self {
+            hidden: config.hidden,
+            heads: config.heads,
+            kv_heads: config.kv_heads,
+            head_dim: config.head_dim,
+            vocabulary: config.vocabulary,
+            context_length: config.context_length,
+            windows: (0..config.blocks)
+                .map(|block| config.window(block))
+                .collect(),
+            writes_tokens,
+        }
+    }
+
+    /// Keys and values that one block keeps for one token.
+    pub(super) fn kept_values(&self) -> u64 {
+        2 * self.kv_heads as u64 * self.head_dim as u64
+    }
+
+    /// Bytes of keys and values of `tokens` tokens.
+    pub fn cache_bytes(&self, tokens: usize, kept: KvCache) -> u64 {
+        if !self.writes_tokens {
+            return 0;
+        }
+        let scales = 2 * self.kv_heads as u64 * FLOAT_BYTES;
+        let of_token = match kept {
+            KvCache::F32 => FLOAT_BYTES * self.kept_values(),
+            KvCache::F16 => 2 * self.kept_values(),
+            KvCache::Int8 => self.kept_values() + scales,
+        };
+        of_token * self.windows.len() as u64 * tokens as u64
+    }
+
+    /// Tokens that `tokens` new ones look at together in a block, `before` them in the cache; each sees itself too.
+    pub(super) fn looks(&self, block: usize, before: usize, tokens: usize) -> f64 {
+        let (before, tokens) = (before as f64, tokens as f64);
+        let all = if self.writes_tokens {
+            tokens * before + tokens * (tokens + 1.0) / 2.0
+        } else {
+            tokens * tokens
+        };
+        match self.windows.get(block).copied().flatten() {
+            Some(window) => all.min(tokens * window as f64),
+            None => all,
+        }
+    }
+}
+
+impl LayerDemand {
+    /// A tensor of a model, stored in a container that keeps codes, under these settings.
+    pub fn new(info: &LayerInfo, settings: &LayerSettings, stored_bytes: u64) -> Self {
+        Self {
+            name: info.name.clone(),
+            role: info.role,
+            kind: info.kind,
+            block: info.block,
+            rows: info.rows,
+            columns: info.columns,
+            parameters: info.parameters,
+            stored_bytes,
+            form: match info.compressible {
+                true => Form::of(settings),
+                false => Form::Dense,
+            },
+        }
+    }
+
+    /// Whether it is multiplied with activations in each pass. `ties` = the embedding is the head too.
+    pub(super) fn is_product(&self, ties: bool) -> bool {
+        match self.kind {
+            LayerKind::Linear | LayerKind::Head => true,
+            LayerKind::Embedding => ties,
+            LayerKind::Other => false,
+        }
+    }
+
+    /// Bytes that an engine of this kind holds: processors run Pare, which computes dense weights in f32; elsewhere
+    /// runtimes keep them as stored.
+    pub fn held_bytes(&self, kind: EngineKind) -> u64 {
+        match (self.form, kind) {
+            (Form::Dense, EngineKind::Cpu) => FLOAT_BYTES * self.parameters,
+            (_, EngineKind::Gpu | EngineKind::Npu) => self.stored_bytes,
+            (form, EngineKind::Cpu) => form.panel_bytes(self.rows, self.columns),
+        }
+    }
+
+    /// Tokens' worth of work of one pass with `tokens` tokens: the head works for the last alone.
+    pub(super) fn tokens_of(&self, tokens: usize) -> usize {
+        match self.kind {
+            LayerKind::Head | LayerKind::Embedding => tokens.min(1),
+            _ => tokens,
+        }
+    }
+}
+
+impl Form {
+    /// The form that these settings ask for.
+    pub fn of(settings: &LayerSettings) -> Self {
+        match settings.method {
+            Method::None => Self::Dense,
+            Method::Nf4 => Self::Levels {
+                block: settings.nf4_block(),
+            },
+            _ => Self::Codes {
+                bits: settings.bits,
+                group: settings.group,
+                scale_bytes: match settings.scale_dtype {
+                    crate::grid::ScaleDtype::F32 => 4,
+                    _ => 2,
+                },
+                activations: settings.activations,
+            },
+        }
+    }
+
+    /// The product that it runs as.
+    pub fn product(self) -> Product {
+        let (weights, integer) = match self {
+            Self::Dense => (Weights::Float, false),
+            Self::Codes {
+                bits, activations, ..
+            } => (Weights::Codes(bits), activations != Activations::None),
+            Self::Levels { .. } => (Weights::Levels, false),
+        };
+        Product { weights, integer }
+    }
+
+    /// Bytes in the memory order of the kernels.
+    fn panel_bytes(self, rows: usize, columns: usize) -> u64 {
+        let rows = rows.next_multiple_of(PANEL_ROWS) as u64;
+        let groups = |width: usize| match width {
+            0 => 1,
+            width => columns.div_ceil(width) as u64,
+        };
+        let (bits, beside) = match self {
+            Self::Dense => return FLOAT_BYTES * rows * columns as u64,
+            // A zero is kept as a number of the same size as a scale's.
+            Self::Codes {
+                bits,
+                group,
+                scale_bytes,
+                ..
+            } => (bits, groups(group) * (scale_bytes + FLOAT_BYTES)),
+            Self::Levels { block } => (4, groups(block) * FLOAT_BYTES),
+        };
+        rows * ((columns as u64 * u64::from(bits)).div_ceil(8) + beside)
+    }
+}
