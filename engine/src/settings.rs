@@ -84,6 +84,20 @@ pub enum Activations {
     Static8,
 }
 
+impl Activations {
+    /// All choices, in the order in which they are listed.
+    pub const ALL: [Self; 3] = [Self::None, Self::Dynamic8, Self::Static8];
+
+    /// The choice's word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Dynamic8 => "dynamic8",
+            Self::Static8 => "static8",
+        }
+    }
+}
+
 /// How keys and values of earlier tokens are kept while a decoder writes.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, Hash, Default, serde::Serialize, serde::Deserialize,

@@ -251,6 +251,14 @@ impl Checkpoint {
         })
     }
 
+    /// What a layer does to its inputs when it runs; of plain tensors, nothing.
+    pub fn activations(&self, tensor: &str) -> Result<ActivationPlan, SourceError> {
+        match &self.entries[self.find(tensor)?] {
+            Entry::Plain(_) => Ok(ActivationPlan::NONE),
+            Entry::Packed(packed) => packed.activations(&self.shards),
+        }
+    }
+
     /// The values of a packed entry; the last one asked for is kept until its last byte was read.
     fn unpacked(&self, index: usize, packed: &PackedTensor) -> Result<Arc<Vec<f32>>, SourceError> {
         let mut last = self.unpacked.lock().unwrap_or_else(PoisonError::into_inner);

@@ -14,6 +14,7 @@ use crate::grid::{GridConfig, ScaleDtype};
 use crate::packed::gptq::{self, CheckpointFormat};
 use crate::packed::{
     ActivationPlan, LayerManifest, MANIFEST_VERSION, METADATA_KEY, Manifest, Part, unpack,
+    unpack_activations,
 };
 use crate::solved::Solved;
 use crate::tensor::{Dtype, SourceError, TensorInfo};
@@ -260,14 +261,30 @@ impl PackedTensor {
 
     /// The layer as codes, and what it does to its inputs.
     pub(super) fn layer(&self, shards: &Shards) -> Result<(Solved, ActivationPlan), SourceError> {
-        Ok((self.solved(shards)?, ActivationPlan::NONE))
+        Ok((self.solved(shards)?, self.activations(shards)?))
+    }
+
+    /// What the layer does to its inputs; the container of gptq knows nothing of them.
+    pub(super) fn activations(&self, shards: &Shards) -> Result<ActivationPlan, SourceError> {
+        let Layer::Pare(manifest) = &self.layer else {
+            return Ok(ActivationPlan::NONE);
+        };
+        let mut parts = Vec::new();
+        // The step is the last part of all.
+        if let (Some(spec), Some(&index)) = (manifest.activations.part(), self.parts.last()) {
+            parts.push(spec.filled(shards.read_all(index)?));
+        }
+        unpack_activations(manifest, &parts).map_err(|error| self.unfit(&error.to_string()))
+    }
+
+    fn unfit(&self, problem: &str) -> SourceError {
+        SourceError::Unfit {
+            name: self.name.clone(),
+            problem: format!("cannot be unpacked: {problem}"),
+        }
     }
 
     fn solved(&self, shards: &Shards) -> Result<Solved, SourceError> {
-        let unfit = |problem: String| SourceError::Unfit {
-            name: self.name.clone(),
-            problem: format!("cannot be unpacked: {problem}"),
-        };
         let bytes = self
             .parts
             .iter()
@@ -275,13 +292,15 @@ impl PackedTensor {
             .collect::<Result<Vec<Vec<u8>>, _>>()?;
         match &self.layer {
             Layer::Pare(manifest) => {
-                let specs = manifest.parts().map_err(|error| unfit(error.to_string()))?;
+                let specs = manifest
+                    .parts()
+                    .map_err(|error| self.unfit(&error.to_string()))?;
                 let parts: Vec<Part> = specs
                     .into_iter()
                     .zip(bytes)
                     .map(|(spec, bytes)| spec.filled(bytes))
                     .collect();
-                unpack(manifest, &parts).map_err(|error| unfit(error.to_string()))
+                unpack(manifest, &parts).map_err(|error| self.unfit(&error.to_string()))
             }
             Layer::Gptq {
                 config,
@@ -296,7 +315,8 @@ impl PackedTensor {
                     scales: &bytes[2],
                     g_idx: bytes.get(3).map(Vec::as_slice),
                 };
-                gptq::unpack(*config, *rows, *columns, *format, stored).map_err(unfit)
+                gptq::unpack(*config, *rows, *columns, *format, stored)
+                    .map_err(|problem| self.unfit(&problem))
             }
         }
     }

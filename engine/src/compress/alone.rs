@@ -1,12 +1,17 @@
 //! Layers solved on their own: embeddings, output heads, and everything in a network that cannot be run.
 
 use super::describe::{Facts, describe, describe_untouched, original_tensor};
-use super::{CompressError, Job, Ledger, Silent, needs_inputs};
+use super::scaling::unsmoothed;
+use super::{CompressError, Job, Ledger, Silent, inputs, needs_inputs};
+use crate::model::LayerKind;
 use crate::report::Fallback;
 use crate::settings::LayerSettings;
 use crate::solve::solve_layer;
 use crate::solved::Method;
 use std::time::Instant;
+
+/// Why no layer outside the blocks is smoothed.
+const NO_PRODUCER: &str = "nothing that makes its input can be scaled";
 
 /// Solves choice `index` from the source's weights alone and stores it.
 pub(super) fn solve_alone(
@@ -26,6 +31,11 @@ pub(super) fn solve_alone(
         return Ok(());
     }
     let (settings, fallback) = without_inputs(choice.settings, choice.fallback.clone());
+    let fallback = match layer.kind {
+        LayerKind::Embedding => fallback,
+        _ => unsmoothed(&settings, NO_PRODUCER, fallback),
+    };
+    let activations = inputs::plan(&settings, None);
     let weights = layer.read(job.source)?;
     let started = Instant::now();
     let solved = solve_layer(&weights, None, &settings, &Silent(ledger.observer))
@@ -38,10 +48,15 @@ pub(super) fn solve_alone(
         size_bytes: choice.size_bytes,
         seconds,
         statistics: None,
+        activations,
     };
     let report = describe(facts, &weights, &solved);
-    job.run
-        .store_layer(original_tensor(job.source, layer), &solved, &report)?;
+    job.run.store_layer(
+        original_tensor(job.source, layer),
+        &solved,
+        &activations,
+        &report,
+    )?;
     ledger.enter(index, report);
     Ok(())
 }

@@ -1,11 +1,12 @@
 //! The block by block part of the loop.
 
 use super::describe::{Facts, describe, describe_untouched, original_tensor};
-use super::scaling::{FoldedScales, Inputs};
-use super::{Calibration, CompressError, Job, Ledger, Silent};
+use super::scaling::{FoldedScales, Inputs, unsmoothed};
+use super::{Calibration, Choice, CompressError, Job, Ledger, Silent, inputs};
 use crate::calibrate::{GatherPlan, Sides, Stream, gather_stage};
 use crate::model::{Block, Model};
 use crate::moments::{LayerStatistics, Prefix, StageKey};
+use crate::report::Fallback;
 use crate::settings::{LayerSettings, Refine};
 use crate::solve::{Factors, solve_layer_sharing};
 use crate::solved::Method;
@@ -175,21 +176,33 @@ impl StageStep<'_> {
                 &Silent(ledger.observer),
             )
             .map_err(|error| CompressError::of_solver(info, error))?;
+            let activations = inputs::plan(&choice.settings, Some(&statistics.moments));
             let facts = Facts {
                 layer: info,
                 settings: choice.settings,
-                fallback: choice.fallback.clone(),
+                fallback: self.fallback(layer, choice),
                 size_bytes: choice.size_bytes,
                 seconds: started.elapsed().as_secs_f64(),
                 statistics: Some(statistics),
+                activations,
             };
             let report = describe(facts, &weights, &solved);
             let tensor = original_tensor(self.inputs.job.source, info);
-            self.inputs.job.run.store_layer(tensor, &solved, &report)?;
+            let run = self.inputs.job.run;
+            run.store_layer(tensor, &solved, &activations, &report)?;
             block.set_weights(layer, &solved.dequantize())?;
             ledger.enter(index, report);
         }
         Ok(())
+    }
+
+    /// What was done instead of what was asked, of the container and of smoothing.
+    fn fallback(&self, layer: usize, choice: &Choice) -> Option<Fallback> {
+        let told = choice.fallback.clone();
+        match self.scales.missed(layer) {
+            Some(reason) => unsmoothed(&choice.settings, reason, told),
+            None => told,
+        }
     }
 
     fn gather(

@@ -5,7 +5,7 @@ use crate::distortion;
 use crate::model::LayerInfo;
 use crate::moments::LayerStatistics;
 use crate::monitor::Stopped;
-use crate::packed::OriginalTensor;
+use crate::packed::{ActivationPlan, OriginalTensor};
 use crate::report::{Fallback, Histograms, LayerReport};
 use crate::settings::LayerSettings;
 use crate::solve::SolveError;
@@ -20,6 +20,7 @@ pub(super) struct Facts<'a> {
     pub(super) size_bytes: u64,
     pub(super) seconds: f64,
     pub(super) statistics: Option<&'a LayerStatistics>,
+    pub(super) activations: ActivationPlan,
 }
 
 /// The report of a solved layer.
@@ -44,6 +45,7 @@ pub(super) fn describe(facts: Facts<'_>, weights: &Matrix, solved: &Solved) -> L
         warnings: solved.warnings.clone(),
         codes_used: codes_used(solved),
         dead_inputs: moments.map_or(0, |moments| moments.dead_inputs()),
+        activations: facts.activations,
         settings: facts.settings,
         histograms: Some(Histograms::of(weights, &after)),
     }
@@ -68,6 +70,7 @@ pub(super) fn describe_untouched(layer: &LayerInfo, choice: &Choice) -> LayerRep
         warnings: Vec::new(),
         codes_used: 0,
         dead_inputs: 0,
+        activations: ActivationPlan::NONE,
         settings: choice.settings,
         histograms: None,
     }

@@ -8,7 +8,10 @@
 mod alone;
 mod blocks;
 mod describe;
+mod inputs;
 mod scaling;
+
+pub use inputs::{Need, need_of};
 
 use crate::calibrate::{CalibrateError, SpillPolicy};
 use crate::formats::{RunFolder, StoreError};
@@ -95,11 +98,11 @@ pub enum CompressError {
     Store(#[from] StoreError),
     #[error("layer {layer} could not be solved: {error}")]
     Solve { layer: String, error: SolveError },
-    #[error("layer {layer}: method {method} needs calibration, and {reason}")]
+    #[error("layer {layer}: {asked} needs calibration, and {reason}")]
     NoCalibration {
         layer: String,
-        method: &'static str,
-        reason: &'static str,
+        asked: String,
+        reason: String,
     },
     #[error("cached moments could not be read: {0}; run `pare calibrate` again")]
     Cache(String),
@@ -116,19 +119,21 @@ impl From<CalibrateError> for CompressError {
 
 /// Solves every chosen layer and returns their reports in the order of `job.choices`.
 pub fn compress(job: Job<'_>, observer: &dyn Observer) -> Result<Vec<LayerReport>, CompressError> {
-    let needing = job.choices.iter().find(|choice| {
-        needs_inputs(choice.settings.method) && job.layers[choice.layer].block.is_some()
+    let needing = job.choices.iter().find_map(|choice| {
+        let layer = &job.layers[choice.layer];
+        let need = need_of(&choice.settings).filter(|_| layer.block.is_some())?;
+        Some((layer, need))
     });
-    if let (Some(choice), true) = (needing, job.model.is_none() || job.calibration.is_none()) {
+    if let (Some((layer, need)), true) = (needing, job.model.is_none() || job.calibration.is_none())
+    {
         let reason = if job.model.is_none() {
-            "this network cannot be run here; choose rtn, hqq or nf4"
+            format!("this network cannot be run here; {}", need.instead)
         } else {
-            "no corpus was named; add --corpus FILE or choose rtn, hqq or nf4"
+            format!("no corpus was named; add --corpus FILE or {}", need.instead)
         };
-        let layer = job.layers[choice.layer].name.clone();
         return Err(CompressError::NoCalibration {
-            layer,
-            method: choice.settings.method.word(),
+            layer: layer.name.clone(),
+            asked: need.asked,
             reason,
         });
     }

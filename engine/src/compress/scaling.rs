@@ -1,28 +1,43 @@
-//! AWQ inside the loop: before a block is solved, scales that protect strong input channels are folded into it.
+//! Scaling inside the loop: before a block is solved, scales of AWQ or SmoothQuant are folded into it.
 //!
-//! A fold happens only where every consumer of the input asks for AWQ. What the fold changes outside solved layers
-//! (norm weights, biases, producers left dense) is stored beside them.
+//! A fold happens only where every consumer of the input asks for it. What the fold changes outside solved layers
+//! (norm weights, biases, producers left dense) is stored beside them. A layer that asks to be smoothed and is not is
+//! told of.
 
 use super::{CompressError, Job, Silent};
 use crate::calibrate::{GatherPlan, Sides, Stream, gather_stage};
 use crate::compress::Calibration;
 use crate::model::{Block, Model};
 use crate::moments::{Moments, StageKey};
+use crate::report::Fallback;
+use crate::settings::LayerSettings;
 use crate::solved::Method;
 use crate::tensor::Matrix;
-use crate::transform::{AwqConfig, awq_scales};
+use crate::transform::{AwqConfig, awq_scales, smooth_scales};
 
-/// Scales by which the inputs of some stages of a block were divided.
+/// What was folded into a block.
 #[derive(Debug, Default)]
-pub(super) struct FoldedScales(Vec<(usize, Vec<f32>)>);
+pub(super) struct FoldedScales {
+    /// Stages and the scales by which their inputs were divided.
+    scales: Vec<(usize, Vec<f32>)>,
+    /// Layers that asked to be smoothed and are not, with reasons.
+    missed: Vec<(usize, String)>,
+}
 
 impl FoldedScales {
     /// The scales of one stage's inputs.
     pub(super) fn of(&self, stage: usize) -> impl Iterator<Item = &[f32]> {
-        self.0
+        self.scales
             .iter()
             .filter(move |(folded, _)| *folded == stage)
             .map(|(_, scales)| scales.as_slice())
+    }
+
+    /// Why a layer is not smoothed though it asked.
+    pub(super) fn missed(&self, layer: usize) -> Option<&str> {
+        let mut missed = self.missed.iter();
+        let found = missed.find(|(found, _)| *found == layer);
+        found.map(|(_, reason)| reason.as_str())
     }
 }
 
@@ -36,6 +51,13 @@ pub(super) struct Inputs<'a> {
     pub(super) chosen: &'a [Option<usize>],
 }
 
+/// What is asked of a fold.
+enum Scaling {
+    Awq(AwqConfig),
+    /// SmoothQuant with this exponent.
+    Smooth(f64),
+}
+
 impl Inputs<'_> {
     /// Searches and folds the scales of block `index` into `block`.
     pub(super) fn fold_scales(
@@ -45,55 +67,104 @@ impl Inputs<'_> {
         monitor: &Silent<'_>,
     ) -> Result<FoldedScales, CompressError> {
         let mut folded = FoldedScales::default();
+        let mut smoothed = Vec::new();
         for fold in 0..block.folds().len() {
-            let consumers = block.folds()[fold].consumers.clone();
-            let Some(config) = self.awq_config(&consumers) else {
+            let (consumers, stage) = {
+                let fold = &block.folds()[fold];
+                (fold.consumers.clone(), fold.stage)
+            };
+            let Some(scaling) = self.scaling(&consumers) else {
                 continue;
             };
-            let Some(stage) = block
-                .stages()
-                .iter()
-                .position(|stage| stage.layers.contains(&consumers[0]))
-            else {
-                continue;
+            let key = StageKey {
+                block: index,
+                stage,
             };
-            let moments = self.moments(
-                StageKey {
-                    block: index,
-                    stage,
-                },
-                block,
-                monitor,
-            )?;
+            let moments = self.moments(key, block, monitor)?;
             let weights: Vec<Matrix> = consumers
                 .iter()
                 .map(|&layer| block.weights(layer))
                 .collect::<Result<_, _>>()?;
-            let scales = awq_scales(
-                &weights.iter().collect::<Vec<_>>(),
-                &moments,
-                &config,
-                monitor,
-            )
-            .map_err(|error| CompressError::of_solver(&self.job.layers[consumers[0]], error))?;
+            let weights: Vec<&Matrix> = weights.iter().collect();
+            let scales = match scaling {
+                Scaling::Awq(config) => {
+                    let searched = awq_scales(&weights, &moments, &config, monitor);
+                    let first = &self.job.layers[consumers[0]];
+                    searched.map_err(|error| CompressError::of_solver(first, error))?
+                }
+                Scaling::Smooth(exponent) => {
+                    smoothed.push(stage);
+                    smooth_scales(&weights, &moments, exponent)
+                }
+            };
             block.fold(fold, &scales)?;
-            folded.0.push((stage, scales));
+            folded.scales.push((stage, scales));
         }
+        folded.missed = self.missed(block, &smoothed);
         self.store_changed(block)?;
         Ok(folded)
     }
 
-    /// The grid of a fold's consumers, if all of them ask for AWQ. They may differ; the first one's grid guides the search.
-    fn awq_config(self, consumers: &[usize]) -> Option<AwqConfig> {
-        let settings = |layer: &usize| Some(self.job.choices[self.chosen[*layer]?].settings);
-        let all_ask = consumers
+    /// What all of a fold's consumers ask. They may differ in the rest: the first one's grid guides AWQ's search, the
+    /// smallest exponent smooths.
+    fn scaling(self, consumers: &[usize]) -> Option<Scaling> {
+        let settings: Vec<LayerSettings> = consumers
             .iter()
-            .all(|layer| settings(layer).is_some_and(|settings| settings.method == Method::Awq));
-        let first = settings(consumers.first()?)?;
-        all_ask.then(|| AwqConfig {
-            grid: first.grid(),
-            clip_search: first.clip_search,
-        })
+            .map(|&layer| self.settings(layer))
+            .collect::<Option<_>>()?;
+        let first = settings.first()?;
+        if settings.iter().all(|layer| layer.method == Method::Awq) {
+            return Some(Scaling::Awq(AwqConfig {
+                grid: first.grid(),
+                clip_search: first.clip_search,
+            }));
+        }
+        let exponents = settings.iter().map(|layer| layer.smooth);
+        settings
+            .iter()
+            .all(can_be_smoothed)
+            .then(|| Scaling::Smooth(exponents.fold(f64::INFINITY, f64::min)))
+    }
+
+    fn settings(self, layer: usize) -> Option<LayerSettings> {
+        Some(self.job.choices[self.chosen[layer]?].settings)
+    }
+
+    /// Layers that ask to be smoothed, outside the stages that were.
+    fn missed(self, block: &Block, smoothed: &[usize]) -> Vec<(usize, String)> {
+        let mut missed = Vec::new();
+        for (index, stage) in block.stages().iter().enumerate() {
+            if smoothed.contains(&index) {
+                continue;
+            }
+            let asking = stage.layers.iter().filter(|&&layer| {
+                let settings = self.settings(layer);
+                settings.is_some_and(|layer| layer.method != Method::None && layer.smooth > 0.0)
+            });
+            let has_fold = block.folds().iter().any(|fold| fold.stage == index);
+            missed.extend(asking.map(|&layer| (layer, self.why(layer, &stage.layers, has_fold))));
+        }
+        missed
+    }
+
+    /// Why `layer`, which asks for it, is not smoothed; `peers` share its input.
+    fn why(self, layer: usize, peers: &[usize], has_fold: bool) -> String {
+        let awq = |layer: usize| {
+            let settings = self.settings(layer);
+            settings.is_some_and(|settings| settings.method == Method::Awq)
+        };
+        let unwilling = peers
+            .iter()
+            .find(|&&peer| !self.settings(peer).as_ref().is_some_and(can_be_smoothed));
+        match unwilling {
+            _ if !has_fold => "nothing that makes its input can be scaled".to_owned(),
+            _ if awq(layer) => "AWQ finds scales of its own".to_owned(),
+            Some(&peer) => format!(
+                "{}, which reads the same input, is not smoothed",
+                self.job.layers[peer].name
+            ),
+            None => "its input cannot be scaled".to_owned(),
+        }
     }
 
     fn moments(
@@ -137,4 +208,33 @@ impl Inputs<'_> {
         }
         Ok(())
     }
+}
+
+/// Whether smoothing may change the layer: it is solved anyway, and has no scales of its own.
+fn can_be_smoothed(settings: &LayerSettings) -> bool {
+    settings.smooth > 0.0 && !matches!(settings.method, Method::Awq | Method::None)
+}
+
+/// What is told of a layer that asks to be smoothed and is not, beside what was `told` before.
+pub(super) fn unsmoothed(
+    settings: &LayerSettings,
+    reason: &str,
+    told: Option<Fallback>,
+) -> Option<Fallback> {
+    if settings.smooth == 0.0 {
+        return told;
+    }
+    let (from, to) = (format!("smooth {}", settings.smooth), "smooth 0");
+    Some(match told {
+        None => Fallback {
+            from,
+            to: to.to_owned(),
+            reason: reason.to_owned(),
+        },
+        Some(told) => Fallback {
+            from: format!("{}, {from}", told.from),
+            to: format!("{}, {to}", told.to),
+            reason: format!("{}; {reason}", told.reason),
+        },
+    })
 }

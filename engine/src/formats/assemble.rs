@@ -8,7 +8,7 @@ use super::layout::{Content, FileContent, Placement, Plan, PlannedLayer, Planned
 use super::store::stream::{TensorSpec, write_tensors};
 use super::store::{StoreError, StoredLayer, atomic, changed_tensor_of_run, layer_of_run};
 use crate::checkpoint::Checkpoint;
-use crate::packed::Part;
+use crate::packed::{ActivationPlan, Part};
 use crate::report::{Notice, Observer, Verified};
 use crate::tensor::WeightSource;
 use std::fs;
@@ -185,7 +185,7 @@ impl Writer<'_> {
             self.packed = None;
             let layer = &self.plan.layers[index];
             let stored = stored_layer(self.run, layer)?;
-            let parts = emit::layer_parts(layer, &stored.solved, self.plan.checkpoint_format)?;
+            let parts = emit::layer_parts(layer, &stored, self.plan.checkpoint_format)?;
             self.packed = Some((index, parts));
         }
         Ok(self.packed.as_ref().map_or(&[], |(_, parts)| parts))
@@ -258,8 +258,15 @@ impl Verifier<'_> {
             Placement::Source | Placement::Dense => {
                 found == emit::rounded(&solved, layer.tensor.dtype)
             }
-            Placement::Pare(_) | Placement::Gptq(_) => found == solved,
+            Placement::Pare(..) | Placement::Gptq(_) => found == solved,
         };
+        let activations = match layer.placement {
+            Placement::Pare(..) => stored.activations,
+            _ => ActivationPlan::NONE,
+        };
+        if self.reopened.activations(&layer.tensor.name)? != activations {
+            return Err(self.differs(&layer.tensor.name, "rounded its inputs otherwise"));
+        }
         if same {
             Ok(largest_difference(&solved, &found))
         } else {

@@ -3,6 +3,7 @@
 //! Knows no file: whoever writes asks for one layer at a time and drops its bytes when they are written.
 
 use super::layout::{Placement, PlannedLayer};
+use super::store::StoredLayer;
 use crate::grid::{AffineGrid, GridConfig, ScaleDtype};
 use crate::packed::gptq::{self, CheckpointFormat};
 use crate::packed::{self, CodeKind, PackError, Part, floats};
@@ -17,9 +18,10 @@ const CHUNK_VALUES: usize = 1 << 16;
 /// The tensors of a solved layer, in the order of `Content::Layer::part`.
 pub fn layer_parts(
     layer: &PlannedLayer,
-    solved: &Solved,
+    stored: &StoredLayer,
     checkpoint_format: CheckpointFormat,
 ) -> Result<Vec<Part>, PackError> {
+    let solved = &stored.solved;
     match layer.placement {
         Placement::Source | Placement::Dense => Ok(vec![Part {
             suffix: String::new(),
@@ -27,18 +29,24 @@ pub fn layer_parts(
             shape: layer.tensor.shape.clone(),
             bytes: dense_bytes(solved, layer.tensor.transposed, layer.tensor.dtype),
         }]),
-        Placement::Pare(code) => {
+        Placement::Pare(code, activations) => {
             let fitted = fitted(solved, code);
             let solved = fitted.as_ref().unwrap_or(solved);
-            let packed = packed::pack(&layer.name, layer.tensor.clone(), solved)?;
-            if same_parts(layer, packed.manifest.code, code) {
+            let packed = packed::pack(
+                &layer.name,
+                layer.tensor.clone(),
+                solved,
+                &stored.activations,
+            )?;
+            let manifest = &packed.manifest;
+            if same_parts(layer, manifest.code, code) && manifest.activations == activations {
                 Ok(packed.parts)
             } else {
                 Err(PackError {
                     layer: layer.name.clone(),
                     problem: format!(
-                        "it was planned as {code:?} and solved as {:?}",
-                        packed.manifest.code
+                        "it was planned as {code:?}, {activations:?} and solved as {:?}, {:?}",
+                        manifest.code, manifest.activations
                     ),
                 })
             }

@@ -194,7 +194,7 @@ fn place(
         let held = &second[index];
         let placement = match format {
             Format::Dense => Placement::Dense,
-            Format::Pare => Placement::Pare(manifest.code),
+            Format::Pare => Placement::Pare(manifest.code, manifest.activations),
             Format::Gptq if held.settings.method == Method::None => Placement::Dense,
             Format::Gptq => Placement::Gptq(held.settings.grid()),
         };
@@ -206,7 +206,7 @@ fn place(
         fallbacks.extend(told.map(|fallback| LayerFallback {
             name: layers[index].name.clone(),
             fallback: match placement {
-                Placement::Dense => written_dense(settings, fallback),
+                Placement::Dense if format != Format::Dense => written_dense(settings, fallback),
                 _ => fallback,
             },
         }));

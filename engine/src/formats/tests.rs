@@ -9,10 +9,10 @@ use crate::grid::ScaleDtype;
 use crate::model::{LayerInfo, list_layers};
 use crate::moments::Prefix;
 use crate::monitor::{Monitor, Unwatched};
-use crate::packed::OriginalTensor;
+use crate::packed::{ActivationKind, ActivationPlan, OriginalTensor, PackedSource as _};
 use crate::report::{LayerReport, Notice, Observer};
 use crate::rng::Rng;
-use crate::settings::{ColumnOrder, LayerSettings, Refine};
+use crate::settings::{Activations, ColumnOrder, LayerSettings, Refine};
 use crate::solve::{HqqConfig, Nf4Config, RtnConfig, hqq, nf4, rtn};
 use crate::solved::{Method, Solved};
 use crate::tensor::{Dtype, Matrix, SourceError, TensorInfo, WeightSource};
@@ -102,7 +102,7 @@ fn settings(method: Method, bits: u8, group: usize) -> LayerSettings {
         refine: Refine::Off,
         prefix: Prefix::Original,
         double_quant: true,
-        activations: crate::settings::Activations::None,
+        activations: Activations::None,
         activation_block: 0,
         smooth: 0.0,
     }
@@ -147,6 +147,7 @@ fn report(layer: &LayerInfo, settings: &LayerSettings, bytes: u64) -> LayerRepor
         warnings: Vec::new(),
         codes_used: 1,
         dead_inputs: 0,
+        activations: ActivationPlan::NONE,
         settings: *settings,
         histograms: None,
     }
@@ -200,11 +201,18 @@ fn compress(
             transposed: layer.transposed,
         };
         let report = report(layer, &held.settings, planned.stored_bytes);
-        run.store_layer(tensor, &solved, &report).unwrap();
+        let activations = fixed_inputs(&held.settings);
+        run.store_layer(tensor, &solved, &activations, &report)
+            .unwrap();
     }
     let observer = Patience::endless();
     assemble_run(run.partial(), &plan, &source, &observer).unwrap();
     (run, plan)
+}
+
+/// What a layer does to its inputs, as if calibration had found this step.
+fn fixed_inputs(settings: &LayerSettings) -> ActivationPlan {
+    ActivationPlan::new(ActivationKind::of_settings(settings), Some(0.25))
 }
 
 /// Bytes of all files outside `.pare`.
@@ -234,12 +242,40 @@ fn all_values(folder: &Path) -> BTreeMap<String, Vec<f32>> {
 }
 
 fn everything() -> [(&'static str, LayerSettings); 3] {
+    let rounded = |settings: LayerSettings, activations| LayerSettings {
+        activations,
+        activation_block: 32,
+        ..settings
+    };
     [
-        ("a", settings(Method::Rtn, 3, 40)),
+        (
+            "a",
+            rounded(settings(Method::Rtn, 3, 40), Activations::Dynamic8),
+        ),
         ("b", settings(Method::Nf4, 4, 24)),
-        ("c", settings(Method::Hqq, 5, 4)),
+        (
+            "c",
+            rounded(settings(Method::Hqq, 5, 4), Activations::Static8),
+        ),
     ]
 }
+
+/// What the layers of `everything` do to their inputs in the model at `folder`.
+fn rounded_inputs(folder: &Path) -> [String; 3] {
+    let model = Checkpoint::open(folder).unwrap();
+    ["a", "b", "c"].map(|name| {
+        let tensor = format!("{name}.weight");
+        let plan = model.activations(&tensor).unwrap();
+        if let Some((_, found)) = model.solved(&tensor).unwrap() {
+            assert_eq!(found, plan);
+        }
+        format!("{:?} {} {:?}", plan.mode, plan.block, plan.static_step)
+    })
+}
+
+const FLOAT_INPUTS: [&str; 3] = ["None 0 None"; 3];
+
+const ROUNDED_INPUTS: [&str; 3] = ["Dynamic8 32 None", "None 0 None", "Static8 0 Some(0.25)"];
 
 #[test]
 fn every_format_holds_what_it_says_in_the_bytes_it_planned() {
@@ -273,6 +309,11 @@ fn every_format_holds_what_it_says_in_the_bytes_it_planned() {
         assert!(before.keys().eq(after.keys()), "{format:?}");
         assert_eq!(before["norm.weight"], after["norm.weight"]);
         assert_ne!(before["a.weight"], after["a.weight"]);
+        let expected = match format {
+            Format::Pare => ROUNDED_INPUTS,
+            Format::Dense | Format::Gptq => FLOAT_INPUTS,
+        };
+        assert_eq!(rounded_inputs(&out), expected, "{format:?}");
     }
 }
 
@@ -323,8 +364,12 @@ fn an_export_holds_the_same_values_as_its_run() {
             .collect();
         let expected: &[&str] = match format {
             Format::Gptq => &["a dense", "b dense", "c dense"],
-            _ => &[],
+            Format::Dense => &["a activations none", "c activations none"],
+            Format::Pare => &[],
         };
+        if format == Format::Pare {
+            assert_eq!(rounded_inputs(&target), ROUNDED_INPUTS);
+        }
         assert_eq!(told, expected, "{format:?}");
     }
 }

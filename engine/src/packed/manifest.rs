@@ -3,7 +3,9 @@
 //! Everything here may come from a hostile file, so that every product is checked before anything is allocated.
 //! Knows no file: names of parts are relative to the tensor that they replace.
 
+use super::activations::ActivationKind;
 use super::bits::row_bytes;
+use super::error::UnpackError;
 use crate::codebook::BLOCKS_PER_OUTER_SCALE;
 use crate::grid::{GridConfig, ScaleDtype};
 use crate::settings::LayerSettings;
@@ -42,6 +44,9 @@ pub struct LayerManifest {
     pub columns: usize,
     /// What gives the codes their meaning.
     pub code: CodeKind,
+    /// What it does to its inputs when it runs; absent = nothing.
+    #[serde(default, skip_serializing_if = "ActivationKind::is_none")]
+    pub activations: ActivationKind,
     /// How the codes came about; only files of solved layers hold it, since models are sized before they are solved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin: Option<Origin>,
@@ -108,37 +113,6 @@ pub struct PartSpec {
     pub shape: Vec<usize>,
     /// Bytes.
     pub size_bytes: u64,
-}
-
-/// Why a manifest or its parts cannot be used.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum UnpackError {
-    /// The manifest contradicts itself or this program's limits.
-    #[error("the manifest of packed layer {layer} is wrong: {problem}")]
-    Manifest {
-        /// The layer.
-        layer: String,
-        /// What is wrong, as the end of a sentence.
-        problem: String,
-    },
-    /// A part is missing.
-    #[error("packed layer {layer} lacks its part {part}")]
-    MissingPart {
-        /// The layer.
-        layer: String,
-        /// The part's suffix.
-        part: String,
-    },
-    /// A part is not what the manifest says.
-    #[error("part {part} of packed layer {layer} {problem}")]
-    Part {
-        /// The layer.
-        layer: String,
-        /// The part's suffix.
-        part: String,
-        /// What is wrong, as the end of a sentence.
-        problem: String,
-    },
 }
 
 impl CodeKind {
@@ -275,6 +249,7 @@ impl LayerManifest {
         rows: usize,
         columns: usize,
         code: CodeKind,
+        activations: ActivationKind,
     ) -> Self {
         Self {
             name: name.to_owned(),
@@ -282,18 +257,25 @@ impl LayerManifest {
             rows,
             columns,
             code,
+            activations,
             origin: None,
         }
     }
 
     /// The manifest of a solved layer.
-    pub fn of_solved(name: &str, tensor: OriginalTensor, solved: &Solved) -> Self {
+    pub fn of_solved(
+        name: &str,
+        tensor: OriginalTensor,
+        solved: &Solved,
+        activations: ActivationKind,
+    ) -> Self {
         Self {
             name: name.to_owned(),
             tensor,
             rows: solved.codes.rows,
             columns: solved.codes.columns,
             code: CodeKind::of_grid(&solved.grid),
+            activations,
             origin: Some(Origin {
                 method: solved.method,
                 loss: solved.loss.map(|loss| format!("{loss:?}")),
@@ -320,6 +302,16 @@ impl LayerManifest {
 
     /// Checks all that can be known without the parts, and lists them.
     pub fn parts(&self) -> Result<Vec<PartSpec>, UnpackError> {
+        let mut parts = self.code_parts()?;
+        if let Some(problem) = self.activations.problem() {
+            return Err(self.wrong(problem));
+        }
+        parts.extend(self.activations.part());
+        Ok(parts)
+    }
+
+    /// The parts that hold weights.
+    pub(super) fn code_parts(&self) -> Result<Vec<PartSpec>, UnpackError> {
         if let CodeKind::Affine { bits, .. } = self.code
             && !(2..=8).contains(&bits)
         {
@@ -354,9 +346,8 @@ impl LayerManifest {
 
     /// Stored bytes of all parts.
     pub fn stored_bytes(&self) -> u64 {
-        self.code
-            .stored_bytes(self.rows, self.columns)
-            .unwrap_or(u64::MAX)
+        let weights = self.code.stored_bytes(self.rows, self.columns);
+        weights.map_or(u64::MAX, |bytes| bytes + self.activations.stored_bytes())
     }
 
     pub(super) fn wrong(&self, problem: String) -> UnpackError {

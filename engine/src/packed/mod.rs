@@ -11,23 +11,30 @@
 //! | `zeros` | as scales | `[out, groups]` | fractional zeros (HQQ) |
 //! | `absmax` | f32 | `[out, blocks]` | NF4 |
 //! | `absmax_codes`, `absmax_scales`, `absmax_offset` | i8, f32, f32 | `[out, blocks]`, `[ceil(out * blocks / 256)]`, `[1]` | NF4, double quantization |
+//! | `activation_step` | f32 | `[1]` | inputs of a fixed scale: the value of one step of their 8 bits |
+//!
+//! A layer that rounds its inputs when it runs says so under `activations`: `{"mode": "dynamic8", "block": 32}` (a scale
+//! for so many inputs of a token, 0 = all of them) or `{"mode": "static8"}`. Without the key inputs stay floats.
 //!
 //! The layout of other programs is in `gptq`. Knows no file: `checkpoint` reads and `formats` writes what is made here.
 
+mod activations;
 pub mod bits;
+mod error;
 pub mod floats;
 pub mod gptq;
 mod manifest;
 mod matmul;
 mod source;
 
-pub use matmul::{PackedMatrix, PreparedInput, multiply_all};
-pub use source::{ActivationPlan, PackedSource};
-
+pub use activations::{ActivationKind, ActivationPlan, unpack_activations};
+pub use error::{PackError, UnpackError};
 pub use manifest::{
     CodeKind, LayerManifest, MANIFEST_VERSION, METADATA_KEY, Manifest, Origin, OriginalTensor,
-    PartSpec, UnpackError,
+    PartSpec,
 };
+pub use matmul::{PackedMatrix, PreparedInput, multiply_all};
+pub use source::PackedSource;
 
 use crate::codebook::{BlockCodebook, BlockScales};
 use crate::grid::{AffineGrid, GridConfig, ScaleDtype};
@@ -69,19 +76,14 @@ pub struct PackedLayer {
     pub parts: Vec<Part>,
 }
 
-/// Why a solved layer cannot be stored without changing its values: a solver's mistake.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("layer {layer} cannot be stored as it was solved: {problem}; please report this")]
-pub struct PackError {
-    /// The layer.
-    pub layer: String,
-    /// What does not fit, as a clause.
-    pub problem: String,
-}
-
-/// Packs a solved layer that stands for `tensor`.
-pub fn pack(name: &str, tensor: OriginalTensor, solved: &Solved) -> Result<PackedLayer, PackError> {
-    let manifest = LayerManifest::of_solved(name, tensor, solved);
+/// Packs a solved layer that stands for `tensor` and does to its inputs what `activations` says.
+pub fn pack(
+    name: &str,
+    tensor: OriginalTensor,
+    solved: &Solved,
+    activations: &ActivationPlan,
+) -> Result<PackedLayer, PackError> {
+    let manifest = LayerManifest::of_solved(name, tensor, solved, activations.kind());
     let unfit = |problem: String| PackError {
         layer: name.to_owned(),
         problem,
@@ -97,11 +99,12 @@ pub fn pack(name: &str, tensor: OriginalTensor, solved: &Solved) -> Result<Packe
         Grid::Affine(grid) => pack_affine(grid, &mut bytes).map_err(unfit)?,
         Grid::Codebook(codebook) => pack_codebook(codebook, &mut bytes),
     }
-    let parts: Vec<Part> = specs
+    let mut parts: Vec<Part> = specs
         .into_iter()
         .zip(bytes)
         .map(|(spec, bytes)| spec.filled(bytes))
         .collect();
+    parts.extend(activations.parts().map_err(unfit)?);
     let written: u64 = parts.iter().map(|part| part.bytes.len() as u64).sum();
     if written != manifest.stored_bytes() {
         return Err(unfit(format!(
@@ -114,7 +117,7 @@ pub fn pack(name: &str, tensor: OriginalTensor, solved: &Solved) -> Result<Packe
 
 /// Turns `pack` around. Every length and range is checked, since both may come from any file.
 pub fn unpack(manifest: &LayerManifest, parts: &[Part]) -> Result<Solved, UnpackError> {
-    let specs = manifest.parts()?;
+    let specs = manifest.code_parts()?;
     let found = specs
         .iter()
         .map(|spec| find_part(manifest, spec, parts))

@@ -1,13 +1,14 @@
 //! Law 1 on every kind of layer, and hostile manifests and parts.
 #![allow(clippy::unwrap_used)]
 
+use super::activations::testing::{dynamic, fixed};
 use super::*;
 use crate::moments::Prefix;
-use crate::settings::{ColumnOrder, LayerSettings, Refine};
+use crate::settings::{ACTIVATION_BLOCKS, Activations, ColumnOrder, LayerSettings, Refine};
 use crate::solved::{Method, Warning};
 use proptest::prelude::*;
 
-fn tensor(rows: usize, columns: usize, transposed: bool) -> OriginalTensor {
+pub(super) fn tensor(rows: usize, columns: usize, transposed: bool) -> OriginalTensor {
     OriginalTensor {
         name: "block.weight".into(),
         shape: if transposed {
@@ -104,16 +105,36 @@ fn nf4(rows: usize, columns: usize, block: usize, double: bool, seed: u64) -> So
     }
 }
 
-fn returns_unchanged(solved: &Solved, transposed: bool) -> Result<(), TestCaseError> {
+fn returns_unchanged(
+    solved: &Solved,
+    transposed: bool,
+    activations: &ActivationPlan,
+) -> Result<(), TestCaseError> {
     let (rows, columns) = (solved.codes.rows, solved.codes.columns);
-    let packed = pack("block", tensor(rows, columns, transposed), solved).unwrap();
+    let packed = pack(
+        "block",
+        tensor(rows, columns, transposed),
+        solved,
+        activations,
+    )
+    .unwrap();
     let text = serde_json::to_string(&packed.manifest).unwrap();
     let manifest: LayerManifest = serde_json::from_str(&text).unwrap();
     prop_assert_eq!(&manifest, &packed.manifest);
     prop_assert_eq!(&unpack(&manifest, &packed.parts).unwrap(), solved);
+    let found = unpack_activations(&manifest, &packed.parts).unwrap();
+    prop_assert_eq!(&found, activations);
     let bytes: usize = packed.parts.iter().map(|part| part.bytes.len()).sum();
     prop_assert_eq!(bytes as u64, manifest.stored_bytes());
     Ok(())
+}
+
+fn activations() -> impl Strategy<Value = ActivationPlan> {
+    prop_oneof![
+        Just(ActivationPlan::NONE),
+        prop::sample::select(ACTIVATION_BLOCKS.to_vec()).prop_map(dynamic),
+        (1e-6f32..1e6).prop_map(fixed),
+    ]
 }
 
 fn scale_dtypes() -> impl Strategy<Value = ScaleDtype> {
@@ -138,10 +159,11 @@ proptest! {
         columns in 1usize..50,
         transposed: bool,
         seed: u64,
+        activations in activations(),
     ) {
         let config = GridConfig { bits, group, symmetric, scale_dtype };
         let fractional_zeros = fractional_zeros && !symmetric;
-        returns_unchanged(&affine(config, rows, columns, fractional_zeros, seed), transposed)?;
+        returns_unchanged(&affine(config, rows, columns, fractional_zeros, seed), transposed, &activations)?;
     }
 
     #[test]
@@ -151,8 +173,9 @@ proptest! {
         block in 1usize..70,
         double: bool,
         seed: u64,
+        activations in activations(),
     ) {
-        returns_unchanged(&nf4(rows, columns, block, double, seed), false)?;
+        returns_unchanged(&nf4(rows, columns, block, double, seed), false, &activations)?;
     }
 
     #[test]
@@ -163,7 +186,7 @@ proptest! {
         cut: bool,
     ) {
         let config = GridConfig { bits: 3, group: 5, symmetric: false, scale_dtype: ScaleDtype::F16 };
-        let mut packed = pack("block", tensor(3, 17, false), &affine(config, 3, 17, false, seed)).unwrap();
+        let mut packed = pack("block", tensor(3, 17, false), &affine(config, 3, 17, false, seed), &ActivationPlan::NONE).unwrap();
         let bytes = &mut packed.parts[part].bytes;
         let place = place.index(bytes.len());
         if cut {
@@ -190,7 +213,7 @@ fn settings_tell_the_bytes_before_anything_is_solved() {
         refine: Refine::Auto,
         prefix: Prefix::Compressed,
         double_quant: false,
-        activations: crate::settings::Activations::None,
+        activations: Activations::None,
         activation_block: 0,
         smooth: 0.0,
     };
@@ -200,7 +223,13 @@ fn settings_tell_the_bytes_before_anything_is_solved() {
     // 38 bytes of codes, 4 scales of 2 bytes and 2 bytes of zeros in each row.
     assert_eq!(planned, 7 * (38 + 8 + 2));
     let solved = affine(settings.grid(), 7, 100, false, 1);
-    let packed = pack("block", tensor(7, 100, false), &solved).unwrap();
+    let packed = pack(
+        "block",
+        tensor(7, 100, false),
+        &solved,
+        &ActivationPlan::NONE,
+    )
+    .unwrap();
     assert_eq!(packed.manifest.stored_bytes(), planned);
 }
 
@@ -216,6 +245,7 @@ fn hostile_manifests_are_errors_that_say_what_is_wrong() {
         "block",
         tensor(4, 16, false),
         &affine(config, 4, 16, false, 9),
+        &ActivationPlan::NONE,
     )
     .unwrap();
     let change = |edit: &dyn Fn(&mut PackedLayer)| {
@@ -284,7 +314,7 @@ fn values_that_the_bytes_cannot_hold_are_refused() {
             panic!("an affine layer")
         };
         edit(grid, &mut solved.codes);
-        pack("block", tensor(2, 8, false), &solved)
+        pack("block", tensor(2, 8, false), &solved, &ActivationPlan::NONE)
             .unwrap_err()
             .problem
     };

@@ -92,21 +92,11 @@ mod tests {
                 ScaleDtype::F16 | ScaleDtype::BF16 | ScaleDtype::F32 => dtype.word(),
             };
         }
-        for activations in [
-            Activations::None,
-            Activations::Dynamic8,
-            Activations::Static8,
-        ] {
-            match activations {
-                Activations::None | Activations::Dynamic8 | Activations::Static8 => {
-                    activations.word()
-                }
-            };
+        for activations in Activations::ALL {
+            assert_eq!(Word::word(activations), activations.word());
         }
-        for cache in [KvCache::F32, KvCache::F16, KvCache::Int8] {
-            match cache {
-                KvCache::F32 | KvCache::F16 | KvCache::Int8 => cache.word(),
-            };
+        for cache in KvCache::ALL {
+            assert_eq!(Word::word(cache), cache.word());
         }
         for prefix in [Prefix::Compressed, Prefix::Original] {
             match prefix {

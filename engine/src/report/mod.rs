@@ -6,6 +6,7 @@ mod sensitivity;
 
 pub use crate::distortion::{Histogram, Histograms};
 use crate::monitor::Monitor;
+use crate::packed::ActivationPlan;
 use crate::settings::LayerSettings;
 use crate::solved::{Method, Warning};
 pub use sensitivity::{Anchor, LayerSensitivity, Measure, OptionError, Probe, SensitivityTable};
@@ -63,7 +64,7 @@ pub struct LayerReport {
     pub bytes: u64,
     /// Weights of the layer.
     pub weights: u64,
-    /// `||X(W-Q)ᵀ||_F / ||XWᵀ||_F` over the calibration inputs; null without calibration.
+    /// `||X(W-Q)ᵀ||_F / ||XWᵀ||_F` over the calibration inputs, which are not rounded for it; null without calibration.
     pub relative_output_error: Option<f64>,
     /// Signal to quantization noise of the weights; null where there is no error or no signal.
     pub sqnr_db: Option<f64>,
@@ -81,6 +82,9 @@ pub struct LayerReport {
     pub codes_used: u32,
     /// Inputs never non-zero in calibration.
     pub dead_inputs: usize,
+    /// What the layer does to its inputs when it runs. The errors above are of weights alone.
+    #[serde(default)]
+    pub activations: ActivationPlan,
     /// Settings in force.
     pub settings: LayerSettings,
     /// Histograms of weights before and after and of the error.

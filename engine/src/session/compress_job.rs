@@ -9,7 +9,7 @@ use super::original_inputs::OriginalInputs;
 use super::report_file::report_json;
 use super::requests::*;
 use super::{Session, SessionError};
-use crate::compress::{Calibration, Choice, Job, OriginalSource, compress, needs_inputs};
+use crate::compress::{Calibration, Choice, Job, OriginalSource, compress, need_of};
 use crate::formats::layout::{Held, Plan, PlanSource, plan, preflight, stored_bytes};
 use crate::formats::store::Fingerprint;
 use crate::formats::{RunFolder, assemble_run, verify_run};
@@ -175,7 +175,7 @@ impl Session {
         let needed = prepared
             .held
             .iter()
-            .any(|held| needs_inputs(held.settings.method));
+            .any(|held| need_of(&held.settings).is_some());
         if self.model.is_err() {
             // Whoever asks for a calibrated method must hear why there are no inputs, not get another method.
             return if needed {

@@ -84,6 +84,7 @@ mod tests {
             warnings: vec![Warning::DeadInputs { count: 2 }],
             codes_used: 3,
             dead_inputs: 2,
+            activations: crate::packed::ActivationPlan::NONE,
             settings: Recipe::default().default,
             histograms: Some(Histograms::of(&weights, &weights)),
         };

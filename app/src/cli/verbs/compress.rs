@@ -11,8 +11,10 @@ use crate::cli::table::{Edge, Table};
 use crate::cli::verbs::{quality, reasons};
 use crate::studio::sample::{self, Text};
 use pare_engine::formats::Format;
+use pare_engine::packed::ActivationKind;
 use pare_engine::report::{Fallback, LayerReport};
 use pare_engine::session::{CompressReport, CompressRequest, DryLayer, DryRun};
+use pare_engine::settings::Activations;
 use pare_engine::solved::Method;
 use pare_engine::units::{BitsPerWeight, Bytes};
 use std::path::{Path, PathBuf};
@@ -107,6 +109,7 @@ fn page(report: &CompressReport) -> String {
         ("method", Edge::Left),
         ("bits", Edge::Right),
         ("group", Edge::Right),
+        ("inputs", Edge::Left),
         ("size", Edge::Right),
         ("output error", Edge::Right),
         ("SQNR", Edge::Right),
@@ -137,12 +140,13 @@ fn page(report: &CompressReport) -> String {
     text
 }
 
-fn row(layer: &LayerReport) -> [String; 9] {
+fn row(layer: &LayerReport) -> [String; 10] {
     [
         layer.name.clone(),
         layer.method.word().to_owned(),
         layer.bits.to_string(),
         group(layer.method, layer.group),
+        inputs(layer.activations.kind()),
         Bytes(layer.bytes).to_string(),
         optional(layer.relative_output_error, |error| {
             format!("{:.2} %", 100.0 * error)
@@ -159,6 +163,7 @@ fn dry_page(dry: &DryRun) -> String {
         ("method", Edge::Left),
         ("bits", Edge::Right),
         ("group", Edge::Right),
+        ("inputs", Edge::Left),
         ("bytes", Edge::Right),
         ("decided by", Edge::Left),
         ("instead of what was asked", Edge::Left),
@@ -174,7 +179,7 @@ fn dry_page(dry: &DryRun) -> String {
     )
 }
 
-fn dry_row(layer: &DryLayer) -> [String; 7] {
+fn dry_row(layer: &DryLayer) -> [String; 8] {
     let settings = &layer.settings;
     let bits = if settings.method == Method::None {
         "-".to_owned()
@@ -186,6 +191,7 @@ fn dry_row(layer: &DryLayer) -> [String; 7] {
         settings.method.word().to_owned(),
         bits,
         group(settings.method, settings.group),
+        inputs(ActivationKind::of_settings(settings)),
         layer.bytes.to_string(),
         layer.rule.clone(),
         optional(layer.fallback.as_ref(), told),
@@ -197,6 +203,15 @@ fn group(method: Method, group: usize) -> String {
         (Method::None, _) => "-".to_owned(),
         (_, 0) => "row".to_owned(),
         (_, group) => group.to_string(),
+    }
+}
+
+/// How inputs are rounded: `dynamic8/32` is a scale for 32 inputs of each token.
+fn inputs(kind: ActivationKind) -> String {
+    match (kind.mode, kind.block) {
+        (Activations::None, _) => "-".to_owned(),
+        (mode, 0) => mode.word().to_owned(),
+        (mode, block) => format!("{}/{block}", mode.word()),
     }
 }
 

@@ -40,6 +40,7 @@ fn report() -> CompressReport {
         warnings: Vec::new(),
         codes_used: 6,
         dead_inputs: 0,
+        activations: pare_engine::packed::ActivationPlan::NONE,
         settings: pare_engine::recipe::Recipe::default().default,
         histograms: Some(Histograms {
             before: histogram(),

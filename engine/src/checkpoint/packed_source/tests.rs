@@ -83,7 +83,7 @@ fn pare(solved: &Solved, transposed: bool) -> (String, Vec<Tensor>) {
         dtype: Dtype::BF16,
         transposed,
     };
-    let packed = pack("w", tensor, solved).unwrap();
+    let packed = pack("w", tensor, solved, &ActivationPlan::NONE).unwrap();
     let mut tensors = vec![plain("a")];
     for part in packed.parts {
         tensors.push(Tensor {

@@ -94,7 +94,7 @@ fn metadata(plan: &Plan) -> Vec<(String, String)> {
 }
 
 fn planned_manifest(layer: &PlannedLayer) -> Option<LayerManifest> {
-    let Placement::Pare(code) = layer.placement else {
+    let Placement::Pare(code, activations) = layer.placement else {
         return None;
     };
     Some(LayerManifest::planned(
@@ -103,6 +103,7 @@ fn planned_manifest(layer: &PlannedLayer) -> Option<LayerManifest> {
         layer.rows,
         layer.columns,
         code,
+        activations,
     ))
 }
 

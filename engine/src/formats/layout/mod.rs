@@ -9,6 +9,7 @@
 
 mod config;
 mod files;
+mod inputs;
 mod order;
 mod preflight;
 
@@ -19,7 +20,7 @@ use super::store::stream::TensorSpec;
 use crate::grid::GridConfig;
 use crate::model::{LayerInfo, LayerKind};
 use crate::packed::gptq::{self, CheckpointFormat};
-use crate::packed::{CodeKind, OriginalTensor, PartSpec};
+use crate::packed::{ActivationKind, CodeKind, OriginalTensor, PartSpec};
 use crate::settings::LayerSettings;
 use crate::solved::Method;
 use crate::tensor::{TensorInfo, WeightSource};
@@ -107,7 +108,7 @@ pub enum Placement {
     /// The solved values in the source's dtype.
     Dense,
     /// The parts of `packed`.
-    Pare(CodeKind),
+    Pare(CodeKind, ActivationKind),
     /// The tensors of `packed::gptq`.
     Gptq(GridConfig),
 }
@@ -219,7 +220,10 @@ fn placement(format: Format, settings: &LayerSettings) -> Placement {
     match format {
         _ if settings.method == Method::None => Placement::Source,
         Format::Dense => Placement::Dense,
-        Format::Pare => Placement::Pare(CodeKind::of_settings(settings)),
+        Format::Pare => Placement::Pare(
+            CodeKind::of_settings(settings),
+            ActivationKind::of_settings(settings),
+        ),
         Format::Gptq => Placement::Gptq(settings.grid()),
     }
 }
@@ -297,7 +301,11 @@ fn parts_of(layer: &LayerInfo, placement: Placement) -> Option<Vec<PartSpec>> {
             size_bytes: dense_bytes(layer)?,
             shape: layer.shape.clone(),
         }]),
-        Placement::Pare(code) => code.parts(layer.rows, layer.columns),
+        Placement::Pare(code, activations) => {
+            let mut parts = code.parts(layer.rows, layer.columns)?;
+            parts.extend(activations.part());
+            Some(parts)
+        }
         Placement::Gptq(grid) => gptq::parts(grid, layer.rows, layer.columns),
     }
 }
@@ -306,7 +314,9 @@ fn parts_of(layer: &LayerInfo, placement: Placement) -> Option<Vec<PartSpec>> {
 fn placed_bytes(layer: &LayerInfo, placement: Placement) -> Option<u64> {
     match placement {
         Placement::Source | Placement::Dense => dense_bytes(layer),
-        Placement::Pare(code) => code.stored_bytes(layer.rows, layer.columns),
+        Placement::Pare(code, activations) => code
+            .stored_bytes(layer.rows, layer.columns)?
+            .checked_add(activations.stored_bytes()),
         Placement::Gptq(grid) => gptq::stored_bytes(grid, layer.rows, layer.columns),
     }
 }
@@ -369,7 +379,7 @@ fn layer_tensors(
     let placement = plan.layers[index].placement;
     let name_of = |suffix: &str| match placement {
         Placement::Source | Placement::Dense => layer.tensor.clone(),
-        Placement::Pare(_) => format!("{}.{suffix}", layer.tensor),
+        Placement::Pare(..) => format!("{}.{suffix}", layer.tensor),
         Placement::Gptq(_) => format!("{}.{suffix}", layer.name),
     };
     if placement == Placement::Source {

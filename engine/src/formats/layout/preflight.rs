@@ -3,6 +3,7 @@
 //! Knows the limits of containers; opens no file and solves nothing.
 
 use super::LayoutError;
+use super::inputs::hold_inputs;
 use crate::formats::Format;
 use crate::grid::ScaleDtype;
 use crate::model::{LayerInfo, LayerKind};
@@ -30,9 +31,13 @@ pub fn preflight(
 ) -> Result<Vec<Held>, LayoutError> {
     let mut held: Vec<Held> = layers
         .iter()
-        .map(|(layer, settings)| match format {
-            Format::Pare | Format::Dense => as_asked(*settings),
-            Format::Gptq => hold_gptq(layer, *settings),
+        .map(|(layer, settings)| {
+            let (settings, inputs) = hold_inputs(format, layer, *settings);
+            let weights = match format {
+                Format::Pare | Format::Dense => as_asked(settings),
+                Format::Gptq => hold_gptq(layer, settings),
+            };
+            joined(weights, inputs)
         })
         .collect();
     if format == Format::Gptq {
@@ -50,6 +55,22 @@ fn as_asked(settings: LayerSettings) -> Held {
     Held {
         settings,
         fallback: None,
+    }
+}
+
+/// The word on weights and that on inputs as one; a layer left dense has no inputs to speak of.
+fn joined(weights: Held, inputs: Option<Fallback>) -> Held {
+    let fallback = match (weights.fallback, inputs) {
+        (Some(weights), Some(inputs)) if weights.to != Method::None.word() => Some(Fallback {
+            from: format!("{}, {}", weights.from, inputs.from),
+            to: format!("{}, {}", weights.to, inputs.to),
+            reason: format!("{}; {}", weights.reason, inputs.reason),
+        }),
+        (weights, inputs) => weights.or(inputs),
+    };
+    Held {
+        fallback,
+        ..weights
     }
 }
 

@@ -7,7 +7,7 @@ use crate::formats::store::stream::header_bytes;
 use crate::grid::ScaleDtype;
 use crate::model::Role;
 use crate::moments::Prefix;
-use crate::settings::{ColumnOrder, Refine};
+use crate::settings::{Activations, ColumnOrder, Refine};
 use crate::tensor::{Dtype, SourceError};
 use safetensors::SafeTensors;
 use serde_json::{Value, json};
@@ -34,7 +34,7 @@ impl WeightSource for Headers {
     }
 }
 
-fn settings(bits: u8, group: usize, symmetric: bool) -> LayerSettings {
+pub(super) fn settings(bits: u8, group: usize, symmetric: bool) -> LayerSettings {
     LayerSettings {
         method: Method::Gptq,
         bits,
@@ -47,13 +47,19 @@ fn settings(bits: u8, group: usize, symmetric: bool) -> LayerSettings {
         refine: Refine::Off,
         prefix: Prefix::Compressed,
         double_quant: false,
-        activations: crate::settings::Activations::None,
+        activations: Activations::None,
         activation_block: 0,
         smooth: 0.0,
     }
 }
 
-fn layer(name: &str, role: Role, rows: usize, columns: usize, peers: Option<usize>) -> LayerInfo {
+pub(super) fn layer(
+    name: &str,
+    role: Role,
+    rows: usize,
+    columns: usize,
+    peers: Option<usize>,
+) -> LayerInfo {
     LayerInfo {
         name: name.into(),
         tensor: format!("{name}.weight"),
@@ -107,7 +113,11 @@ fn headers(layers: &[LayerInfo]) -> Headers {
     Headers(all)
 }
 
-fn hold(format: Format, asked: &[LayerSettings], strict: bool) -> Result<Vec<Held>, LayoutError> {
+pub(super) fn hold(
+    format: Format,
+    asked: &[LayerSettings],
+    strict: bool,
+) -> Result<Vec<Held>, LayoutError> {
     let layers: Vec<_> = small_model()
         .into_iter()
         .zip(asked.iter().copied())

@@ -4,7 +4,10 @@
 
 use super::StoreError;
 use super::stream::{TensorSpec, write_tensors};
-use crate::packed::{LayerManifest, METADATA_KEY, OriginalTensor, PackedLayer, Part, pack, unpack};
+use crate::packed::{
+    ActivationPlan, LayerManifest, METADATA_KEY, OriginalTensor, PackedLayer, Part, pack, unpack,
+    unpack_activations,
+};
 use crate::report::LayerReport;
 use crate::solved::Solved;
 use crate::units::hex;
@@ -23,6 +26,8 @@ pub struct StoredLayer {
     pub manifest: LayerManifest,
     /// Codes and grid.
     pub solved: Solved,
+    /// What it does to its inputs.
+    pub activations: ActivationPlan,
     /// What was measured.
     pub report: LayerReport,
 }
@@ -42,9 +47,10 @@ pub(super) fn write_layer(
     path: &Path,
     tensor: OriginalTensor,
     solved: &Solved,
+    activations: &ActivationPlan,
     report: &LayerReport,
 ) -> Result<(), StoreError> {
-    let PackedLayer { manifest, parts } = pack(&report.name, tensor, solved)?;
+    let PackedLayer { manifest, parts } = pack(&report.name, tensor, solved, activations)?;
     let metadata = vec![
         (METADATA_KEY.to_owned(), to_json(&manifest, path)?),
         (REPORT_KEY.to_owned(), to_json(report, path)?),
@@ -96,9 +102,11 @@ fn parse_layer(bytes: &[u8]) -> Option<StoredLayer> {
         .map(part)
         .collect::<Option<Vec<_>>>()?;
     let solved = unpack(&manifest, &parts).ok()?;
+    let activations = unpack_activations(&manifest, &parts).ok()?;
     Some(StoredLayer {
         manifest,
         solved,
+        activations,
         report,
     })
 }

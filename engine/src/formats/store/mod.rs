@@ -15,7 +15,7 @@ use super::layout::LayoutError;
 use crate::checkpoint::CheckpointError;
 use crate::grid::ScaleDtype;
 use crate::monitor::Stopped;
-use crate::packed::{OriginalTensor, PackError, floats};
+use crate::packed::{ActivationPlan, OriginalTensor, PackError, floats};
 use crate::report::LayerReport;
 use crate::solved::Solved;
 use crate::tensor::{Dtype, SourceError};
@@ -224,6 +224,7 @@ impl RunFolder {
         &self,
         tensor: OriginalTensor,
         solved: &Solved,
+        activations: &ActivationPlan,
         report: &LayerReport,
     ) -> Result<(), StoreError> {
         write_text(
@@ -234,7 +235,13 @@ impl RunFolder {
             seconds: 0.0,
             ..report.clone()
         };
-        layer_file::write_layer(&self.layer_path(&report.name), tensor, solved, &report)
+        layer_file::write_layer(
+            &self.layer_path(&report.name),
+            tensor,
+            solved,
+            activations,
+            &report,
+        )
     }
 
     /// Stores a dense tensor that a fold has changed.

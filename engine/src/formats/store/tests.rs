@@ -58,6 +58,7 @@ fn report(name: &str) -> LayerReport {
         warnings: vec![],
         codes_used: 6,
         dead_inputs: 0,
+        activations: ActivationPlan::NONE,
         settings: Recipe::default().default,
         histograms: None,
     }
@@ -78,7 +79,7 @@ fn a_layer_survives_a_resume_and_a_damaged_one_does_not() {
     let out = folder.path().join("out");
     create(&out, false, "0")
         .unwrap()
-        .store_layer(tensor(), &solved(), &report("a"))
+        .store_layer(tensor(), &solved(), &ActivationPlan::NONE, &report("a"))
         .unwrap();
     let run = create(&out, true, "0").unwrap();
     let stored = run.finished_layer("a").unwrap().unwrap();
@@ -161,7 +162,8 @@ fn finishing_gives_the_folder_its_name() {
         let out = folder.path().join(name);
         fs::create_dir(&out).unwrap();
         let run = create(&out, false, "0").unwrap();
-        run.store_layer(tensor(), &solved(), &report("a")).unwrap();
+        run.store_layer(tensor(), &solved(), &ActivationPlan::NONE, &report("a"))
+            .unwrap();
         run.store_changed_tensor("norm.weight", &[2], &[1.0, -2.5])
             .unwrap();
         let finished = run.finish("{}", keep).unwrap();

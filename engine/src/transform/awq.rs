@@ -10,7 +10,7 @@ use crate::grid::GridConfig;
 use crate::moments::Moments;
 use crate::monitor::Monitor;
 use crate::solve::{RtnConfig, SolveError, rtn};
-use crate::tensor::{Matrix, Symmetric};
+use crate::tensor::Matrix;
 
 /// Exponents tried: `i / RATIOS` of the way from weights alone to inputs alone.
 const RATIOS: usize = 20;
@@ -56,29 +56,6 @@ pub fn awq_scales(
         }
     }
     Ok(best.0)
-}
-
-/// Moments of the inputs `x / scales`.
-pub fn divide_inputs(moments: &Moments, scales: &[f32]) -> Moments {
-    let width = moments.width();
-    let mut upper = Vec::with_capacity(Symmetric::stored_len(width));
-    for row in 0..width {
-        let columns = moments.gram.upper_row(row).iter().zip(&scales[row..]);
-        upper.extend(columns.map(|(value, scale)| value / (scales[row] * scale)));
-    }
-    let divided = |values: &[f32], power: i32| {
-        let pairs = values.iter().zip(scales);
-        pairs
-            .map(|(value, scale)| value / scale.powi(power))
-            .collect()
-    };
-    Moments {
-        count: moments.count,
-        gram: Symmetric::new(width, upper),
-        mean_square: divided(&moments.mean_square, 2),
-        mean_abs: divided(&moments.mean_abs, 1),
-        abs_max: divided(&moments.abs_max, 1),
-    }
 }
 
 /// All ones first, so that a tie changes nothing; then both forms at every ratio.
@@ -181,34 +158,11 @@ fn multiply_columns(weights: &mut Matrix, scales: &[f32], apply: impl Fn(f32, f3
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use super::super::testing::{WIDTH, moments, weights};
     use super::*;
     use crate::grid::ScaleDtype;
     use crate::moments::Accumulator;
     use crate::monitor::Unwatched;
-    use crate::rng::Rng;
-
-    const WIDTH: usize = 32;
-
-    fn weights(rows: usize) -> Matrix {
-        let mut rng = Rng::new(1, 0);
-        Matrix::from_fn(rows, WIDTH, |_, _| rng.normal() as f32)
-    }
-
-    /// Inputs with two channels that carry far more than the others, and one that is dead.
-    fn moments(outlier: f64) -> Moments {
-        let mut rng = Rng::new(2, 0);
-        let factor = |column| match column {
-            3 | 17 => outlier,
-            5 => 0.0,
-            _ => 1.0,
-        };
-        let rows: Vec<f32> = (0..200 * WIDTH)
-            .map(|index| (rng.normal() * factor(index % WIDTH)) as f32)
-            .collect();
-        let mut accumulator = Accumulator::new(WIDTH, false);
-        accumulator.add(0, &rows, None);
-        accumulator.finish().0
-    }
 
     fn config() -> AwqConfig {
         let grid = GridConfig {
@@ -250,20 +204,5 @@ mod tests {
         let silent = Accumulator::new(WIDTH, false).finish().0;
         let scales = awq_scales(&[&weights(8)], &silent, &config(), &Unwatched).unwrap();
         assert_eq!(scales, vec![1.0; WIDTH]);
-    }
-
-    #[test]
-    fn divided_moments_are_those_of_divided_inputs() {
-        let moments = moments(2.0);
-        let scales: Vec<f32> = (0..WIDTH).map(|column| 0.5 + column as f32 / 8.0).collect();
-        let divided = divide_inputs(&moments, &scales);
-        let expected = moments.gram.at(3, 17) / (scales[3] * scales[17]);
-        assert!((divided.gram.at(3, 17) - expected).abs() < 1e-6);
-        for (square, diagonal) in divided.mean_square.iter().zip(divided.gram.diagonal()) {
-            assert!(
-                (square - diagonal).abs() <= 1e-5 * diagonal.abs(),
-                "{square} against {diagonal}"
-            );
-        }
     }
 }

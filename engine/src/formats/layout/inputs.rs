@@ -1,0 +1,151 @@
+//! What a container and a layer's place can hold of how its inputs are rounded.
+//!
+//! Knows nothing of weights: `preflight` settles those, and joins both words.
+
+use super::Format;
+use crate::model::{LayerInfo, LayerKind};
+use crate::report::Fallback;
+use crate::settings::{Activations, LayerSettings};
+use crate::solved::Method;
+
+/// `asked` with inputs that `format` and the layer can have, and what was done instead.
+pub(super) fn hold_inputs(
+    format: Format,
+    layer: &LayerInfo,
+    asked: LayerSettings,
+) -> (LayerSettings, Option<Fallback>) {
+    if asked.method == Method::None || asked.activations == Activations::None {
+        return (asked, None);
+    }
+    if layer.kind == LayerKind::Embedding {
+        // A table is looked up in: there is no input to round, and nothing to tell.
+        return (with(asked, Activations::None), None);
+    }
+    match instead(format, layer, &asked) {
+        None => (asked, None),
+        Some((activations, reason)) => {
+            let fallback = Fallback {
+                from: words(asked.activations),
+                to: words(activations),
+                reason: reason.to_owned(),
+            };
+            (with(asked, activations), Some(fallback))
+        }
+    }
+}
+
+/// What is done where that which is asked cannot be, and why.
+fn instead(
+    format: Format,
+    layer: &LayerInfo,
+    asked: &LayerSettings,
+) -> Option<(Activations, &'static str)> {
+    match format {
+        Format::Gptq => {
+            return Some((Activations::None, "gptq has no place for rounded inputs"));
+        }
+        Format::Dense => {
+            return Some((
+                Activations::None,
+                "a dense model holds weights, not how inputs are rounded",
+            ));
+        }
+        Format::Pare => {}
+    }
+    if asked.method == Method::Nf4 {
+        return Some((Activations::None, "levels of NF4 are multiplied by floats"));
+    }
+    let is_alone = layer.block.is_none();
+    (asked.activations == Activations::Static8 && is_alone).then_some((
+        Activations::Dynamic8,
+        "no inputs are gathered outside the blocks",
+    ))
+}
+
+fn with(settings: LayerSettings, activations: Activations) -> LayerSettings {
+    LayerSettings {
+        activations,
+        ..settings
+    }
+}
+
+fn words(activations: Activations) -> String {
+    format!("activations {}", activations.word())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::super::tests::{hold, layer, settings};
+    use super::super::{Held, preflight};
+    use super::*;
+    use crate::grid::ScaleDtype;
+    use crate::model::Role;
+
+    #[test]
+    fn containers_without_rounded_inputs_say_so() {
+        let mut asked = [settings(4, 32, false); 5];
+        for asked in &mut asked {
+            asked.activations = Activations::Static8;
+        }
+        asked[3].method = Method::Nf4;
+        asked[4].scale_dtype = ScaleDtype::F32;
+        let told = |held: &Held| {
+            let fallback = held.fallback.as_ref()?;
+            Some(format!("{} -> {}", fallback.from, fallback.to))
+        };
+        let (from, to) = ("activations static8", "activations none");
+        let plain = Some(format!("{from} -> {to}"));
+        let dense = |method: &str| Some(format!("{method} -> none"));
+        let both = Some(format!("f32 scales, {from} -> f16 scales, {to}"));
+        let cases = [
+            (
+                Format::Gptq,
+                [
+                    dense("gptq"),
+                    dense("gptq"),
+                    dense("gptq"),
+                    dense("nf4"),
+                    both,
+                ],
+            ),
+            // An embedding has no inputs, and says nothing.
+            (
+                Format::Dense,
+                [
+                    None,
+                    plain.clone(),
+                    plain.clone(),
+                    plain.clone(),
+                    plain.clone(),
+                ],
+            ),
+            (Format::Pare, [None, None, None, plain, None]),
+        ];
+        for (format, expected) in cases {
+            let held = hold(format, &asked, false).unwrap();
+            let found: Vec<Option<String>> = held.iter().map(told).collect();
+            assert_eq!(found, expected, "{format:?}");
+            let error = hold(format, &asked, true).unwrap_err().to_string();
+            assert!(error.contains("strict"), "{format:?}: {error}");
+        }
+        let held = hold(Format::Pare, &asked, false).unwrap();
+        let kept: Vec<Activations> = held.iter().map(|held| held.settings.activations).collect();
+        use Activations::{None as Floats, Static8};
+        assert_eq!(kept, [Floats, Static8, Static8, Floats, Static8]);
+    }
+
+    #[test]
+    fn a_layer_outside_the_blocks_has_no_fixed_scale() {
+        let head = LayerInfo {
+            block: None,
+            ..layer("lm_head", Role::Head, 100, 64, None)
+        };
+        let mut asked = settings(8, 0, false);
+        asked.activations = Activations::Static8;
+        let held = preflight(Format::Pare, &[(head, asked)], false).unwrap();
+        assert_eq!(held[0].settings.activations, Activations::Dynamic8);
+        let fallback = held[0].fallback.as_ref().unwrap();
+        assert_eq!(fallback.to, "activations dynamic8");
+    }
+}
