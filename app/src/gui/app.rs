@@ -273,6 +273,7 @@ fn is_answered(job: &Job) -> bool {
     matches!(
         job,
         Job::Restore
+            | Job::FindDevices(_)
             | Job::ReadRecipe(_)
             | Job::WriteRecipe(..)
             | Job::Look(_)
@@ -285,6 +286,7 @@ fn is_answer(event: &Event) -> bool {
     matches!(
         event,
         Event::Restored(_)
+            | Event::DevicesFound { .. }
             | Event::RecipeRead(..)
             | Event::RecipeWritten(..)
             | Event::Looked(_)

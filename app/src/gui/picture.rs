@@ -7,13 +7,13 @@ use super::App;
 use super::headless::{Stage, write_png};
 use crate::studio::Command;
 use crate::studio::action::{Action, View};
-use crate::studio::devices;
 use crate::studio::log::{Level, Log};
 use crate::studio::preferences::ThemeChoice;
 use crate::studio::request::{OpenOutcome, OpenRequest, PictureRequest};
 use crate::studio::runs::RunStatus;
 use crate::studio::state::Beginning;
 use egui::{Theme, Vec2};
+use pare_engine::device::DeviceProfile;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -82,7 +82,7 @@ impl<'a> Set<'a> {
         let mut app = App::new(stage.context(), beginning, model, request.recipe.clone())?;
         app.studio.limits = request.limits;
         // What this machine has free is another figure each time.
-        if let Some(device) = devices::devices().get(1) {
+        if let Some(device) = DeviceProfile::builtin().get(2) {
             app.studio.preferences.device = device.name.clone();
         }
         app.hold_clock();

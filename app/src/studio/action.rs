@@ -61,6 +61,8 @@ pub enum Action {
     ApplyProposal,
     /// Drop them.
     DiscardProposal,
+    /// Measure what this machine can do.
+    MeasureMachine,
     /// Start a run of the draft.
     StartRun,
     /// Pause or go on.
@@ -98,7 +100,7 @@ pub enum Action {
 impl Action {
     /// All actions, in the palette's order.
     pub fn all() -> impl Iterator<Item = Self> {
-        const PLAIN: [Action; 40] = [
+        const PLAIN: [Action; 41] = [
             Action::OpenModel,
             Action::OpenSample,
             Action::CloseModel,
@@ -124,6 +126,7 @@ impl Action {
             Action::StopSensitivity,
             Action::ApplyProposal,
             Action::DiscardProposal,
+            Action::MeasureMachine,
             Action::StartRun,
             Action::PauseRun,
             Action::StopRun,
@@ -175,6 +178,7 @@ impl Action {
             Self::StopSensitivity => "Stop measuring sensitivity",
             Self::ApplyProposal => "Apply proposed bits",
             Self::DiscardProposal => "Discard proposed bits",
+            Self::MeasureMachine => "Measure this machine",
             Self::StartRun => "Run",
             Self::PauseRun => "Pause or continue run",
             Self::StopRun => "Stop run",
@@ -278,6 +282,7 @@ impl Action {
                 Some(_) => Ok(()),
                 None => Err("No bits are proposed; set a budget in the trade-off".to_owned()),
             },
+            Self::MeasureMachine => why_no_measuring(studio).map_or(Ok(()), Err),
             Self::StartRun | Self::CopyCommandLine => open()?.why_no_run().map_or(Ok(()), Err),
             Self::PauseRun | Self::StopRun => match studio.active {
                 Some(_) => Ok(()),
@@ -293,6 +298,18 @@ impl Action {
             },
             _ => Ok(()),
         }
+    }
+}
+
+/// Why this machine cannot be measured now: what works beside it would be measured too.
+fn why_no_measuring(studio: &Studio) -> Option<String> {
+    let project = studio.project();
+    let sensitivity = project.is_some_and(|project| project.sensitivity.is_measuring());
+    match (&studio.side_job, &studio.active) {
+        (Some(job), _) => Some(format!("{} is at work", job.name)),
+        (None, Some(_)) => Some("A run is at work and would slow the kernels".to_owned()),
+        (None, None) => sensitivity
+            .then(|| "Sensitivity is being measured and would slow the kernels".to_owned()),
     }
 }
 

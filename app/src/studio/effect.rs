@@ -195,6 +195,15 @@ pub enum Job {
         /// Ends it early.
         control: Arc<Control>,
     },
+    /// Measure what this machine can do.
+    MeasureMachine {
+        /// How it may use the machine.
+        options: SessionOptions,
+        /// Ends it early.
+        control: Arc<Control>,
+    },
+    /// What was measured of this machine before, and a person's own devices. Takes how sessions use the machine.
+    FindDevices(SessionOptions),
     /// Open the store and tell what it kept.
     Restore,
     /// Keep a run.
@@ -241,7 +250,8 @@ impl Job {
             | Self::Compress(_)
             | Self::Evaluate { .. }
             | Self::Generate { .. }
-            | Self::Export { .. } => Lane::Long,
+            | Self::Export { .. }
+            | Self::MeasureMachine { .. } => Lane::Long,
             _ => Lane::Disk,
         }
     }
@@ -258,6 +268,8 @@ impl Job {
             Self::Evaluate { .. } => "measuring",
             Self::Generate { .. } => "writing text",
             Self::Export { .. } => "exporting",
+            Self::MeasureMachine { .. } => "measuring this machine",
+            Self::FindDevices(_) => "looking for devices",
             Self::Restore => "opening the store",
             Self::KeepRun(_) | Self::DropRun(_) => "keeping runs",
             Self::KeepPreferences(_) => "keeping preferences",

@@ -8,6 +8,7 @@ use super::project::Answer;
 use super::runs::{Control, Progress, RunId};
 use super::sensitivity::{Known, SensitivityStep};
 use super::state::{Place, Playground, Saved};
+use pare_engine::device::DeviceProfile;
 use pare_engine::preview::Estimate;
 use pare_engine::report::{Evaluation, ExportReport, LayerReport, LayerSensitivity};
 use pare_engine::session::{CompressReport, OriginalInputs, Session};
@@ -108,6 +109,15 @@ pub enum Event {
     Evaluated(RunId, Outcome<Evaluation>),
     /// Text came from one side of the playground.
     Wrote(Box<Playground>),
+    /// This machine was measured, or not.
+    MachineMeasured(Outcome<Box<DeviceProfile>>),
+    /// What was measured of this machine before, and a person's own devices.
+    DevicesFound {
+        /// This machine.
+        machine: Option<Box<DeviceProfile>>,
+        /// A person's own, or why they cannot be read.
+        own: Result<Vec<DeviceProfile>, String>,
+    },
     /// An export ended.
     Exported(Outcome<ExportReport>),
     /// What lies at a place.

@@ -9,6 +9,8 @@ pub enum Mark {
     Exact,
     /// Computed by a stand-in or on a sample.
     Estimated,
+    /// Computed from what was measured of the machine that it is about.
+    Calibrated,
     /// Measured on what was written.
     Measured,
     /// Measured or estimated for settings that have changed since.
@@ -16,11 +18,30 @@ pub enum Mark {
 }
 
 impl Mark {
+    /// The one that says less.
+    pub fn weaker(self, other: Self) -> Self {
+        match self.rank() <= other.rank() {
+            true => self,
+            false => other,
+        }
+    }
+
+    fn rank(self) -> u8 {
+        match self {
+            Self::Stale => 0,
+            Self::Estimated => 1,
+            Self::Calibrated => 2,
+            Self::Measured => 3,
+            Self::Exact => 4,
+        }
+    }
+
     /// The word beside a number.
     pub fn word(self) -> &'static str {
         match self {
             Self::Exact => "exact",
             Self::Estimated => "estimated",
+            Self::Calibrated => "calibrated",
             Self::Measured => "measured",
             Self::Stale => "stale",
         }
@@ -59,6 +80,20 @@ impl Figure {
             value,
             mark: Mark::Measured,
         }
+    }
+
+    /// The sum of all, known as well as the least known; `None` where any is unknown or there is none.
+    pub fn sum(figures: impl Iterator<Item = Option<Self>>) -> Option<Self> {
+        let add = |left: Self, right: Self| Self {
+            value: left.value + right.value,
+            mark: left.mark.weaker(right.mark),
+        };
+        let mut sum = None;
+        for figure in figures {
+            let figure = figure?;
+            sum = Some(sum.map_or(figure, |sum| add(sum, figure)));
+        }
+        sum
     }
 
     /// The same number, no longer about what is chosen now.

@@ -14,6 +14,7 @@
 //! command · event · effect · action · shortcut · copy
 //! draft · compose · comparison · history · selection · filter · rows · estimates · quality · runs · log · figure · view
 //! sensitivity    how much each layer hurts, and what of the draft that is known for
+//! latency        speed and memory of the draft on the chosen device
 //! kept           a draft as it is kept between sessions
 //! proposal       bits proposed within a budget, not yet in the draft
 //! store          one SQLite file: runs, settings, drafts
@@ -35,6 +36,7 @@ pub mod filter;
 pub mod history;
 pub mod jobs;
 pub mod kept;
+pub mod latency;
 pub mod log;
 pub mod places;
 pub mod preferences;

@@ -18,6 +18,11 @@ pub fn data_folder() -> Option<PathBuf> {
     user_data(environment).map(|folder| folder.join("pare"))
 }
 
+/// The table of a person's own devices in the data folder.
+pub fn devices_table(data_folder: &Path) -> PathBuf {
+    data_folder.join("devices.toml")
+}
+
 #[expect(
     clippy::disallowed_methods,
     reason = "the user's folders are told by the environment, and nothing that is computed depends on them"

@@ -36,8 +36,14 @@ pub struct Preferences {
     pub cache_capacity_bytes: u64,
     /// The device that speed and memory are told for, by its name in the table.
     pub device: String,
-    /// Tokens of context that memory is told for.
+    /// What of the device computes, by its name; one that the device lacks means its first.
+    pub engine: String,
+    /// Threads that compute there; `None` = as many as are fastest.
+    pub engine_threads: Option<usize>,
+    /// Tokens of context that memory and speed are told for.
     pub context_tokens: usize,
+    /// Tokens of the prompt that is read first.
+    pub prompt_tokens: usize,
     /// Words that are not shown again (dismissed hints).
     pub dismissed: Vec<String>,
 }
@@ -52,8 +58,30 @@ impl Default for Preferences {
             cache_folder: None,
             cache_capacity_bytes: super::places::CAPACITY_BYTES,
             device: String::new(),
+            engine: String::new(),
+            engine_threads: None,
             context_tokens: 2048,
+            prompt_tokens: 512,
             dismissed: Vec::new(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn preferences_of_older_versions_still_load() {
+        let older = r#"{"theme":"dark","device":"Raspberry Pi 5, 8 GB","context_tokens":99}"#;
+        let read: Preferences = serde_json::from_str(older).unwrap();
+        let expected = Preferences {
+            theme: ThemeChoice::Dark,
+            device: "Raspberry Pi 5, 8 GB".to_owned(),
+            context_tokens: 99,
+            ..Preferences::default()
+        };
+        assert_eq!(read, expected);
     }
 }

@@ -5,6 +5,7 @@ use super::estimates::Estimates;
 use super::figure::Figure;
 use super::filter::Filter;
 use super::history::History;
+use super::latency::Latency;
 use super::proposal::{BudgetRules, Proposal};
 use super::quality::Outlook;
 use super::rows::{LayerFigures, Rows, Sort};
@@ -67,6 +68,8 @@ pub struct Project {
     pub selected_totals: Totals,
     /// Errors estimated.
     pub estimates: Estimates,
+    /// Speed and memory of the draft on the chosen device.
+    pub latency: Latency,
     /// Size against quality: baselines, runs, the last draft.
     pub outlook: Outlook,
     /// How much each layer hurts.
@@ -108,6 +111,8 @@ pub struct Totals {
     pub compressed_bytes: u64,
     /// Root of the mean squared relative error over layers, weighted by weights; `None` while any is unknown.
     pub error: Option<Figure>,
+    /// Seconds of each token written that the layers take; `None` while any is unknown.
+    pub latency: Option<Figure>,
 }
 
 impl Totals {

@@ -34,6 +34,8 @@ pub enum SortKey {
     After,
     /// Error.
     Error,
+    /// Time for each token that is written.
+    Latency,
 }
 
 /// A column and a direction.
@@ -82,6 +84,8 @@ pub struct LayerFigures {
     pub bits_per_weight: f64,
     /// Relative error and how it is known; `None` = not known yet.
     pub error: Option<Figure>,
+    /// Seconds that the layer takes of each token written on the chosen device; `None` = nobody knows.
+    pub latency: Option<Figure>,
 }
 
 /// A row.
@@ -116,6 +120,8 @@ pub struct Group {
     pub bits_per_weight: f64,
     /// Smallest, median and largest error known.
     pub errors: Option<[Figure; 3]>,
+    /// Seconds of each token over all of them; `None` while any is unknown.
+    pub latency: Option<Figure>,
 }
 
 /// All rows in order.
@@ -232,6 +238,7 @@ fn describe(source: Source<'_>, layers: &[usize]) -> Group {
                 .iter()
                 .filter_map(|&layer| source.figures[layer].error),
         ),
+        latency: Figure::sum(layers.iter().map(|&layer| source.figures[layer].latency)),
     }
 }
 
@@ -267,7 +274,8 @@ fn compare(source: Source<'_>, left: usize, right: usize) -> Ordering {
             .total_cmp(&figures[right].bits_per_weight),
         SortKey::Before => figures[left].bytes_before.cmp(&figures[right].bytes_before),
         SortKey::After => figures[left].bytes_after.cmp(&figures[right].bytes_after),
-        SortKey::Error => error_of(&figures[left]).total_cmp(&error_of(&figures[right])),
+        SortKey::Error => known(figures[left].error).total_cmp(&known(figures[right].error)),
+        SortKey::Latency => known(figures[left].latency).total_cmp(&known(figures[right].latency)),
     };
     by_key.then(left.cmp(&right))
 }
@@ -289,9 +297,9 @@ fn group_of(settings: &LayerSettings) -> usize {
     }
 }
 
-/// Unknown errors come before all known ones.
-fn error_of(figures: &LayerFigures) -> f64 {
-    figures.error.map_or(f64::NEG_INFINITY, |error| error.value)
+/// What is unknown comes before all that is known.
+fn known(figure: Option<Figure>) -> f64 {
+    figure.map_or(f64::NEG_INFINITY, |figure| figure.value)
 }
 
 /// Numbers inside names count as numbers: block 2 before block 10.
@@ -331,6 +339,7 @@ mod tests {
                 bytes_after: 25,
                 bits_per_weight: 4.0,
                 error: (layer > 0).then(|| Figure::estimated(layer as f64)),
+                latency: (layer != 7).then(|| Figure::estimated(100.0 - layer as f64)),
             })
             .collect();
         let folded = folded.iter().copied().collect();
@@ -354,6 +363,12 @@ mod tests {
         assert_eq!(sums, [25, 100, 100, 25]);
         let spread = all.groups[1].errors.map(|errors| errors.map(|e| e.value));
         assert_eq!(spread, Some([1.0, 3.0, 4.0]));
+        let times: Vec<Option<f64>> = all
+            .groups
+            .iter()
+            .map(|group| Some(group.latency?.value))
+            .collect();
+        assert_eq!(times, [Some(100.0), Some(390.0), None, Some(89.0)]);
         let folded = rows(Sort::default(), &[Some(0)], |_| true);
         assert_eq!(folded.visible, [0, 6, 7, 8, 9, 11]);
         assert_eq!(folded.matching, 10, "folded layers still match");
@@ -361,6 +376,12 @@ mod tests {
 
     #[test]
     fn a_column_sorts_all_that_pass_without_headers() {
+        let sort = Sort {
+            key: SortKey::Latency,
+            descending: false,
+        };
+        let sorted = rows(sort, &[], |_| true);
+        assert_eq!(sorted.visible, [7, 11, 9, 8, 6, 4, 3, 2, 1, 0]);
         let sort = Sort {
             key: SortKey::Error,
             descending: true,

@@ -17,6 +17,9 @@ use std::time::Duration;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RunId(pub i64);
 
+/// The number under which measuring this machine reports progress.
+pub const MEASURING: RunId = RunId(-1);
+
 /// How a run stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RunStatus {

@@ -2,6 +2,7 @@
 //!
 //! Types and questions about them; changes happen in `update`.
 
+use super::devices::Devices;
 use super::event::Generation;
 use super::figure::Mark;
 use super::log::{Level, Log};
@@ -23,6 +24,8 @@ pub struct Studio {
     pub generation: Generation,
     /// What a person likes.
     pub preferences: Preferences,
+    /// Devices that speed and memory can be told for.
+    pub devices: Devices,
     /// What was asked for this session alone; wins over preferences.
     pub limits: Limits,
     /// The user's cache folder: what `preferences.cache_folder` stands in for.
@@ -115,6 +118,10 @@ pub struct SideJob {
     pub name: String,
     /// Ends it.
     pub control: Arc<Control>,
+    /// How much of it is done, 0 to 1, where it tells.
+    pub share: Option<f32>,
+    /// It measures this machine.
+    pub measures_machine: bool,
 }
 
 /// A model opened before.
@@ -198,6 +205,7 @@ impl Studio {
             phase: Phase::Nothing,
             generation: Generation::default(),
             preferences: Preferences::default(),
+            devices: Devices::default(),
             limits: Limits::default(),
             default_cache_folder: beginning.cache_folder,
             runs_folder: beginning.data_folder.map(|folder| folder.join("runs")),
@@ -271,6 +279,11 @@ impl Studio {
         self.notices.iter().filter(|notice| !notice.read).count()
     }
 
+    /// The job that measures this machine, while it is at work.
+    pub fn measuring(&self) -> Option<&SideJob> {
+        self.side_job.as_ref().filter(|job| job.measures_machine)
+    }
+
     /// Whether closing now would end work.
     pub fn is_working(&self) -> bool {
         self.active.is_some() || !self.waiting.is_empty()
@@ -279,13 +292,7 @@ impl Studio {
 
 /// The mark of a sum: as weak as its weakest part.
 pub fn weakest(marks: impl Iterator<Item = Mark>) -> Option<Mark> {
-    let rank = |mark: &Mark| match mark {
-        Mark::Stale => 0,
-        Mark::Estimated => 1,
-        Mark::Measured => 2,
-        Mark::Exact => 3,
-    };
-    marks.min_by_key(rank)
+    marks.reduce(Mark::weaker)
 }
 
 #[cfg(test)]

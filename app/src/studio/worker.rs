@@ -277,6 +277,13 @@ fn last_word(job: &Job) -> Option<LastWord> {
             })
         }
         Job::Export { .. } => Box::new(|reason: String| Event::Exported(Outcome::Failed(reason))),
+        Job::MeasureMachine { .. } => {
+            Box::new(|reason: String| Event::MachineMeasured(Outcome::Failed(reason)))
+        }
+        Job::FindDevices(_) => Box::new(|reason: String| Event::DevicesFound {
+            machine: None,
+            own: Err(reason),
+        }),
         Job::Restore => Box::new(|reason: String| {
             Event::Restored(Box::new(Saved {
                 problem: Some(reason),

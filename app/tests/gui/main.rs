@@ -10,6 +10,7 @@ mod export;
 mod flow;
 mod heat_map;
 mod inspector;
+mod latency;
 mod layers;
 mod painting;
 mod renderer;

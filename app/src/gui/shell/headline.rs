@@ -4,12 +4,16 @@
 //! is narrow.
 
 use crate::gui::scene::Scene;
-use crate::gui::widgets::{error_text, mark_hint, sign, tokens_text};
-use crate::studio::devices::{self, Demand, Device};
+use crate::gui::views::size::speed::{device_rows, measure, tokens_band};
+use crate::gui::widgets::{error_text, mark_hint, sign, time_text, tokens_text};
+use crate::studio::action::{Action, View};
 use crate::studio::figure::Mark;
+use crate::studio::latency::{Pass, Speed};
 use crate::studio::project::Project;
-use crate::studio::quality;
-use egui::{Align2, FontId, Rect, Sense, Ui, pos2, vec2};
+use crate::studio::{Command, quality};
+use egui::{
+    Align2, FontId, Popup, PopupCloseBehavior, Rect, Response, ScrollArea, Sense, Ui, pos2, vec2,
+};
 use pare_engine::units::Bytes;
 
 /// One place: its words, the figure in it, and how it is known.
@@ -20,6 +24,8 @@ struct Place {
     width: f32,
     is_alarm: bool,
     is_weak: bool,
+    /// A click asks which device it is about.
+    opens_devices: bool,
 }
 
 /// Height of a place.
@@ -31,16 +37,13 @@ pub(super) fn show(ui: &mut Ui, scene: &mut Scene<'_>) {
         progress(ui, scene);
         return;
     };
-    let tokens = devices::context_tokens(project, scene.studio.preferences.context_tokens);
-    let device = devices::device(&scene.studio.preferences.device);
-    let demand = devices::demand(project, tokens);
     // In the order of importance: what does not fit is left out from the end.
     let places = [
         size(project),
         bits(project),
         loss(scene).unwrap_or_else(|| quality(project)),
-        fit(&demand, device),
-        speed(&demand, device),
+        speed(project),
+        fit(project),
     ];
     let running = scene.studio.active.is_some() || scene.studio.side_job.is_some();
     let mut room = ui.available_width() - if running { PROGRESS_WIDTH + 8.0 } else { 0.0 };
@@ -57,9 +60,16 @@ pub(super) fn show(ui: &mut Ui, scene: &mut Scene<'_>) {
     progress(ui, scene);
 }
 
-fn draw(ui: &mut Ui, scene: &Scene<'_>, place: &Place) {
-    let (rect, response) = ui.allocate_exact_size(vec2(place.width, HEIGHT), Sense::hover());
+fn draw(ui: &mut Ui, scene: &mut Scene<'_>, place: &Place) {
+    let (sense, role) = match place.opens_devices {
+        true => (Sense::click(), egui::Role::Button),
+        false => (Sense::hover(), egui::Role::Label),
+    };
+    let (rect, response) = ui.allocate_exact_size(vec2(place.width, HEIGHT), sense);
     let (look, painter) = (scene.look, ui.painter());
+    if place.opens_devices && response.hovered() {
+        painter.rect_filled(rect, look.measures.corner, look.colours.hover);
+    }
     painter.vline(
         rect.left() - 4.0,
         rect.shrink2(vec2(0.0, 6.0)).y_range(),
@@ -86,8 +96,11 @@ fn draw(ui: &mut Ui, scene: &Scene<'_>, place: &Place) {
         colour,
     );
     let text = format!("{} {}", place.caption, place.value);
-    response.widget_info(|| egui::WidgetInfo::labeled(egui::Role::Label, true, &text));
-    response.on_hover_text(&place.hint);
+    response.widget_info(|| egui::WidgetInfo::labeled(role, true, &text));
+    let response = response.on_hover_text(&place.hint);
+    if place.opens_devices {
+        devices(&response, scene);
+    }
 }
 
 fn size(project: &Project) -> Place {
@@ -102,9 +115,10 @@ fn size(project: &Project) -> Place {
             Bytes(after),
             mark_hint(Mark::Exact)
         ),
-        width: 120.0,
+        width: 114.0,
         is_alarm: false,
         is_weak: false,
+        opens_devices: false,
     }
 }
 
@@ -123,9 +137,10 @@ fn bits(project: &Project) -> Place {
         value: format!("{:.2} bpw", project.totals.bits_per_weight()),
         hint: "Stored bits for each weight of layers that can be compressed: scales, zeros and padding included"
             .to_owned(),
-        width: 80.0,
+        width: 74.0,
         is_alarm: false,
         is_weak: false,
+        opens_devices: false,
     }
 }
 
@@ -140,6 +155,7 @@ fn loss(scene: &Scene<'_>) -> Option<Place> {
         width: 108.0,
         is_alarm: false,
         is_weak: figure.mark == Mark::Stale,
+        opens_devices: false,
     })
 }
 
@@ -176,69 +192,120 @@ fn quality(project: &Project) -> Place {
         width: 108.0,
         is_alarm: false,
         is_weak: error.is_none_or(|error| error.mark == Mark::Stale),
+        opens_devices: false,
     }
 }
 
-fn speed(demand: &Result<Demand, String>, device: &Device) -> Place {
-    let speed = demand.as_ref().ok();
-    let speed = speed.and_then(|demand| demand.tokens_per_second(device));
-    let (value, hint) = match (demand, speed) {
-        (_, Some(speed)) => (
-            format!("≈{} tok/s", tokens_text(speed)),
+fn speed(project: &Project) -> Place {
+    let answer = project.latency.speed();
+    let rate = answer.and_then(|speed| Some((speed, speed.tokens_per_second()?)));
+    let prompt = answer.and_then(|speed| Some((speed, speed.seconds(Pass::Prefill)?)));
+    let (what, value, hint) = match (rate, prompt) {
+        (Some((speed, rate)), _) => (
+            speed.mark().word(),
+            format!("{}{} tok/s", sign(speed.mark()), tokens_text(rate.value)),
             format!(
-                "{}: a data-sheet roofline, an upper bound and not a measurement",
-                device.name
+                "{} tok/s on {}. {}",
+                tokens_band(rate),
+                device(speed),
+                speed.basis()
             ),
         ),
-        (Err(reason), None) => ("–".to_owned(), reason.clone()),
-        (Ok(_), None) => (
-            "–".to_owned(),
+        (None, Some((speed, prompt))) => (
+            speed.mark().word(),
+            format!("{}{}", sign(speed.mark()), time_text(prompt.value)),
             format!(
-                "{}: bandwidth was not measured; choose a device in Size and latency",
-                device.name
+                "{} to {} for {} tokens on {}. {}",
+                time_text(prompt.low),
+                time_text(prompt.high),
+                speed.estimate.prompt,
+                device(speed),
+                speed.basis()
             ),
+        ),
+        (None, None) => (
+            "not known",
+            "–".to_owned(),
+            project.latency.reason().unwrap_or("…").to_owned(),
         ),
     };
     Place {
-        caption: "Speed, estimated".to_owned(),
-        is_weak: speed.is_none(),
+        caption: format!("Speed, {what}"),
+        is_weak: answer.is_none(),
+        hint: format!("{hint}\nClick to choose a device"),
         value,
-        hint,
-        width: 100.0,
+        width: 110.0,
         is_alarm: false,
+        opens_devices: true,
     }
 }
 
-fn fit(demand: &Result<Demand, String>, device: &Device) -> Place {
-    let fits = demand.as_ref().ok();
-    let fits = fits.and_then(|demand| Some((demand.memory_bytes(), demand.fits(device)?)));
-    let memory = device.memory_gb.map(|memory| Bytes((memory * 1e9) as u64));
-    let (value, hint) = match (fits, memory, demand) {
-        (Some((needed, true)), Some(memory), _) => (
-            format!("fits {memory}"),
-            format!(
-                "Needs {} with its cache; {} has {memory}",
+fn device(speed: &Speed) -> String {
+    let estimate = &speed.estimate;
+    match speed.profile.engines.len() {
+        1 => estimate.device.clone(),
+        _ => format!("{} ({})", estimate.device, estimate.engine),
+    }
+}
+
+fn fit(project: &Project) -> Place {
+    let answer = project.latency.speed();
+    let (value, hint) = match answer {
+        Some(speed) => {
+            let (needed, room) = (speed.estimate.memory_bytes.total, speed.room_bytes());
+            let value = match speed.estimate.fits {
+                true => format!("fits {}", Bytes(room)),
+                false => format!("needs {}", Bytes(needed)),
+            };
+            let hint = format!(
+                "Needs {} with keys and values of {} tokens; {} has {}",
                 Bytes(needed),
-                device.name
-            ),
-        ),
-        (Some((needed, false)), Some(memory), _) => (
-            format!("needs {}", Bytes(needed)),
-            format!("{} has only {memory}", device.name),
-        ),
-        (_, _, Err(reason)) => ("–".to_owned(), reason.clone()),
-        _ => (
+                speed.estimate.context,
+                device(speed),
+                Bytes(room)
+            );
+            (value, hint)
+        }
+        None => (
             "–".to_owned(),
-            format!("The memory of {} is not known", device.name),
+            project.latency.reason().unwrap_or("…").to_owned(),
         ),
     };
     Place {
         caption: "Memory".to_owned(),
-        is_alarm: fits.is_some_and(|(_, fits)| !fits),
-        is_weak: fits.is_none(),
+        is_alarm: answer.is_some_and(|speed| !speed.estimate.fits),
+        is_weak: answer.is_none(),
+        hint: format!("{hint}\nClick to choose a device"),
         value,
-        hint,
-        width: 100.0,
+        width: 92.0,
+        opens_devices: true,
+    }
+}
+
+/// What a click on a figure of a device opens: the devices, and where more is said.
+fn devices(response: &Response, scene: &mut Scene<'_>) {
+    let mut asked = None;
+    Popup::menu(response)
+        .close_behavior(PopupCloseBehavior::CloseOnClickOutside)
+        .show(|ui| {
+            ui.set_min_width(260.0);
+            let mut preferences = scene.studio.preferences.clone();
+            let rows = ScrollArea::vertical().max_height(380.0).show(ui, |ui| {
+                device_rows(ui, &scene.studio.devices, &mut preferences)
+            });
+            if rows.inner {
+                asked = Some(preferences);
+                ui.close();
+            }
+            ui.separator();
+            ui.horizontal(|ui| measure(ui, scene, scene.studio.devices.is_measured()));
+            if ui.button("Show size and latency").clicked() {
+                scene.act(Action::Show(View::Size));
+                ui.close();
+            }
+        });
+    if let Some(preferences) = asked {
+        scene.push(Command::Prefer(preferences));
     }
 }
 
@@ -255,7 +322,7 @@ fn progress(ui: &mut Ui, scene: &mut Scene<'_>) {
         };
         (share, progress.stage.clone())
     } else if let Some(job) = &scene.studio.side_job {
-        (0.0, job.name.clone())
+        (job.share.unwrap_or(0.0), job.name.clone())
     } else {
         return;
     };

@@ -4,10 +4,10 @@
 
 use crate::gui::scene::Scene;
 use crate::gui::shell::dialogs;
+use crate::gui::views::size::speed::{device_picker, measure};
 use crate::studio::Command;
-use crate::studio::devices;
 use crate::studio::preferences::{Preferences, ThemeChoice};
-use egui::{ComboBox, DragValue, Grid, RichText, Slider, TextEdit, Ui};
+use egui::{DragValue, Grid, RichText, Slider, TextEdit, Ui};
 use pare_engine::units::Bytes;
 use std::path::PathBuf;
 
@@ -38,7 +38,7 @@ pub fn show(ui: &mut Ui, scene: &mut Scene<'_>, memory: &mut Memory) {
         .auto_shrink(false)
         .show(ui, |ui| {
             section(ui, "Looks", |ui| looks(ui, &mut preferences, memory));
-            section(ui, "Work", |ui| work(ui, &mut preferences));
+            section(ui, "Work", |ui| work(ui, scene, &mut preferences));
             section(ui, "Cache of statistics", |ui| {
                 cache(ui, scene, &mut preferences, memory);
             });
@@ -91,7 +91,7 @@ fn looks(ui: &mut Ui, preferences: &mut Preferences, memory: &mut Memory) {
     ui.end_row();
 }
 
-fn work(ui: &mut Ui, preferences: &mut Preferences) {
+fn work(ui: &mut Ui, scene: &mut Scene<'_>, preferences: &mut Preferences) {
     ui.label("Threads");
     optional(
         ui,
@@ -123,7 +123,10 @@ fn work(ui: &mut Ui, preferences: &mut Preferences) {
     preferences.memory_bytes = gigabytes.map(|limit| (limit * GIGABYTE).round() as u64);
     ui.end_row();
     ui.label("Device");
-    device_picker(ui, preferences);
+    device_picker(ui, &scene.studio.devices, preferences);
+    ui.end_row();
+    ui.label("This machine");
+    ui.horizontal(|ui| measure(ui, scene, scene.studio.devices.is_measured()));
     ui.end_row();
 }
 
@@ -144,27 +147,6 @@ fn optional<T: Copy>(
         if let Some(value) = value {
             ui.name_inputs(name, |ui| edit(ui, value));
         }
-    });
-}
-
-/// Which device memory and speed are told for.
-pub(in crate::gui) fn device_picker(ui: &mut Ui, preferences: &mut Preferences) {
-    let chosen = devices::device(&preferences.device);
-    ui.name_inputs("Device", |ui| {
-        ComboBox::from_id_salt("device")
-            .width(230.0)
-            .selected_text(&chosen.name)
-            .show_ui(ui, |ui| {
-                for device in devices::devices() {
-                    let is_chosen = device.name == chosen.name;
-                    let response = ui
-                        .selectable_label(is_chosen, &device.name)
-                        .on_hover_text(&device.source);
-                    if response.clicked() {
-                        preferences.device.clone_from(&device.name);
-                    }
-                }
-            });
     });
 }
 

@@ -13,7 +13,10 @@ mod typed;
 
 pub use bar::share_bar;
 pub use empty::{empty, nothing_matches};
-pub use figure::{error_text, figure, interval_text, mark_hint, sign, tokens_text};
+pub use figure::{
+    error_text, figure, interval_text, mark_hint, sign, three_digits, time_figure, time_hint,
+    time_text, tokens_text,
+};
 pub use keys::{asks, takes_keys};
 pub use name::{elided, shortened};
 pub use said::{sign_button, text_field};

@@ -4,6 +4,7 @@
 
 mod disk;
 mod long;
+mod machine;
 mod open;
 mod place;
 mod quick;
@@ -137,6 +138,8 @@ pub fn run(job: Job, office: &Office, desk: &mut Desk) {
         | Job::Evaluate { .. }
         | Job::Generate { .. }
         | Job::Export { .. } => long::run(job, office),
+        Job::MeasureMachine { options, control } => machine::measure(&options, control, office),
+        Job::FindDevices(options) => machine::find(&options, office),
         job => disk::run(job, office, &mut desk.disk),
     }
 }

@@ -4,6 +4,7 @@ use super::plan::plan;
 use crate::studio::effect::Effect;
 use crate::studio::figure::{Figure, Mark};
 use crate::studio::filter::Facts;
+use crate::studio::latency::{Latency, Question};
 use crate::studio::project::{Project, Totals};
 use crate::studio::quality::Outlook;
 use crate::studio::rows::{self, LayerFigures, Source};
@@ -18,15 +19,30 @@ use std::collections::HashMap;
 impl Studio {
     /// Figures, totals, rows; then asks for what is not known yet.
     pub(super) fn refresh(&mut self) -> Vec<Effect> {
-        if let Some(project) = self.project_mut() {
-            refresh_figures(project);
-        }
+        self.refresh_figures();
         self.look_ahead();
         self.rebuild_rows();
         let mut effects = self.ask_estimates();
         effects.extend(self.ask_previews());
         effects.extend(self.find_sensitivity());
         effects
+    }
+
+    fn refresh_figures(&mut self) {
+        let device = self.devices.find(&self.preferences.device);
+        let profile = device.profile.cloned();
+        let preferences = self.preferences.clone();
+        if let Some(project) = self.project_mut() {
+            refresh_figures(project, |project| {
+                Question::of(project, &preferences, profile.as_ref())
+            });
+        }
+    }
+
+    /// Another device, or another question about it.
+    pub(super) fn device_changed(&mut self) {
+        self.refresh_figures();
+        self.rebuild_rows();
     }
 
     /// Size against quality of what is chosen and of what ran.
@@ -96,11 +112,20 @@ impl Studio {
     }
 }
 
-fn refresh_figures(project: &mut Project) {
+/// Makes figures and totals anew; what is asked of the device is asked with them.
+fn refresh_figures(project: &mut Project, question: impl FnOnce(&Project) -> Question) {
     let figures: Vec<LayerFigures> = (0..project.layers.len())
         .map(|layer| figures_of(project, layer))
         .collect();
     project.figures = figures;
+    let question = question(project);
+    Latency::follow(project, question);
+    if let Some(speed) = project.latency.speed().cloned() {
+        let times = speed.by_layer(project.layers.len());
+        for (figures, time) in project.figures.iter_mut().zip(times) {
+            figures.latency = time;
+        }
+    }
     let all = (0..project.layers.len()).filter(|&layer| project.layers[layer].compressible);
     project.totals = totals(project, all);
     project.selected_totals = totals(project, project.selection.layers().into_iter());
@@ -119,6 +144,7 @@ fn figures_of(project: &Project, layer: usize) -> LayerFigures {
         bytes_after,
         bits_per_weight: BitsPerWeight::of(Bytes(bytes_after), info.parameters).0,
         error: error_of(project, layer, settings),
+        latency: None,
     }
 }
 
@@ -136,6 +162,7 @@ fn error_of(project: &Project, layer: usize, settings: &LayerSettings) -> Option
 /// Sums over `layers`.
 pub(super) fn totals(project: &Project, layers: impl Iterator<Item = usize>) -> Totals {
     let mut totals = Totals::default();
+    let mut times = Vec::new();
     let mut squares = 0.0;
     let mut marks = Vec::new();
     let mut is_known = true;
@@ -149,6 +176,7 @@ pub(super) fn totals(project: &Project, layers: impl Iterator<Item = usize>) -> 
             totals.compressed_weights += info.parameters;
             totals.compressed_bytes += figures.bytes_after;
         }
+        times.push(figures.latency);
         match figures.error {
             Some(error) => {
                 squares += error.value * error.value * info.parameters as f64;
@@ -157,6 +185,7 @@ pub(super) fn totals(project: &Project, layers: impl Iterator<Item = usize>) -> 
             None => is_known = false,
         }
     }
+    totals.latency = Figure::sum(times.into_iter());
     if is_known && totals.weights > 0 {
         totals.error = Some(Figure {
             value: (squares / totals.weights as f64).sqrt(),

@@ -8,6 +8,7 @@ use crate::studio::event::Opened;
 use crate::studio::filter::Filter;
 use crate::studio::history::History;
 use crate::studio::kept::KeptDraft;
+use crate::studio::latency::Latency;
 use crate::studio::project::{Inputs, PreviewState, Project, Totals};
 use crate::studio::proposal::BudgetRules;
 use crate::studio::quality::Outlook;
@@ -79,6 +80,7 @@ pub(super) fn project(path: PathBuf, opened: Opened) -> Project {
         totals: Totals::default(),
         selected_totals: Totals::default(),
         estimates: Estimates::default(),
+        latency: Latency::default(),
         outlook: Outlook::default(),
         sensitivity: Sensitivity::default(),
         budget_bytes: None,

@@ -7,6 +7,7 @@ mod choose;
 mod edit;
 mod figures;
 mod load;
+mod machine;
 mod open;
 mod outcomes;
 mod plan;
@@ -130,6 +131,8 @@ impl Studio {
             } => self.sensitivity_done(generation, &control, result),
             Event::RecipeRead(path, result) => self.recipe_read(path, result),
             Event::RecipeWritten(path, result) => self.recipe_written(path, result),
+            Event::MachineMeasured(outcome) => self.machine_measured(outcome),
+            Event::DevicesFound { machine, own } => self.devices_found(machine, own),
             Event::Looked(place) => {
                 self.place = Some(place);
                 Vec::new()
@@ -196,6 +199,7 @@ impl Studio {
             Action::StopSensitivity => self.choose(Command::StopSensitivity),
             Action::ApplyProposal => self.choose(Command::ApplyProposal),
             Action::DiscardProposal => self.choose(Command::DiscardProposal),
+            Action::MeasureMachine => self.measure_machine(),
             Action::StartRun => self.command(Command::Run(None)),
             Action::PauseRun => self.pause_or_continue(),
             Action::StopRun => self.stop_run(),
@@ -277,8 +281,13 @@ impl Studio {
         if preferences == self.preferences {
             return Vec::new();
         }
-        self.preferences = preferences.clone();
-        vec![Effect::Start(Job::KeepPreferences(Box::new(preferences)))]
+        let before = std::mem::replace(&mut self.preferences, preferences.clone());
+        let mut effects = vec![Effect::Start(Job::KeepPreferences(Box::new(preferences)))];
+        self.device_changed();
+        if before.cache_folder != self.preferences.cache_folder {
+            effects.extend(self.find_devices());
+        }
+        effects
     }
 
     fn clear_cache(&mut self) -> Vec<Effect> {

@@ -170,14 +170,18 @@ impl Studio {
         self.next_run = saved.next_run.max(1);
         self.run_base = saved.run_base;
         self.take_measured();
+        let mut effects = self.find_devices();
         match saved.problem.or(saved.notice.clone()) {
-            None => Vec::new(),
-            Some(notice) if saved.notice.is_some() => vec![self.tell(Level::Warning, notice)],
+            None => {}
+            Some(notice) if saved.notice.is_some() => {
+                effects.push(self.tell(Level::Warning, notice));
+            }
             Some(problem) => {
                 self.store = Err(problem.clone());
-                vec![self.tell(Level::Warning, problem)]
+                effects.push(self.tell(Level::Warning, problem));
             }
         }
+        effects
     }
 
     fn remember_recent(&mut self, path: &Path, summary: String) -> Vec<Effect> {

@@ -4,7 +4,7 @@ use crate::studio::effect::Effect;
 use crate::studio::event::{Event, Outcome};
 use crate::studio::log::Level;
 use crate::studio::project::Inputs;
-use crate::studio::runs::{RunId, RunStatus};
+use crate::studio::runs::{MEASURING, RunId, RunStatus};
 use crate::studio::state::Studio;
 use pare_engine::report::{Evaluation, ExportReport};
 use pare_engine::session::CompressReport;
@@ -17,6 +17,8 @@ impl Studio {
             Event::Progressed(id, progress) => {
                 if let Some(active) = self.active.as_mut().filter(|active| active.id == id) {
                     active.progress = progress;
+                } else if id == MEASURING {
+                    self.measuring_went_on(&progress);
                 }
                 Vec::new()
             }

@@ -349,7 +349,7 @@ impl Studio {
     }
 
     /// A long job beside runs; one at a time.
-    fn side(&mut self, name: String, job: Job) -> Vec<Effect> {
+    pub(super) fn side(&mut self, name: String, job: Job) -> Vec<Effect> {
         if let Some(running) = &self.side_job {
             let text = format!("{} is still at work; stop it first", running.name);
             return vec![self.tell(Level::Warning, text)];
@@ -357,10 +357,16 @@ impl Studio {
         let control = match &job {
             Job::Evaluate { control, .. }
             | Job::Generate { control, .. }
-            | Job::Export { control, .. } => control.clone(),
+            | Job::Export { control, .. }
+            | Job::MeasureMachine { control, .. } => control.clone(),
             _ => Arc::new(Control::default()),
         };
-        self.side_job = Some(SideJob { name, control });
+        self.side_job = Some(SideJob {
+            name,
+            control,
+            share: None,
+            measures_machine: matches!(job, Job::MeasureMachine { .. }),
+        });
         vec![Effect::Start(job)]
     }
 }

@@ -242,7 +242,12 @@ fn closing_asks_while_an_export_is_at_work() {
     let mut studio = with_sample();
     let control = Arc::default();
     let name = "Exporting to gguf".to_owned();
-    studio.side_job = Some(SideJob { name, control });
+    studio.side_job = Some(SideJob {
+        name,
+        control,
+        share: None,
+        measures_machine: false,
+    });
     assert!(matches!(
         &studio.command(Command::Close(false))[..],
         [Effect::ConfirmClose]

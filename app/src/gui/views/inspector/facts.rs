@@ -2,11 +2,12 @@
 
 use super::model::Picture;
 use crate::gui::look::Look;
-use crate::gui::widgets::{error_text, mark_hint, sign};
+use crate::gui::widgets::{error_text, mark_hint, sign, time_text};
 use crate::studio::Project;
 use crate::studio::figure::Mark;
 use crate::studio::project::Stage;
 use egui::{Grid, RichText, Ui};
+use pare_engine::estimate::{Bound, OpTime};
 use pare_engine::model::LayerInfo;
 use pare_engine::preview::{Basis, Preview};
 use pare_engine::report::LayerReport;
@@ -38,6 +39,7 @@ pub(super) fn of(project: &Project, layer: usize) -> Vec<Fact> {
             Mark::Exact,
         ),
     ];
+    facts.extend(latency(project, layer));
     let preview = project.answer(layer).and_then(|(answer, _)| {
         let preview = answer.result.as_ref().ok()?;
         Some((preview.as_ref(), answer.stage))
@@ -97,6 +99,31 @@ pub(super) fn show(ui: &mut Ui, look: &Look, picture: &Picture, is_stale: bool) 
 
 fn fact(name: &'static str, value: String, mark: Mark) -> Fact {
     Fact { name, value, mark }
+}
+
+/// What it takes of a token and of the prompt, and what it waits for.
+fn latency(project: &Project, layer: usize) -> Vec<Fact> {
+    let Some(speed) = project.latency.speed() else {
+        return Vec::new();
+    };
+    let steps = &speed.estimate.layers;
+    let Some(step) = steps.iter().find(|step| step.layer == Some(layer)) else {
+        return Vec::new();
+    };
+    let mark = speed.mark();
+    let words = |time: OpTime| {
+        let bound = match time.bound_by {
+            Bound::Memory => "memory",
+            Bound::Compute => "compute",
+            Bound::Launch => "its start",
+        };
+        format!("{}, bound by {bound}", time_text(time.milliseconds / 1e3))
+    };
+    let decode = step
+        .decode
+        .map(|time| fact("Time of a token", words(time), mark));
+    let prefill = fact("Time of the prompt", words(step.prefill), mark);
+    decode.into_iter().chain([prefill]).collect()
 }
 
 fn text(facts: &[Fact]) -> String {

@@ -23,6 +23,7 @@ struct Key {
     measured: Option<f64>,
     is_fresh: bool,
     is_log: bool,
+    latency: u64,
 }
 
 /// One layer, ready to be drawn.
@@ -80,6 +81,7 @@ fn key(project: &Project, layer: usize, is_log: bool) -> Key {
         answer: answer.map(|(answer, _)| (answer.question, answer.stage, answer.is_outdated)),
         is_fresh: answer.is_some_and(|(_, is_fresh)| is_fresh),
         measured: measured.map(|report| report.max_error + report.seconds),
+        latency: project.latency.version,
         is_log,
     }
 }

@@ -8,6 +8,7 @@ use super::{Memory, touched};
 use crate::gui::scene::Scene;
 use crate::gui::widgets;
 use crate::studio::draft::settings_in_words;
+use crate::studio::figure::Figure;
 use crate::studio::{Command, Project};
 use egui::text::{LayoutJob, TextFormat};
 use egui::{
@@ -75,6 +76,7 @@ pub(super) fn show(
                 ),
                 Column::Share => share(ui, scene, line),
                 Column::Error => error(ui, scene, line),
+                Column::Latency => latency(ui, scene, figures.latency),
                 _ => return Some(state(ui, scene, line)),
             }
             return None;
@@ -199,6 +201,22 @@ fn error(ui: &mut Ui, scene: &Scene<'_>, line: Line<'_>) {
         } else {
             widgets::figure(ui, scene.look, figure, &widgets::error_text(figure.value));
         }
+    });
+}
+
+/// Microseconds of each token.
+pub(super) fn latency(ui: &mut Ui, scene: &Scene<'_>, figure: Option<Figure>) {
+    let Some(figure) = figure else {
+        return text(ui, scene, Column::Latency, "–", scene.look.colours.weak);
+    };
+    ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+        ui.add_space(PADDING);
+        widgets::time_figure(
+            ui,
+            scene.look,
+            figure,
+            &widgets::three_digits(figure.value * 1e6),
+        );
     });
 }
 

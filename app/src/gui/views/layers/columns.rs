@@ -30,6 +30,7 @@ pub(super) enum Column {
     After,
     Share,
     Error,
+    Latency,
     State,
 }
 
@@ -41,7 +42,7 @@ pub(super) struct Placed {
 }
 
 /// From left to right.
-const ORDER: [Column; 12] = [
+const ORDER: [Column; 13] = [
     Column::Name,
     Column::Role,
     Column::Shape,
@@ -53,11 +54,18 @@ const ORDER: [Column; 12] = [
     Column::After,
     Column::Share,
     Column::Error,
+    Column::Latency,
     Column::State,
 ];
 
 /// Shown where there is room, the most useful first.
-const OPTIONAL: [Column; 4] = [Column::Share, Column::Shape, Column::Before, Column::Role];
+const OPTIONAL: [Column; 5] = [
+    Column::Latency,
+    Column::Share,
+    Column::Shape,
+    Column::Before,
+    Column::Role,
+];
 
 impl Column {
     fn width(self) -> f32 {
@@ -72,6 +80,7 @@ impl Column {
             Self::Before | Self::After => 76.0,
             Self::Share => 80.0,
             Self::Error => 72.0,
+            Self::Latency => 80.0,
             Self::State => 44.0,
         }
     }
@@ -89,6 +98,7 @@ impl Column {
             Self::After => "After",
             Self::Share => "Size",
             Self::Error => "Error",
+            Self::Latency => "Latency",
             Self::State => "",
         }
     }
@@ -106,6 +116,9 @@ impl Column {
             Self::After => "Size that will be written",
             Self::Share => "Size before and after, beside the largest layer shown",
             Self::Error => "Relative error of the layer's output",
+            Self::Latency => {
+                "Time of each token that is written on the chosen device; of an encoder, of the prompt"
+            }
             Self::State => "What the last run made of the layer, and its lock",
         }
     }
@@ -122,6 +135,7 @@ impl Column {
             Self::Before => SortKey::Before,
             Self::After => SortKey::After,
             Self::Error => SortKey::Error,
+            Self::Latency => SortKey::Latency,
             Self::Share | Self::State => return None,
         })
     }
@@ -239,7 +253,11 @@ fn paint(
         true => ICON_ARROW_DOWNWARD.codepoint,
         false => ICON_ARROW_UPWARD.codepoint,
     });
-    let unit = matches!(column, Column::Before | Column::After).then_some(unit.word);
+    let unit = match column {
+        Column::Before | Column::After => Some(unit.word),
+        Column::Latency => Some("µs"),
+        _ => None,
+    };
     let inner = rect.shrink2(egui::vec2(PADDING, 0.0));
     let y = rect.center().y;
     if column.align() == Align::LEFT {

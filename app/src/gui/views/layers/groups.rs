@@ -44,6 +44,7 @@ pub(super) fn show(
         Column::After => cells::text(ui, scene, column, &unit.text(group.bytes_after), colour),
         Column::Share => spread(ui, scene, group),
         Column::Error => median(ui, scene, group),
+        Column::Latency => cells::latency(ui, scene, group.latency),
         _ => {}
     }
 }

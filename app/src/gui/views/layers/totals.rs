@@ -43,7 +43,7 @@ fn selection(ui: &mut Ui, scene: &Scene<'_>, project: &Project) {
     sums(ui, scene, &project.selected_totals, false);
 }
 
-/// Size, bits per weight and error; the other way around where they are laid from the right.
+/// Size, bits per weight, error and time; the other way around where they are laid from the right.
 fn sums(ui: &mut Ui, scene: &Scene<'_>, totals: &Totals, from_right: bool) {
     let size = |ui: &mut Ui| {
         let (before, after) = (Bytes(totals.bytes_before), Bytes(totals.bytes_after));
@@ -60,7 +60,14 @@ fn sums(ui: &mut Ui, scene: &Scene<'_>, totals: &Totals, from_right: bool) {
             widgets::figure(ui, scene.look, error, &format!("{text} error"));
         }
     };
+    let latency = |ui: &mut Ui| {
+        if let Some(latency) = totals.latency {
+            let text = widgets::time_text(latency.value);
+            widgets::time_figure(ui, scene.look, latency, &text);
+        }
+    };
     if from_right {
+        latency(ui);
         error(ui);
         bits(ui);
         size(ui);
@@ -68,5 +75,6 @@ fn sums(ui: &mut Ui, scene: &Scene<'_>, totals: &Totals, from_right: bool) {
         size(ui);
         bits(ui);
         error(ui);
+        latency(ui);
     }
 }

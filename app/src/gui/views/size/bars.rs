@@ -1,12 +1,13 @@
 //! One bar for each block or role: bytes before as a thin line, bytes after as one part for each layer.
 
-use super::{Group, Memory};
 use crate::gui::scene::Scene;
 use crate::studio::draft::method_name;
 use crate::studio::{Command, Project};
 use egui::{Align2, FontId, Rect, RichText, Sense, Ui, pos2, vec2};
+use pare_engine::model::LayerInfo;
 use pare_engine::solved::Method;
 use pare_engine::units::Bytes;
+use std::sync::Arc;
 
 /// Width of a group's name.
 const NAME_WIDTH: f32 = 88.0;
@@ -17,10 +18,27 @@ const NUMBERS_WIDTH: f32 = 138.0;
 /// Height of a bar's row.
 const ROW_HEIGHT: f32 = 22.0;
 
+/// What the bars remember between frames.
+#[derive(Debug, Default)]
+pub(super) struct Memory {
+    by_role: bool,
+    layers: Option<Arc<Vec<LayerInfo>>>,
+    blocks: Vec<Group>,
+    roles: Vec<Group>,
+}
+
+/// Layers that are drawn as one bar.
+#[derive(Debug)]
+struct Group {
+    name: String,
+    layers: Vec<usize>,
+}
+
 pub(super) fn show(ui: &mut Ui, scene: &mut Scene<'_>, memory: &mut Memory) {
     let Some(project) = scene.project() else {
         return;
     };
+    memory.group(&project.layers);
     header(ui, scene, project, memory);
     let groups = match memory.by_role {
         true => &memory.roles,
@@ -202,4 +220,38 @@ fn key(ui: &mut Ui, scene: &Scene<'_>, colour: egui::Color32, height: f32, text:
     let mark = Rect::from_center_size(rect.center(), vec2(12.0, height));
     ui.painter().rect_filled(mark, 1, colour);
     ui.label(RichText::new(text).small().color(scene.look.colours.weak));
+}
+
+impl Memory {
+    fn group(&mut self, layers: &Arc<Vec<LayerInfo>>) {
+        if self
+            .layers
+            .as_ref()
+            .is_some_and(|known| Arc::ptr_eq(known, layers))
+        {
+            return;
+        }
+        self.layers = Some(layers.clone());
+        self.blocks = grouped(layers, |layer| match layer.block {
+            Some(block) => format!("block {block}"),
+            None => layer.role.as_str().to_owned(),
+        });
+        self.roles = grouped(layers, |layer| layer.role.as_str().to_owned());
+    }
+}
+
+/// Groups in the order in which their first layers come.
+fn grouped(layers: &[LayerInfo], name: impl Fn(&LayerInfo) -> String) -> Vec<Group> {
+    let mut groups: Vec<Group> = Vec::new();
+    for (index, layer) in layers.iter().enumerate() {
+        let name = name(layer);
+        match groups.iter_mut().find(|group| group.name == name) {
+            Some(group) => group.layers.push(index),
+            None => groups.push(Group {
+                name,
+                layers: vec![index],
+            }),
+        }
+    }
+    groups
 }
