@@ -57,7 +57,7 @@ impl<'a, T> Operand<'a, T> {
         self.values[row * rows + column * columns]
     }
 
-    fn assert_holds(&self, rows: usize, columns: usize) {
+    pub(super) fn assert_holds(&self, rows: usize, columns: usize) {
         let (lying_rows, lying_columns) = if self.transposed {
             (columns, rows)
         } else {
@@ -123,9 +123,9 @@ fn assert_holds(len: usize, stride: usize, rows: usize, columns: usize) {
 
 /// Part of a product's result: `(first, end)` of its rows and columns.
 #[derive(Clone, Copy)]
-struct Tile {
-    rows: (usize, usize),
-    columns: (usize, usize),
+pub(super) struct Tile {
+    pub(super) rows: (usize, usize),
+    pub(super) columns: (usize, usize),
 }
 
 /// Tiles of an `m x n` result, chosen from the shape alone.
@@ -144,9 +144,9 @@ fn tiles_of(m: usize, n: usize) -> Vec<Tile> {
 }
 
 /// Where the result goes.
-struct Target<T> {
-    start: *mut T,
-    stride: usize,
+pub(super) struct Target<T> {
+    pub(super) start: *mut T,
+    pub(super) stride: usize,
 }
 
 impl<T> Clone for Target<T> {
@@ -166,7 +166,7 @@ unsafe impl<T: Send> Sync for Target<T> {}
 ///
 /// # Safety
 /// `target`, `left` and `right` hold the whole product's shapes; nobody else touches this tile of `target`.
-unsafe fn multiply_tile<T: Element>(
+pub(super) unsafe fn multiply_tile<T: Element>(
     target: Target<T>,
     tile: Tile,
     k: usize,

@@ -1,6 +1,6 @@
 //! The slow twins: what each kernel means, in plain loops. Tests compare against these; nothing else should call them.
 
-use super::{AttentionShape, Element, Operand};
+use super::{AttentionShape, Element, LevelShape, Operand};
 use std::ops::Range;
 
 /// Twin of `kernels::gemm`: `output = keep * output + scale * left * right`.
@@ -105,4 +105,40 @@ pub fn attend(
         }
     }
     output
+}
+
+/// Twin of `kernels::matvec_f32`, columns in order.
+pub fn matvec(output: &mut [f32], input: &[f32], tokens: usize, weights: &[f32]) {
+    let columns = input.len() / tokens.max(1);
+    for (index, output) in output.iter_mut().enumerate() {
+        let rows = weights.len() / columns.max(1);
+        let (token, row) = if columns == 0 {
+            (0, 0)
+        } else {
+            (index / rows, index % rows)
+        };
+        *output = (0..columns)
+            .map(|column| weights[row * columns + column] * input[token * columns + column])
+            .sum();
+    }
+}
+
+/// Twin of `kernels::multiply_levels`: every weight by itself, columns in order.
+pub fn multiply_levels(
+    output: &mut [f32],
+    input: &[f32],
+    tokens: usize,
+    (shape, levels, codes, scales): (&LevelShape, &[f32; 16], &[u8], &[f32]),
+) {
+    for token in 0..tokens {
+        for row in 0..shape.rows {
+            let weight = |column| {
+                let scale = scales[row * shape.blocks() + column / shape.block];
+                scale * levels[usize::from(codes[row * shape.columns + column])]
+            };
+            output[token * shape.rows + row] = (0..shape.columns)
+                .map(|column| weight(column) * input[token * shape.columns + column])
+                .sum();
+        }
+    }
 }
