@@ -59,6 +59,16 @@ impl LayerSettings {
         }
     }
 
+    /// The same with nothing said of inputs: all that decides a layer's codes where no block is folded.
+    pub fn of_weights(self) -> Self {
+        Self {
+            activations: Activations::None,
+            activation_block: 0,
+            smooth: 0.0,
+            ..self
+        }
+    }
+
     /// Weights per block of NF4, which has no scale of a whole row: where that is asked, the block of bitsandbytes.
     pub fn nf4_block(&self) -> usize {
         const DEFAULT_BLOCK: usize = 64;

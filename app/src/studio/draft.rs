@@ -3,10 +3,11 @@
 //! A draft is a value: edits make a new one. Knows no rules (`compose` turns drafts into recipes and back), no undo and
 //! no screen.
 
+use pare_engine::compress::need_of;
 use pare_engine::formats::Format;
 use pare_engine::model::{LayerInfo, LayerKind};
 use pare_engine::recipe::{CalibrationSettings, ColumnOrder, LayerSettings, Refine};
-use pare_engine::settings::{KvCache, LayerOption};
+use pare_engine::settings::{Activations, KvCache, LayerOption};
 use pare_engine::solved::Method;
 use std::path::PathBuf;
 
@@ -61,6 +62,12 @@ pub enum LayerEdit {
     Damping(f64),
     /// NF4: quantize the block scales too.
     DoubleQuant(bool),
+    /// How inputs are rounded when the layer runs.
+    Activations(Activations),
+    /// Inputs that share a scale of a token, 0 = all of them.
+    ActivationBlock(usize),
+    /// SmoothQuant's exponent, 0 = off.
+    Smooth(f64),
     /// Bits and group at once, or dense.
     Option(LayerOption),
     /// All settings of another layer.
@@ -85,6 +92,10 @@ impl LayerEdit {
             Self::ClipSearch(_) => "set clip search".to_owned(),
             Self::Damping(_) => "set damping".to_owned(),
             Self::DoubleQuant(_) => "set double quantization".to_owned(),
+            Self::Activations(Activations::None) => "leave inputs as they are".to_owned(),
+            Self::Activations(mode) => format!("set inputs {}", activations_name(*mode)),
+            Self::ActivationBlock(_) => "set blocks of inputs".to_owned(),
+            Self::Smooth(_) => "set smoothing".to_owned(),
             Self::Option(LayerOption::Dense) => "keep dense".to_owned(),
             Self::Option(option) => format!("set {option}"),
             Self::Paste(_) => "paste settings".to_owned(),
@@ -127,6 +138,15 @@ impl LayerEdit {
                 double_quant,
                 ..settings
             },
+            Self::Activations(activations) => LayerSettings {
+                activations,
+                ..settings
+            },
+            Self::ActivationBlock(activation_block) => LayerSettings {
+                activation_block,
+                ..settings
+            },
+            Self::Smooth(smooth) => LayerSettings { smooth, ..settings },
             Self::Option(LayerOption::Dense) => with_method(settings, Method::None),
             Self::Option(LayerOption::Grid { bits, group }) => {
                 let settings = on_a_grid(with_bits(woken(), bits, template), template);
@@ -152,13 +172,35 @@ pub fn method_name(method: Method) -> &'static str {
     }
 }
 
+/// How inputs are rounded, as people say it.
+pub fn activations_name(mode: Activations) -> &'static str {
+    match mode {
+        Activations::None => "as they are",
+        Activations::Dynamic8 => "int8 per token",
+        Activations::Static8 => "int8 static",
+    }
+}
+
+/// What smoothing does, for people who meet it.
+pub const SMOOTHING: &str =
+    "SmoothQuant: moves range from the inputs, which are rounded with few scales, into the weights";
+
+/// Whether smoothing can be asked of a layer of these settings: AWQ has scales of its own, and what stays as it is stays.
+pub fn can_be_smoothed(settings: &LayerSettings) -> bool {
+    !matches!(settings.method, Method::None | Method::Awq)
+}
+
 /// What matters most of `settings`, as people say it: `GPTQ, 4 bits, group 64`.
 pub fn settings_in_words(settings: &LayerSettings) -> String {
     let method = method_name(settings.method);
-    match (settings.method, settings.group) {
-        (Method::None, _) => method.to_owned(),
+    let weights = match (settings.method, settings.group) {
+        (Method::None, _) => return method.to_owned(),
         (_, 0) => format!("{method}, {} bits, one scale per row", settings.bits),
         (_, group) => format!("{method}, {} bits, group {group}", settings.bits),
+    };
+    match settings.activations {
+        Activations::None => weights,
+        mode => format!("{weights}, inputs {}", activations_name(mode)),
     }
 }
 
@@ -230,19 +272,30 @@ impl Draft {
         draft
     }
 
-    /// Whether any layer asks for a method that looks at inputs.
+    /// Whether any layer asks for something that looks at inputs.
     pub fn needs_text(&self) -> bool {
         self.settings
             .iter()
-            .any(|settings| matches!(settings.method, Method::Gptq | Method::Awq))
+            .any(|settings| need_of(settings).is_some())
     }
 }
 
-/// `settings` with a method that the layer can have.
+/// `settings` with a method and inputs that the layer can have.
 pub fn possible(layer: &LayerInfo, settings: LayerSettings) -> LayerSettings {
-    if methods_of(layer).contains(&settings.method) {
-        settings
-    } else {
-        with_method(settings, Method::Rtn)
+    let settings = match methods_of(layer).contains(&settings.method) {
+        true => settings,
+        false => with_method(settings, Method::Rtn),
+    };
+    let activations = match (layer.kind, settings.activations) {
+        (LayerKind::Embedding, _) => Activations::None,
+        // No inputs are gathered there.
+        (LayerKind::Head, Activations::Static8) => Activations::Dynamic8,
+        (_, activations) => activations,
+    };
+    let is_end = matches!(layer.kind, LayerKind::Embedding | LayerKind::Head);
+    LayerSettings {
+        activations,
+        smooth: if is_end { 0.0 } else { settings.smooth },
+        ..settings
     }
 }

@@ -207,7 +207,7 @@ impl Basis {
         let neutral = |settings: &LayerSettings| LayerSettings {
             bits: plain.bits,
             group: plain.group,
-            ..*settings
+            ..settings.of_weights()
         };
         let is_inner =
             |info: &LayerInfo| !matches!(info.kind, LayerKind::Embedding | LayerKind::Head);

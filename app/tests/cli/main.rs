@@ -6,6 +6,7 @@
 #![allow(clippy::print_stdout)] // What is skipped is said.
 #![allow(clippy::disallowed_methods)] // Inputs are written and damaged plainly; a signal is timed by waiting.
 
+mod activations;
 mod allocate;
 mod bad_input;
 mod bench;

@@ -5,6 +5,8 @@
 //!
 //! Precedence: command line > last matching `[[layer]]` > `[default]` > the documented default.
 
+#[cfg(test)]
+mod activation_tests;
 mod compose;
 mod error;
 mod parse;

@@ -1,7 +1,7 @@
 //! What two recipes decided differently, layer by layer: layers that changed alike are one entry.
 
 use super::reports;
-use crate::studio::draft::method_name;
+use crate::studio::draft::{activations_name, method_name};
 use crate::studio::runs::Run;
 use pare_engine::recipe::LayerSettings;
 use pare_engine::recipe::role_word;
@@ -92,6 +92,17 @@ fn changed_keys(from: &LayerSettings, to: &LayerSettings) -> Vec<(&'static str, 
             to.double_quant.to_string(),
         ),
         (
+            "inputs",
+            activations_name(from.activations).to_owned(),
+            activations_name(to.activations).to_owned(),
+        ),
+        (
+            "block of inputs",
+            inputs_text(from.activation_block),
+            inputs_text(to.activation_block),
+        ),
+        ("smooth", from.smooth.to_string(), to.smooth.to_string()),
+        (
             "scales",
             format!("{:?}", from.scale_dtype).to_lowercase(),
             format!("{:?}", to.scale_dtype).to_lowercase(),
@@ -101,6 +112,14 @@ fn changed_keys(from: &LayerSettings, to: &LayerSettings) -> Vec<(&'static str, 
         .into_iter()
         .filter(|(_, from, to)| from != to)
         .collect()
+}
+
+/// Inputs that share a scale.
+fn inputs_text(block: usize) -> String {
+    match block {
+        0 => "token".to_owned(),
+        block => block.to_string(),
+    }
 }
 
 pub(super) fn group_text(group: usize) -> String {

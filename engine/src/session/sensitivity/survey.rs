@@ -243,7 +243,7 @@ impl<'a> Survey<'a> {
         let mut named: Vec<(bool, LayerSettings)> =
             settings_of(&self.request.recipe, &self.session.layers)
                 .into_iter()
-                .map(|settings| (false, settings))
+                .map(|settings| (false, settings.of_weights()))
                 .collect();
         for judging in &self.judging {
             let base = LayerSettings {
@@ -347,6 +347,8 @@ fn judged_settings(
 ) -> Option<LayerSettings> {
     let info = &session.layers[layer];
     let is_end = matches!(info.kind, LayerKind::Embedding | LayerKind::Head);
+    // Options are judged by their weights alone.
+    let settings = settings.of_weights();
     if !info.compressible || settings.method == Method::Nf4 {
         return None;
     }

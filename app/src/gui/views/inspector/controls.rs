@@ -1,12 +1,18 @@
 //! Buttons and lists that edit the selected layers; what differs among them reads "mixed".
 
 use crate::gui::scene::Scene;
-use crate::studio::draft::{GROUPS, LayerEdit, method_name, methods_of};
+use crate::studio::draft::{
+    GROUPS, LayerEdit, SMOOTHING, activations_name, can_be_smoothed, method_name, methods_of,
+};
 use crate::studio::estimates::OPTION_BITS;
 use crate::studio::{Command, Project};
 use egui::{Button, ComboBox, Role, Ui, WidgetInfo};
 use pare_engine::recipe::{ColumnOrder, LayerSettings};
+use pare_engine::settings::Activations;
 use pare_engine::solved::Method;
+
+/// Exponents of smoothing that people use; the bar of the table takes any.
+const EXPONENTS: [f64; 5] = [0.0, 0.5, 0.65, 0.8, 0.9];
 
 /// One row of controls for `layers`, of which there is at least one.
 pub(super) fn show(ui: &mut Ui, scene: &mut Scene<'_>, project: &Project, layers: &[usize]) {
@@ -39,6 +45,17 @@ pub(super) fn show(ui: &mut Ui, scene: &mut Scene<'_>, project: &Project, layers
         );
         if all().any(|settings| settings.method == Method::Gptq) {
             order(ui, scene, shared(all().map(|settings| settings.order)));
+        }
+        if all().any(|settings| settings.method != Method::None) {
+            activations(
+                ui,
+                scene,
+                shared(all().map(|settings| settings.activations)),
+            );
+        }
+        let is_rounded = |settings: &LayerSettings| settings.activations != Activations::None;
+        if all().any(|settings| is_rounded(&settings) && can_be_smoothed(&settings)) {
+            smoothing(ui, scene, shared(all().map(|settings| settings.smooth)));
         }
         let mut locked = layers.iter().all(|&layer| draft.locked[layer]);
         if ui
@@ -140,6 +157,46 @@ fn order(ui: &mut Ui, scene: &mut Scene<'_>, value: Option<ColumnOrder>) {
         }
     });
     response.response.on_hover_text("Column order of GPTQ");
+}
+
+fn activations(ui: &mut Ui, scene: &mut Scene<'_>, value: Option<Activations>) {
+    let shown = value.map_or("mixed", activations_name);
+    let combo = ComboBox::from_id_salt("inspector activations")
+        .selected_text(format!("inputs {shown}"))
+        .width(132.0);
+    let response = combo.show_ui(ui, |ui| {
+        for option in Activations::ALL {
+            let text = activations_name(option);
+            if ui.selectable_label(value == Some(option), text).clicked() {
+                push(scene, LayerEdit::Activations(option));
+            }
+        }
+    });
+    response
+        .response
+        .on_hover_text("Activations: how the layer rounds its inputs when it runs");
+}
+
+fn smoothing(ui: &mut Ui, scene: &mut Scene<'_>, value: Option<f64>) {
+    let text = |exponent: f64| match exponent {
+        0.0 => "not smoothed".to_owned(),
+        exponent => format!("smooth {exponent:.2}"),
+    };
+    let shown = value.map_or_else(|| "smooth mixed".to_owned(), text);
+    let combo = ComboBox::from_id_salt("inspector smoothing")
+        .selected_text(shown)
+        .width(100.0);
+    let response = combo.show_ui(ui, |ui| {
+        for option in EXPONENTS {
+            if ui
+                .selectable_label(value == Some(option), text(option))
+                .clicked()
+            {
+                push(scene, LayerEdit::Smooth(option));
+            }
+        }
+    });
+    response.response.on_hover_text(SMOOTHING);
 }
 
 /// Settings in a few words: `GPTQ 4/64`.

@@ -4,13 +4,14 @@
 
 use super::Memory;
 use super::choices::{self, group_text, mixed};
+use super::more;
 use crate::gui::scene::Scene;
 use crate::studio::action::Action;
-use crate::studio::draft::{LayerEdit, method_name};
+use crate::studio::draft::{LayerEdit, activations_name, method_name};
 use crate::studio::{Command, Project};
-use egui::{Button, DragValue, Popup, PopupCloseBehavior, Response, RichText, Ui};
-use egui_material_icons::icons::{ICON_ARROW_DROP_DOWN, ICON_LOCK, ICON_MORE_HORIZ};
-use pare_engine::recipe::{ColumnOrder, LayerSettings, Refine};
+use egui::{Button, Popup, Response, RichText, Ui};
+use egui_material_icons::icons::{ICON_ARROW_DROP_DOWN, ICON_LOCK};
+use pare_engine::settings::Activations;
 use pare_engine::solved::Method;
 
 /// Bits that have a button.
@@ -22,6 +23,7 @@ struct Shared {
     method: Option<Method>,
     bits: Option<u8>,
     group: Option<usize>,
+    activations: Option<Activations>,
     locked: Option<bool>,
 }
 
@@ -35,6 +37,7 @@ impl Shared {
             method: same(settings().map(|settings| settings.method)),
             bits: same(coded().map(|settings| settings.bits)),
             group: same(coded().map(|settings| settings.group)),
+            activations: same(coded().map(|settings| settings.activations)),
             locked: same(layers.iter().map(|&layer| draft.locked[layer])),
         }
     }
@@ -71,8 +74,20 @@ pub(super) fn show(ui: &mut Ui, scene: &mut Scene<'_>, project: &Project, memory
                     std::mem::take(&mut memory.open_methods),
                     |ui| choices::methods(ui, &Method::ALL, shared.method),
                 ),
+                list(
+                    ui,
+                    scene,
+                    (
+                        "Activations",
+                        shared
+                            .activations
+                            .map(|mode| activations_name(mode).to_owned()),
+                    ),
+                    false,
+                    |ui| choices::activations(ui, shared.activations),
+                ),
             ];
-            more(ui, scene, project, memory);
+            more::show(ui, scene, project, memory);
             lock(ui, scene, shared);
             edits
         });
@@ -83,7 +98,7 @@ pub(super) fn show(ui: &mut Ui, scene: &mut Scene<'_>, project: &Project, memory
     });
 }
 
-fn push(scene: &mut Scene<'_>, edit: LayerEdit) {
+pub(super) fn push(scene: &mut Scene<'_>, edit: LayerEdit) {
     scene.push(Command::Edit {
         edit,
         layers: None,
@@ -115,7 +130,7 @@ fn bits(ui: &mut Ui, shared: Shared) -> Option<LayerEdit> {
     edit
 }
 
-fn name(response: &Response, label: &str, chosen: bool) {
+pub(super) fn name(response: &Response, label: &str, chosen: bool) {
     let enabled = response.enabled();
     response.widget_info(|| egui::WidgetInfo::selected(egui::Role::Button, enabled, chosen, label));
 }
@@ -136,6 +151,7 @@ fn list(
         ("Group", "mixed" | "–") => format!("group {text}"),
         ("Group", "row") => "group row".to_owned(),
         ("Group", _) => format!("group {text}"),
+        ("Activations", _) => format!("inputs {text}"),
         _ => text,
     };
     let shown = format!("{text} {}", ICON_ARROW_DROP_DOWN.codepoint);
@@ -146,125 +162,6 @@ fn list(
     }
     let shown = Popup::menu(&response).show(content);
     shown.and_then(|shown| shown.inner)
-}
-
-/// What is changed seldom.
-fn more(ui: &mut Ui, scene: &mut Scene<'_>, project: &Project, memory: &mut Memory) {
-    let response = ui
-        .button(ICON_MORE_HORIZ.codepoint)
-        .on_hover_text("Symmetry, column order, refinement, clip search, damping");
-    name(&response, "More settings of the selection", false);
-    let first = project
-        .selection
-        .cursor()
-        .or(project.selection.layers().first().copied());
-    let Some(settings) = first.map(|layer| project.draft().settings[layer]) else {
-        return;
-    };
-    Popup::menu(&response)
-        .close_behavior(PopupCloseBehavior::CloseOnClickOutside)
-        // Fields and boxes in it look as they do outside menus.
-        .style(egui::style::StyleModifier::default())
-        .show(|ui| {
-            ui.set_min_width(230.0);
-            egui::Grid::new("more settings")
-                .num_columns(2)
-                .show(ui, |ui| {
-                    symmetry(ui, scene, &settings);
-                    order(ui, scene, &settings);
-                    refinement(ui, scene, &settings);
-                    numbers(ui, scene, &settings, memory);
-                    let mut double = settings.double_quant;
-                    ui.label("NF4");
-                    if ui.checkbox(&mut double, "Double quantization").changed() {
-                        push(scene, LayerEdit::DoubleQuant(double));
-                    }
-                    ui.end_row();
-                });
-        });
-}
-
-fn symmetry(ui: &mut Ui, scene: &mut Scene<'_>, settings: &LayerSettings) {
-    ui.label("Zero");
-    let words = [(false, "Asymmetric"), (true, "Symmetric")];
-    pick(ui, scene, settings.symmetric, &words, LayerEdit::Symmetric);
-}
-
-fn order(ui: &mut Ui, scene: &mut Scene<'_>, settings: &LayerSettings) {
-    ui.label("Column order");
-    let words = [
-        (ColumnOrder::None, "As stored"),
-        (ColumnOrder::Static, "Static"),
-        (ColumnOrder::Gar, "GAR"),
-    ];
-    pick(ui, scene, settings.order, &words, LayerEdit::Order);
-}
-
-fn refinement(ui: &mut Ui, scene: &mut Scene<'_>, settings: &LayerSettings) {
-    ui.label("Refinement");
-    let words = [
-        (Refine::Auto, "Auto"),
-        (Refine::Off, "Off"),
-        (Refine::On, "On"),
-    ];
-    pick(ui, scene, settings.refine, &words, LayerEdit::Refine);
-}
-
-fn pick<T: PartialEq + Copy>(
-    ui: &mut Ui,
-    scene: &mut Scene<'_>,
-    current: T,
-    words: &[(T, &str)],
-    edit: fn(T) -> LayerEdit,
-) {
-    ui.horizontal(|ui| {
-        for &(value, word) in words {
-            if ui.selectable_label(value == current, word).clicked() {
-                push(scene, edit(value));
-            }
-        }
-    });
-    ui.end_row();
-}
-
-fn numbers(ui: &mut Ui, scene: &mut Scene<'_>, settings: &LayerSettings, memory: &mut Memory) {
-    let mut steps = settings.clip_search;
-    let title = ui.label("Clip search");
-    let field = DragValue::new(&mut steps).range(0..=200).suffix(" steps");
-    let response = ui.add(field).labelled_by(title.id);
-    gesture(scene, &response, LayerEdit::ClipSearch(steps), memory);
-    ui.end_row();
-    let mut percent = settings.damping * 100.0;
-    let title = ui.label("Damping");
-    let field = DragValue::new(&mut percent)
-        .range(0.0..=100.0)
-        .speed(0.02)
-        .suffix(" %");
-    let response = ui.add(field).labelled_by(title.id);
-    gesture(
-        scene,
-        &response,
-        LayerEdit::Damping(percent / 100.0),
-        memory,
-    );
-    ui.end_row();
-}
-
-/// A whole drag, or all that is typed until the caret leaves, is one step of undo.
-fn gesture(scene: &mut Scene<'_>, response: &Response, edit: LayerEdit, memory: &mut Memory) {
-    if response.drag_started() || response.gained_focus() {
-        memory.begin_gesture();
-    }
-    if response.changed() {
-        scene.push(Command::Edit {
-            edit,
-            layers: None,
-            gesture: Some(memory.gesture()),
-        });
-    }
-    if response.drag_stopped() || response.lost_focus() {
-        scene.push(Command::EndGesture);
-    }
 }
 
 fn lock(ui: &mut Ui, scene: &mut Scene<'_>, shared: Shared) {

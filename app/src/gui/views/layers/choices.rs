@@ -6,13 +6,16 @@
 use super::columns::PADDING;
 use super::{Memory, touched};
 use crate::gui::scene::Scene;
-use crate::studio::draft::{GROUPS, LayerEdit, MAX_BITS, MIN_BITS, method_name, methods_of};
+use crate::studio::draft::{
+    GROUPS, LayerEdit, MAX_BITS, MIN_BITS, activations_name, method_name, methods_of,
+};
 use crate::studio::{Command, Project};
 use egui::{
     Align2, Button, Color32, CursorIcon, FontId, Id, Popup, Response, Role, Sense, Ui, WidgetInfo,
     pos2,
 };
 use pare_engine::recipe::LayerSettings;
+use pare_engine::settings::Activations;
 use pare_engine::solved::Method;
 
 /// A drag of so many points is one bit.
@@ -245,6 +248,18 @@ pub(super) fn methods(
         };
         if item(ui, current == Some(method), text, "") {
             edit = Some(LayerEdit::Method(method));
+        }
+    }
+    edit
+}
+
+/// Ways to round inputs.
+pub(super) fn activations(ui: &mut Ui, current: Option<Activations>) -> Option<LayerEdit> {
+    let mut edit = None;
+    for mode in Activations::ALL {
+        let text = activations_name(mode).to_owned();
+        if item(ui, current == Some(mode), text, "") {
+            edit = Some(LayerEdit::Activations(mode));
         }
     }
     edit

@@ -20,6 +20,7 @@ mod columns;
 mod groups;
 mod keys;
 mod menu;
+mod more;
 mod table;
 mod totals;
 
