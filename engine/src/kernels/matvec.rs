@@ -1,17 +1,17 @@
 //! Dense weights times a few vectors: a decode step of layers that are not quantized, at the speed of memory.
 //!
-//! Weights are read once, in order, with prefetch; up to four tokens share a pass. Each row's sum has one order of
-//! fused multiply-adds, whatever the instruction set, the threads or the number of tokens in the pass. More tokens
-//! than `FEW` are a matrix product. Knows no layers.
+//! Weights are read once, with prefetch; a few tokens go over each pair of rows in turn. Each row's sum has one order of
+//! fused multiply-adds, whatever the instruction set, the threads or the number of tokens. More tokens than `FEW`
+//! are a matrix product. Knows no layers.
 
-use super::dispatch::per_instruction_set;
 use super::gemm::Operand;
+use super::lanes::{LANES, Lanes, OverLanes, Stored, widen, with_lanes};
 use super::prefetch::{AHEAD, prefetch};
 use super::slabs::{Slab, for_each_slab};
 use half::bf16;
 
-/// Lanes of a row's sum: chains enough to hide a multiply-add's latency, few enough for one token's registers.
-const LANES: usize = 32;
+/// Columns of a row that are added at once: chains enough to hide the latency of multiply-adds.
+const STEP: usize = 2 * LANES;
 
 /// Tokens up to which weights are read in place.
 const FEW: usize = 8;
@@ -43,36 +43,6 @@ pub fn matvec_bf16(output: &mut [f32], input: &[f32], tokens: usize, weights: &[
     multiply(output, input, tokens, weights);
 }
 
-/// How a weight is stored.
-trait Stored: Copy + Sync {
-    fn widen(self) -> f32;
-
-    /// The weights themselves where they need no widening.
-    fn as_f32(values: &[Self]) -> Option<&[f32]>;
-}
-
-impl Stored for f32 {
-    #[inline(always)]
-    fn widen(self) -> f32 {
-        self
-    }
-
-    fn as_f32(values: &[Self]) -> Option<&[f32]> {
-        Some(values)
-    }
-}
-
-impl Stored for bf16 {
-    #[inline(always)]
-    fn widen(self) -> f32 {
-        f32::from_bits(u32::from(self.to_bits()) << 16)
-    }
-
-    fn as_f32(_: &[Self]) -> Option<&[f32]> {
-        None
-    }
-}
-
 fn multiply<W: Stored>(output: &mut [f32], input: &[f32], tokens: usize, weights: &[W]) {
     if tokens == 0 || output.is_empty() {
         assert!(output.is_empty(), "output of no tokens or no rows");
@@ -92,7 +62,12 @@ fn multiply<W: Stored>(output: &mut [f32], input: &[f32], tokens: usize, weights
         let read = |_: &mut (), mut slab: Slab<'_>| {
             let rows = slab.rows();
             let weights = &weights[rows.start * columns..rows.end * columns];
-            read_slab(&mut slab, input, tokens, weights);
+            with_lanes(ReadSlab {
+                slab: &mut slab,
+                input,
+                columns,
+                weights,
+            });
         };
         for_each_slab(output, [tokens, rows], slab_rows, parallel, || (), read);
         return;
@@ -112,86 +87,95 @@ fn multiply<W: Stored>(output: &mut [f32], input: &[f32], tokens: usize, weights
     for_each_slab(output, shape, WIDENED_ROWS, parallel, Vec::new, product);
 }
 
-per_instruction_set! {
-    /// One slab, four tokens or fewer at a pass.
-    fn read_slab<W: Stored>(slab: &mut Slab<'_>, input: &[f32], tokens: usize, weights: &[W]) {
-        let columns = input.len() / tokens;
-        let mut token = 0;
-        while token < tokens {
-            let input = &input[token * columns..];
-            token += match tokens - token {
-                1 => pass::<W, 1>(slab, token, input, columns, weights),
-                2 => pass::<W, 2>(slab, token, input, columns, weights),
-                3 => pass::<W, 3>(slab, token, input, columns, weights),
-                _ => pass::<W, 4>(slab, token, input, columns, weights),
-            };
-        }
-    }
-}
-
-/// `T` tokens from the first of `input`. Returns `T`.
-#[inline(always)]
-fn pass<W: Stored, const T: usize>(
-    slab: &mut Slab<'_>,
-    token: usize,
-    input: &[f32],
+/// The products of one slab.
+struct ReadSlab<'a, 'b, W> {
+    slab: &'a mut Slab<'b>,
+    input: &'a [f32],
     columns: usize,
-    weights: &[W],
-) -> usize {
-    let inputs: [&[f32]; T] = std::array::from_fn(|index| &input[index * columns..][..columns]);
-    for (row, weights) in weights.chunks_exact(columns).enumerate() {
-        let sums = dots(weights, &inputs);
-        for (index, sum) in sums.into_iter().enumerate() {
-            slab.token(token + index)[row] = sum;
-        }
-    }
-    T
+    weights: &'a [W],
 }
 
-/// A row of weights times `T` inputs of its length: column `c` is added in lane `c % LANES`, then lanes in pairs.
-#[inline(always)]
-fn dots<W: Stored, const T: usize>(weights: &[W], inputs: &[&[f32]; T]) -> [f32; T] {
-    const LINE: usize = 64;
-    let mut sums = [[0.0f32; LANES]; T];
-    let whole = weights.len() / LANES * LANES;
-    for first in (0..whole).step_by(LANES) {
-        let weights = &weights[first..first + LANES];
-        for line in (0..size_of_val(weights)).step_by(LINE) {
-            prefetch(weights, AHEAD + line);
-        }
-        for (sums, input) in sums.iter_mut().zip(inputs) {
-            let input = &input[first..first + LANES];
-            for lane in 0..LANES {
-                sums[lane] = weights[lane].widen().mul_add(input[lane], sums[lane]);
+impl<W: Stored> OverLanes for ReadSlab<'_, '_, W> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes>(self, lanes: L) {
+        let columns = self.columns;
+        // Two rows at a time: each value of the input is loaded once for both.
+        for (pair, weights) in self.weights.chunks(2 * columns).enumerate() {
+            let (first, second) = weights.split_at(columns);
+            for (token, input) in self.input.chunks_exact(columns).enumerate() {
+                let output = &mut self.slab.token(token)[2 * pair..];
+                if second.is_empty() {
+                    output[0] = dots(lanes, [first, first], input)[0];
+                } else {
+                    output[..2].copy_from_slice(&dots(lanes, [first, second], input));
+                }
             }
         }
     }
-    for (sums, input) in sums.iter_mut().zip(inputs) {
-        for (lane, weight) in weights[whole..].iter().enumerate() {
-            sums[lane] = weight.widen().mul_add(input[whole + lane], sums[lane]);
-        }
-    }
-    sums.map(sum_of_lanes)
 }
 
-/// `32 -> 16 -> 8 -> 4 -> 2 -> 1`.
+/// Two rows of weights times one input: column `c` is added in lane `c % 32`, then lanes in pairs.
 #[inline(always)]
-fn sum_of_lanes(mut lanes: [f32; LANES]) -> f32 {
-    let mut half = LANES / 2;
-    while half > 0 {
-        for lane in 0..half {
-            lanes[lane] += lanes[lane + half];
-        }
-        half /= 2;
+fn dots<L: Lanes, W: Stored>(lanes: L, rows: [&[W]; 2], input: &[f32]) -> [f32; 2] {
+    let mut sums = [[lanes.splat(0.0); 2]; 2];
+    let (whole, last) = input.as_chunks();
+    let (first, last_of_first) = rows[0].as_chunks();
+    let (second, last_of_second) = rows[1].as_chunks();
+    for ((x, first), second) in whole.iter().zip(first).zip(second) {
+        ask_ahead(first);
+        ask_ahead(second);
+        let rows = [wide(lanes, first), wide(lanes, second)];
+        add_products(lanes, &mut sums, rows, wide(lanes, x));
     }
-    lanes[0]
+    if !last.is_empty() {
+        let rows = [last_of_first, last_of_second].map(|row| wide(lanes, &padded(row)));
+        add_products(lanes, &mut sums, rows, wide(lanes, &padded(last)));
+    }
+    sums.map(|[low, high]| lanes.sum(lanes.add(low, high)))
 }
 
-per_instruction_set! {
-    fn widen<W: Stored>(target: &mut [f32], source: &[W]) {
-        for (target, value) in target.iter_mut().zip(source) {
-            *target = value.widen();
-        }
+/// 32 weights or inputs in registers.
+#[inline(always)]
+fn wide<L: Lanes, W: Stored>(lanes: L, values: &[W; STEP]) -> [L::Vector; 2] {
+    let (low, high) = values.split_at(LANES);
+    let half = |values: &[W]| {
+        let values = values.try_into().expect("half of 32 values are 16");
+        W::load(lanes, values)
+    };
+    [half(low), half(high)]
+}
+
+#[inline(always)]
+fn add_products<L: Lanes>(
+    lanes: L,
+    sums: &mut [[L::Vector; 2]; 2],
+    [first, second]: [[L::Vector; 2]; 2],
+    x: [L::Vector; 2],
+) {
+    sums[0][0] = lanes.multiply_add(first[0], x[0], sums[0][0]);
+    sums[0][1] = lanes.multiply_add(first[1], x[1], sums[0][1]);
+    sums[1][0] = lanes.multiply_add(second[0], x[0], sums[1][0]);
+    sums[1][1] = lanes.multiply_add(second[1], x[1], sums[1][1]);
+}
+
+/// Fewer than 32 values, widened, with zero behind them.
+#[inline(always)]
+fn padded<W: Stored>(values: &[W]) -> [f32; STEP] {
+    let mut padded = [0.0; STEP];
+    for (padded, value) in padded.iter_mut().zip(values) {
+        *padded = value.widen();
+    }
+    padded
+}
+
+/// Asks for the memory that follows these weights.
+#[inline(always)]
+fn ask_ahead<W>(weights: &[W; STEP]) {
+    const LINE: usize = 64;
+    for line in (0..size_of_val(weights)).step_by(LINE) {
+        prefetch(weights, AHEAD + line);
     }
 }
 

@@ -13,6 +13,7 @@ mod element;
 mod exponential;
 mod gemm;
 pub mod integer;
+mod lanes;
 mod levels;
 mod matvec;
 mod prefetch;

@@ -9,9 +9,11 @@ mod slab;
 
 pub use rows::{CacheRows, load_f16, load_int8, store_f16, store_int8};
 
+use super::dispatch::per_instruction_set;
 use super::exponential::exp;
+use super::lanes::LANES;
 use rayon::prelude::*;
-use slab::{LANES, SLAB, dots, mix};
+use slab::{SLAB, dots, mix};
 use std::ops::Range;
 
 /// Multiply-adds below which other threads cost more than they bring.
@@ -40,6 +42,11 @@ impl AttentionShape {
     /// Heads of queries that share one head of keys.
     fn group(&self) -> usize {
         self.heads / self.kv_heads
+    }
+
+    /// Channels with padding up to whole vectors.
+    fn padded(&self) -> usize {
+        self.channels.next_multiple_of(LANES)
     }
 
     /// Index of a row of the cache.
@@ -120,14 +127,15 @@ type HeadSlices<'a> = ((&'a mut [f32], &'a [f32]), &'a mut [f32]);
 
 /// Values of scratch that one group of heads needs.
 struct Room {
-    queries: usize,
+    heads: usize,
     scores: usize,
     slab: usize,
 }
 
-/// Scratch of one group: scaled queries `[group, channels]`, scores `[group, positions]`, one slab of widened rows.
+/// Scratch of one group: scaled queries and sums `[group, padded channels]`, scores `[group, positions]`, one slab.
 struct Scratch<'a> {
     queries: &'a mut [f32],
+    sums: &'a mut [f32],
     scores: &'a mut [f32],
     slab: &'a mut [f32],
 }
@@ -135,23 +143,25 @@ struct Scratch<'a> {
 impl Room {
     fn of(shape: &AttentionShape, positions: usize) -> Self {
         Self {
-            queries: shape.group() * shape.channels,
+            heads: shape.group() * shape.padded(),
             scores: shape.group() * positions,
-            slab: SLAB * shape.channels,
+            slab: SLAB * shape.padded(),
         }
     }
 
     fn total(&self) -> usize {
-        self.queries + self.scores + self.slab
+        2 * self.heads + self.scores + self.slab
     }
 
     fn split<'a>(&self, scratch: &'a mut [f32]) -> Scratch<'a> {
-        let (queries, rest) = scratch.split_at_mut(self.queries);
-        let (scores, slab) = rest.split_at_mut(self.scores);
+        let (queries, rest) = scratch.split_at_mut(self.heads);
+        let (sums, rest) = rest.split_at_mut(self.heads);
+        let (scores, rest) = rest.split_at_mut(self.scores);
         Scratch {
             queries,
+            sums,
             scores,
-            slab,
+            slab: &mut rest[..self.slab],
         }
     }
 }
@@ -166,12 +176,19 @@ fn attend_group(
 ) {
     let Scratch {
         queries: scaled,
+        sums,
         scores,
         slab,
     } = scratch;
-    let count = seen.len();
-    for (scaled, query) in scaled.iter_mut().zip(queries) {
-        *scaled = query * shape.query_scale;
+    let (count, channels, padded) = (seen.len(), shape.channels, shape.padded());
+    for scratch in [&mut *scaled, &mut *sums, &mut *slab] {
+        scratch.fill(0.0);
+    }
+    let rows = scaled.chunks_mut(padded).zip(queries.chunks(channels));
+    for (scaled, query) in rows {
+        for (scaled, value) in scaled.iter_mut().zip(query) {
+            *scaled = value * shape.query_scale;
+        }
     }
     for first in (0..count).step_by(SLAB) {
         let positions = first..(first + SLAB).min(count);
@@ -181,15 +198,18 @@ fn attend_group(
     for scores in scores.chunks_mut(count) {
         softmax(scores, shape.softcap);
     }
-    output.fill(0.0);
     for first in (0..count).step_by(SLAB) {
         let positions = first..(first + SLAB).min(count);
         let rows = values.widened(shape, head, seen.start, &positions, slab);
-        mix(output, scores, count, &rows, positions);
+        mix(sums, scores, count, &rows, positions);
+    }
+    let rows = output.chunks_mut(channels).zip(sums.chunks(padded));
+    for (output, sums) in rows {
+        output.copy_from_slice(&sums[..channels]);
     }
 }
 
-super::dispatch::per_instruction_set! {
+per_instruction_set! {
     /// Scores become shares that sum to 1.
     fn softmax(scores: &mut [f32], softcap: Option<f32>) {
         if let Some(limit) = softcap {
@@ -218,7 +238,13 @@ super::dispatch::per_instruction_set! {
             *score = exp(*score - most);
             *sum += *score;
         }
-        let factor = 1.0 / slab::sum_of_lanes(sums);
+        // 16 -> 8 -> 4 -> 2 -> 1.
+        for half in [8, 4, 2, 1] {
+            for lane in 0..half {
+                sums[lane] += sums[lane + half];
+            }
+        }
+        let factor = 1.0 / sums[0];
         for score in scores.iter_mut() {
             *score *= factor;
         }

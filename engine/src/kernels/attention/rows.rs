@@ -3,6 +3,7 @@
 use super::AttentionShape;
 use super::slab::Rows;
 use crate::kernels::dispatch::per_instruction_set;
+use crate::kernels::lanes::{Stored, narrow_to_f16, widen};
 use half::f16;
 use std::ops::Range;
 
@@ -50,35 +51,40 @@ impl<'a> CacheRows<'a> {
     where
         'a: 'b,
     {
-        let channels = shape.channels;
+        let (channels, padded) = (shape.channels, shape.padded());
         let first = shape.row(head, start + positions.start);
-        let row_at = |index: usize| (first + index * shape.position_stride) * channels;
+        let stride = shape.position_stride;
         let mut rows = Rows {
             values: &[],
-            stride: channels,
-            channels,
+            stride: padded,
+            padded,
             scales: None,
         };
         match *self {
-            Self::F32(values) => {
-                rows.stride = shape.position_stride * channels;
+            Self::F32(values) if padded == channels => {
+                rows.stride = stride * channels;
                 rows.values = &values[first * channels..];
+                return rows;
             }
-            Self::F16(values) => {
-                for (index, target) in slab.chunks_mut(channels).take(positions.len()).enumerate() {
-                    load_f16(target, &values[row_at(index)..][..channels]);
-                }
-                rows.values = slab;
-            }
+            Self::F32(values) => fill(slab, &values[first * channels..], shape, positions.len()),
+            Self::F16(values) => fill(slab, &values[first * channels..], shape, positions.len()),
             Self::Int8 { codes, scales } => {
-                for (index, target) in slab.chunks_mut(channels).take(positions.len()).enumerate() {
-                    widen_codes(target, &codes[row_at(index)..][..channels]);
-                }
-                rows.values = slab;
-                rows.scales = Some((&scales[first..], shape.position_stride));
+                fill(slab, &codes[first * channels..], shape, positions.len());
+                rows.scales = Some((&scales[first..], stride));
             }
         }
+        rows.values = slab;
         rows
+    }
+}
+
+/// Widens `count` neighbouring positions from the first of `values` on; what pads them in `slab` stays zero.
+fn fill<W: Stored>(slab: &mut [f32], values: &[W], shape: &AttentionShape, count: usize) {
+    let stride = shape.position_stride * shape.channels;
+    let targets = slab.chunks_mut(shape.padded()).take(count);
+    for (index, target) in targets.enumerate() {
+        let row = &values[index * stride..][..shape.channels];
+        widen(&mut target[..shape.channels], row);
     }
 }
 
@@ -88,9 +94,7 @@ impl<'a> CacheRows<'a> {
 /// If the lengths differ.
 pub fn store_f16(target: &mut [f16], source: &[f32]) {
     assert_eq!(target.len(), source.len(), "one f16 for each value");
-    for (target, &value) in target.iter_mut().zip(source) {
-        *target = f16::from_f32(value);
-    }
+    narrow_to_f16(target, source);
 }
 
 /// Exact.
@@ -99,9 +103,7 @@ pub fn store_f16(target: &mut [f16], source: &[f32]) {
 /// If the lengths differ.
 pub fn load_f16(target: &mut [f32], source: &[f16]) {
     assert_eq!(target.len(), source.len(), "one value for each f16");
-    for (target, &value) in target.iter_mut().zip(source) {
-        *target = value.to_f32();
-    }
+    widen(target, source);
 }
 
 /// Rounds each row of `channels` values to i8 codes: `scale = largest magnitude / 127`, ties to even.
@@ -142,7 +144,7 @@ pub fn load_int8(target: &mut [f32], codes: &[i8], scales: &[f32], channels: usi
     }
     let rows = target.chunks_mut(channels).zip(codes.chunks(channels));
     for (scale, (target, codes)) in scales.iter().zip(rows) {
-        widen_codes(target, codes);
+        widen(target, codes);
         target.iter_mut().for_each(|value| *value *= scale);
     }
 }
@@ -167,13 +169,5 @@ per_instruction_set! {
             *code = ((level + ROUNDER).to_bits() as u8).cast_signed();
         }
         scale
-    }
-}
-
-per_instruction_set! {
-    fn widen_codes(target: &mut [f32], codes: &[i8]) {
-        for (target, &code) in target.iter_mut().zip(codes) {
-            *target = f32::from(code);
-        }
     }
 }

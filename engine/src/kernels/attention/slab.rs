@@ -1,28 +1,32 @@
 //! The two products of attention over a slab of f32 rows: queries times keys, shares times values.
+//!
+//! Rows, queries and sums are padded to whole vectors, so that no loop has a tail.
 
-use crate::kernels::dispatch::per_instruction_set;
+use crate::kernels::lanes::{LANES, Lanes, OverLanes, with_lanes};
 use std::ops::Range;
-
-/// Lanes of every sum over channels or positions: one 512-bit or two 256-bit vectors.
-pub(super) const LANES: usize = 16;
 
 /// Positions of one slab: at 128 channels a slab of f32 rows is half of a first-level cache.
 pub(super) const SLAB: usize = 32;
 
-/// Rows of consecutive positions, widened to f32; `scale` belongs to each row where the cache has scales.
+/// Vectors of channels that are added to at once: chains enough to hide the latency of multiply-adds.
+const WIDE: usize = 4;
+
+/// Rows of consecutive positions in f32.
 pub(super) struct Rows<'a> {
     /// Row `i` starts at `i * stride`.
     pub(super) values: &'a [f32],
     pub(super) stride: usize,
-    pub(super) channels: usize,
+    /// Channels of a row, with zeros up to whole vectors.
+    pub(super) padded: usize,
     /// Scale of row `i` is `scales[i * scale_stride]`; none means 1.
     pub(super) scales: Option<(&'a [f32], usize)>,
 }
 
 impl Rows<'_> {
     #[inline(always)]
-    fn row(&self, index: usize) -> &[f32] {
-        &self.values[index * self.stride..][..self.channels]
+    fn row(&self, index: usize) -> &[[f32; LANES]] {
+        let row = &self.values[index * self.stride..][..self.padded];
+        row.as_chunks().0
     }
 
     #[inline(always)]
@@ -34,67 +38,107 @@ impl Rows<'_> {
     }
 }
 
-/// Pairs of lanes added: `16 -> 8 -> 4 -> 2 -> 1`.
-#[inline(always)]
-pub(super) fn sum_of_lanes(lanes: [f32; LANES]) -> f32 {
-    let mut lanes = lanes;
-    for half in [8, 4, 2, 1] {
-        for lane in 0..half {
-            lanes[lane] += lanes[lane + half];
-        }
+/// `scores[query][position] = queries[query] · rows[position]`, with `count` scores for each query.
+pub(super) fn dots(
+    scores: &mut [f32],
+    count: usize,
+    queries: &[f32],
+    rows: &Rows<'_>,
+    positions: Range<usize>,
+) {
+    let each = scores
+        .chunks_mut(count)
+        .zip(queries.chunks_exact(rows.padded));
+    for (scores, query) in each {
+        with_lanes(Dots {
+            scores: &mut scores[positions.clone()],
+            query: query.as_chunks().0,
+            rows,
+        });
     }
-    lanes[0]
 }
 
-#[inline(always)]
-fn dot(left: &[f32], right: &[f32]) -> f32 {
-    let mut sums = [0.0; LANES];
-    let (left_whole, left_rest) = left.as_chunks::<LANES>();
-    let (right_whole, right_rest) = right.as_chunks::<LANES>();
-    for (left, right) in left_whole.iter().zip(right_whole) {
-        for lane in 0..LANES {
-            sums[lane] += left[lane] * right[lane];
-        }
-    }
-    for (sum, (left, right)) in sums.iter_mut().zip(left_rest.iter().zip(right_rest)) {
-        *sum += left * right;
-    }
-    sum_of_lanes(sums)
+/// Scores of one query.
+struct Dots<'a> {
+    scores: &'a mut [f32],
+    query: &'a [[f32; LANES]],
+    rows: &'a Rows<'a>,
 }
 
-per_instruction_set! {
-    /// `scores[query][position] = queries[query] · rows[position]`, with `count` scores for each query.
-    pub(super) fn dots(
-        scores: &mut [f32],
-        count: usize,
-        queries: &[f32],
-        rows: &Rows<'_>,
-        positions: Range<usize>,
-    ) {
-        for (scores, query) in scores.chunks_mut(count).zip(queries.chunks(rows.channels)) {
-            for (index, score) in scores[positions.clone()].iter_mut().enumerate() {
-                *score = dot(query, rows.row(index)) * rows.scale(index);
+impl OverLanes for Dots<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes>(self, lanes: L) {
+        for (index, score) in self.scores.iter_mut().enumerate() {
+            let mut sum = lanes.splat(0.0);
+            for (query, key) in self.query.iter().zip(self.rows.row(index)) {
+                sum = lanes.multiply_add(lanes.load(query), lanes.load(key), sum);
             }
+            *score = lanes.sum(sum) * self.rows.scale(index);
         }
     }
 }
 
-per_instruction_set! {
-    /// `output[query] += shares[query][position] * rows[position]`, position after position.
-    pub(super) fn mix(
-        output: &mut [f32],
-        shares: &[f32],
-        count: usize,
-        rows: &Rows<'_>,
-        positions: Range<usize>,
-    ) {
-        for (output, shares) in output.chunks_mut(rows.channels).zip(shares.chunks(count)) {
-            for (index, share) in shares[positions.clone()].iter().enumerate() {
-                let share = share * rows.scale(index);
-                for (output, value) in output.iter_mut().zip(rows.row(index)) {
-                    *output += share * value;
-                }
+/// `output[query] += shares[query][position] * rows[position]`, position after position.
+pub(super) fn mix(
+    output: &mut [f32],
+    shares: &[f32],
+    count: usize,
+    rows: &Rows<'_>,
+    positions: Range<usize>,
+) {
+    let each = output
+        .chunks_exact_mut(rows.padded)
+        .zip(shares.chunks(count));
+    for (output, shares) in each {
+        with_lanes(Mix {
+            output: output.as_chunks_mut().0,
+            shares: &shares[positions.clone()],
+            rows,
+        });
+    }
+}
+
+/// The mixture of one query.
+struct Mix<'a> {
+    output: &'a mut [[f32; LANES]],
+    shares: &'a [f32],
+    rows: &'a Rows<'a>,
+}
+
+impl OverLanes for Mix<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes>(self, lanes: L) {
+        let (wide, rest) = self.output.as_chunks_mut::<WIDE>();
+        let narrow = wide.len() * WIDE;
+        for (index, output) in wide.iter_mut().enumerate() {
+            let [mut a, mut b, mut c, mut d] = [0, 1, 2, 3].map(|part| lanes.load(&output[part]));
+            for (position, share) in self.shares.iter().enumerate() {
+                let share = lanes.splat(share * self.rows.scale(position));
+                let [row_a, row_b, row_c, row_d] =
+                    &self.rows.row(position).as_chunks::<WIDE>().0[index];
+                a = lanes.multiply_add(share, lanes.load(row_a), a);
+                b = lanes.multiply_add(share, lanes.load(row_b), b);
+                c = lanes.multiply_add(share, lanes.load(row_c), c);
+                d = lanes.multiply_add(share, lanes.load(row_d), d);
             }
+            let [out_a, out_b, out_c, out_d] = output;
+            lanes.store(a, out_a);
+            lanes.store(b, out_b);
+            lanes.store(c, out_c);
+            lanes.store(d, out_d);
+        }
+        for (index, output) in rest.iter_mut().enumerate() {
+            let mut sum = lanes.load(output);
+            for (position, share) in self.shares.iter().enumerate() {
+                let share = lanes.splat(share * self.rows.scale(position));
+                let row = lanes.load(&self.rows.row(position)[narrow + index]);
+                sum = lanes.multiply_add(share, row, sum);
+            }
+            lanes.store(sum, output);
         }
     }
 }

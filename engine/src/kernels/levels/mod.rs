@@ -12,39 +12,18 @@
 //! order of fused multiply-adds: the same bits on every instruction set and at any thread count.
 //! Knows no codebook and no double quantization: levels and scales come as plain numbers.
 
-#[cfg(target_arch = "aarch64")]
-mod neon;
-#[cfg(target_arch = "x86_64")]
-mod x86;
+mod product;
 
-use super::dispatch::{InstructionSet, instruction_set};
-use super::gemm::Operand;
-use super::prefetch::{AHEAD, prefetch};
-use super::slabs::{Slab, for_each_slab};
+pub use product::multiply_levels;
+
+use super::lanes::LANES;
 use rayon::prelude::*;
-use std::ops::Range;
 
 /// Rows of a panel.
-const PANEL: usize = 16;
+const PANEL: usize = LANES;
 
 /// Codes of one row in one line.
 const CODES: usize = 8;
-
-/// Sums that a row's block is spread over: column `c` of a block is added to sum `c % CHAINS`.
-const CHAINS: usize = 4;
-
-/// Tokens up to which levels are looked up in registers.
-const FEW: usize = 8;
-
-/// Panels that one task handles: at 2048 columns 64 KiB.
-const SLAB_PANELS: usize = 4;
-
-/// Panels and columns that are widened at once for a matrix product: 256 KiB of f32.
-const WIDENED_PANELS: usize = 8;
-const WIDENED_COLUMNS: usize = 512;
-
-/// Weights above which the pool's threads share them.
-const LEAST_PARALLEL_WEIGHTS: usize = 1 << 19;
 
 /// One line of memory: 16 scales as bits, or the codes of 8 columns of 16 rows.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -173,193 +152,6 @@ fn widen_lane(output: &mut [f32], lines: &[Line], lane: usize, levels: &[f32; 16
         for (place, output) in output.iter_mut().enumerate() {
             *output = scale * levels[(line.0[lane] >> (4 * place) & 15) as usize];
         }
-    }
-}
-
-/// `output[t][r] = Σ_c scale * levels[code[r][c]] * input[t][c]`, with `input` `[tokens, columns]`, `output`
-/// `[tokens, rows]`. In the caller's rayon pool where the weights are worth it.
-///
-/// In each block, column `c` is added to sum `c % 4`; these are added in pairs, times the scale, block after block.
-///
-/// # Panics
-/// If a slice does not fit its shape.
-pub fn multiply_levels(output: &mut [f32], input: &[f32], tokens: usize, weights: &LevelPanels) {
-    let shape = weights.shape;
-    assert_eq!(output.len(), tokens * shape.rows, "output");
-    assert_eq!(input.len(), tokens * shape.columns, "input");
-    if tokens == 0 || shape.columns == 0 {
-        output.fill(0.0);
-        return;
-    }
-    let parallel = shape.rows * shape.columns * tokens.div_ceil(4) > LEAST_PARALLEL_WEIGHTS;
-    let size = [tokens, shape.rows];
-    if tokens <= FEW {
-        let rows = SLAB_PANELS * PANEL;
-        for_each_slab(
-            output,
-            size,
-            rows,
-            parallel,
-            || (),
-            |(), mut slab| {
-                look_up(&mut slab, input, tokens, weights);
-            },
-        );
-    } else {
-        let rows = WIDENED_PANELS * PANEL;
-        for_each_slab(
-            output,
-            size,
-            rows,
-            parallel,
-            Vec::new,
-            |scratch, mut slab| {
-                widen_and_multiply(&mut slab, input, weights, scratch);
-            },
-        );
-    }
-}
-
-/// Sums of one panel for `T` tokens, in registers.
-type PanelSums<const T: usize> = [[f32; PANEL]; T];
-
-/// One slab, four tokens or fewer at a pass.
-fn look_up(slab: &mut Slab<'_>, input: &[f32], tokens: usize, weights: &LevelPanels) {
-    let rows = slab.rows();
-    for panel in rows.start / PANEL..rows.end.div_ceil(PANEL) {
-        let mut token = 0;
-        while token < tokens {
-            let input = &input[token * weights.shape.columns..];
-            token += match tokens - token {
-                1 => look_up_panel::<1>(slab, token, panel, input, weights),
-                2 => look_up_panel::<2>(slab, token, panel, input, weights),
-                3 => look_up_panel::<3>(slab, token, panel, input, weights),
-                _ => look_up_panel::<4>(slab, token, panel, input, weights),
-            };
-        }
-    }
-}
-
-/// `T` tokens from the first of `input`. Returns `T`.
-fn look_up_panel<const T: usize>(
-    slab: &mut Slab<'_>,
-    token: usize,
-    panel: usize,
-    input: &[f32],
-    weights: &LevelPanels,
-) -> usize {
-    let columns = weights.shape.columns;
-    let inputs: [&[f32]; T] = std::array::from_fn(|index| &input[index * columns..][..columns]);
-    let sums = panel_sums(weights, panel, &inputs);
-    let first = panel * PANEL - slab.rows().start;
-    for (index, sums) in sums.iter().enumerate() {
-        let output = &mut slab.token(token + index)[first..];
-        for (output, sum) in output.iter_mut().zip(sums) {
-            *output = *sum;
-        }
-    }
-    T
-}
-
-fn panel_sums<const T: usize>(
-    weights: &LevelPanels,
-    panel: usize,
-    inputs: &[&[f32]; T],
-) -> PanelSums<T> {
-    let (lines, levels, block) = (weights.panel(panel), &weights.levels, weights.shape.block);
-    match instruction_set() {
-        // SAFETY: `instruction_set` found the features on this machine.
-        #[cfg(target_arch = "x86_64")]
-        InstructionSet::Avx512 => unsafe { x86::panel_avx512(lines, levels, block, inputs) },
-        // SAFETY: as above.
-        #[cfg(target_arch = "x86_64")]
-        InstructionSet::Avx2 => unsafe { x86::panel_avx2(lines, levels, block, inputs) },
-        #[cfg(target_arch = "aarch64")]
-        _ => neon::panel(lines, levels, block, inputs),
-        #[cfg(not(target_arch = "aarch64"))]
-        _ => panel_portable(lines, levels, block, inputs),
-    }
-}
-
-/// The blocks of a panel: their scales, their codes and their columns. Asks for memory ahead.
-#[inline(always)]
-fn blocks_of(
-    lines: &[Line],
-    block: usize,
-    columns: usize,
-) -> impl Iterator<Item = (&Line, &[Line], Range<usize>)> {
-    let mut rest = lines;
-    (0..columns).step_by(block).map(move |first| {
-        let columns = first..(first + block).min(columns);
-        let count = columns.len().div_ceil(CODES);
-        for line in 0..=count {
-            prefetch(rest, AHEAD + line * size_of::<Line>());
-        }
-        let (scales, after) = rest
-            .split_first()
-            .expect("a panel has lines for each block");
-        let codes;
-        (codes, rest) = after.split_at(count);
-        (scales, codes, columns)
-    })
-}
-
-/// What all variants mean.
-#[cfg_attr(target_arch = "aarch64", allow(dead_code))] // tests compare with it
-fn panel_portable<const T: usize>(
-    lines: &[Line],
-    levels: &[f32; 16],
-    block: usize,
-    inputs: &[&[f32]; T],
-) -> PanelSums<T> {
-    let mut totals = [[0.0; PANEL]; T];
-    for (scales, codes, columns) in blocks_of(lines, block, inputs[0].len()) {
-        let mut sums = [[[0.0f32; PANEL]; CHAINS]; T];
-        for (line, first) in codes.iter().zip(columns.clone().step_by(CODES)) {
-            for place in 0..CODES.min(columns.end - first) {
-                for (sums, input) in sums.iter_mut().zip(inputs) {
-                    let x = input[first + place];
-                    for (sum, codes) in sums[place % CHAINS].iter_mut().zip(&line.0) {
-                        let level = levels[(codes >> (4 * place) & 15) as usize];
-                        *sum = level.mul_add(x, *sum);
-                    }
-                }
-            }
-        }
-        for (totals, [a, b, c, d]) in totals.iter_mut().zip(&sums) {
-            for (lane, total) in totals.iter_mut().enumerate() {
-                let sum = (a[lane] + b[lane]) + (c[lane] + d[lane]);
-                *total = sum.mul_add(f32::from_bits(scales.0[lane]), *total);
-            }
-        }
-    }
-    totals
-}
-
-/// One slab of many tokens: columns in stretches of whole blocks, each widened to f32 and multiplied.
-fn widen_and_multiply(
-    slab: &mut Slab<'_>,
-    input: &[f32],
-    weights: &LevelPanels,
-    scratch: &mut Vec<f32>,
-) {
-    let LevelShape { columns, block, .. } = weights.shape;
-    let stretch = (WIDENED_COLUMNS / block).max(1) * block;
-    let rows = slab.rows();
-    let mut keep = 0.0;
-    for first in (0..columns).step_by(stretch) {
-        let width = stretch.min(columns - first);
-        scratch.resize(rows.len() * width, 0.0);
-        for (row, output) in rows.clone().zip(scratch.chunks_mut(width)) {
-            let lines = &weights.panel(row / PANEL)[first / block * weights.shape.block_lines()..];
-            let lines = lines.chunks(weights.shape.block_lines());
-            for (output, lines) in output.chunks_mut(block).zip(lines) {
-                widen_lane(output, lines, row % PANEL, &weights.levels);
-            }
-        }
-        let input = Operand::new(&input[first..], columns);
-        slab.multiply(input, Operand::transposed(scratch, width), width, keep);
-        keep = 1.0;
     }
 }
 
