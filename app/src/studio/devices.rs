@@ -12,6 +12,8 @@ pub const THIS_MACHINE: &str = "This machine";
 #[derive(Debug, Clone)]
 pub struct Devices {
     machine: Option<Arc<DeviceProfile>>,
+    /// Memory that was free on this machine when Pare began, where the system tells.
+    free_bytes: Option<u64>,
     own: Vec<Arc<DeviceProfile>>,
     table: Vec<Arc<DeviceProfile>>,
     /// Why a person's own devices are not listed, if so.
@@ -38,6 +40,8 @@ pub struct Entry<'a> {
     pub origin: Origin,
     /// Its numbers; `None` for this machine while it is not measured.
     pub profile: Option<&'a Arc<DeviceProfile>>,
+    /// Memory that it has, where known.
+    pub memory_bytes: Option<u64>,
 }
 
 impl Default for Devices {
@@ -45,6 +49,7 @@ impl Default for Devices {
         let table = DeviceProfile::builtin().iter().cloned().map(Arc::new);
         Self {
             machine: None,
+            free_bytes: None,
             own: Vec::new(),
             table: table.collect(),
             problem: None,
@@ -60,6 +65,7 @@ impl Devices {
                 name: profile_name(profile),
                 origin,
                 profile: Some(profile),
+                memory_bytes: Some(profile.memory_bytes()),
             }
         };
         let own = self.own.iter().map(entry(Origin::Own));
@@ -78,16 +84,25 @@ impl Devices {
 
     /// The device that Pare runs on.
     pub fn this_machine(&self) -> Entry<'_> {
+        let machine = self.machine.as_ref();
         Entry {
             name: THIS_MACHINE,
             origin: Origin::ThisMachine,
-            profile: self.machine.as_ref(),
+            profile: machine,
+            memory_bytes: machine
+                .map(|profile| profile.memory_bytes())
+                .or(self.free_bytes),
         }
     }
 
     /// This machine was measured.
     pub fn set_machine(&mut self, profile: DeviceProfile) {
         self.machine = Some(Arc::new(profile));
+    }
+
+    /// So much memory is free on this machine.
+    pub fn set_free(&mut self, bytes: Option<u64>) {
+        self.free_bytes = bytes;
     }
 
     /// A person's own devices were read, or could not be.

@@ -115,6 +115,8 @@ pub enum Event {
     DevicesFound {
         /// This machine.
         machine: Option<Box<DeviceProfile>>,
+        /// Memory free here, where the system tells.
+        free_bytes: Option<u64>,
         /// A person's own, or why they cannot be read.
         own: Result<Vec<DeviceProfile>, String>,
     },

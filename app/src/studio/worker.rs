@@ -282,6 +282,7 @@ fn last_word(job: &Job) -> Option<LastWord> {
         }
         Job::FindDevices(_) => Box::new(|reason: String| Event::DevicesFound {
             machine: None,
+            free_bytes: None,
             own: Err(reason),
         }),
         Job::Restore => Box::new(|reason: String| {

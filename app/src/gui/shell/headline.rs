@@ -43,7 +43,7 @@ pub(super) fn show(ui: &mut Ui, scene: &mut Scene<'_>) {
         bits(project),
         loss(scene).unwrap_or_else(|| quality(project)),
         speed(project),
-        fit(project),
+        fit(scene, project),
     ];
     let running = scene.studio.active.is_some() || scene.studio.side_job.is_some();
     let mut room = ui.available_width() - if running { PROGRESS_WIDTH + 8.0 } else { 0.0 };
@@ -248,33 +248,37 @@ fn device(speed: &Speed) -> String {
     }
 }
 
-fn fit(project: &Project) -> Place {
-    let answer = project.latency.speed();
-    let (value, hint) = match answer {
-        Some(speed) => {
-            let (needed, room) = (speed.estimate.memory_bytes.total, speed.room_bytes());
-            let value = match speed.estimate.fits {
-                true => format!("fits {}", Bytes(room)),
-                false => format!("needs {}", Bytes(needed)),
+fn fit(scene: &Scene<'_>, project: &Project) -> Place {
+    let device = &scene.studio.preferences.device;
+    let name = scene.studio.devices.find(device).name;
+    let demand = project.latency.demand;
+    let spare = demand.and_then(|demand| demand.spare_bytes());
+    let (value, hint) = match (demand, spare) {
+        (Some(demand), Some(spare)) => {
+            let needed = Bytes(demand.memory.total);
+            let room = Bytes(demand.room_bytes.unwrap_or_default());
+            let value = match spare >= 0 {
+                true => format!("fits {room}"),
+                false => format!("needs {needed}"),
             };
-            let hint = format!(
-                "Needs {} with keys and values of {} tokens; {} has {}",
-                Bytes(needed),
-                speed.estimate.context,
-                device(speed),
-                Bytes(room)
-            );
+            let cache = Bytes(demand.memory.kv_cache);
+            let hint =
+                format!("Needs {needed}, {cache} of it for keys and values; {name} has {room}");
             (value, hint)
         }
-        None => (
+        (Some(demand), None) => (
+            format!("needs {}", Bytes(demand.memory.total)),
+            format!("The memory of {name} is not known"),
+        ),
+        (None, _) => (
             "–".to_owned(),
             project.latency.reason().unwrap_or("…").to_owned(),
         ),
     };
     Place {
         caption: "Memory".to_owned(),
-        is_alarm: answer.is_some_and(|speed| !speed.estimate.fits),
-        is_weak: answer.is_none(),
+        is_alarm: spare.is_some_and(|spare| spare < 0),
+        is_weak: spare.is_none(),
         hint: format!("{hint}\nClick to choose a device"),
         value,
         width: 92.0,

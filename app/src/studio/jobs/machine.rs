@@ -6,7 +6,7 @@ use crate::studio::event::{Event, Outcome};
 use crate::studio::places;
 use crate::studio::runs::{Control, MEASURING};
 use pare_engine::device;
-use pare_engine::session::SessionOptions;
+use pare_engine::session::{self, SessionOptions};
 use std::sync::Arc;
 
 /// Measures, keeps what was measured beside other caches, and tells it.
@@ -24,7 +24,9 @@ pub(super) fn find(_options: &SessionOptions, office: &Office) {
         None => Ok(Vec::new()),
         Some(table) => device::read_table(&table).map_err(|error| error.to_string()),
     };
-    office
-        .outbox
-        .send(Event::DevicesFound { machine: None, own });
+    office.outbox.send(Event::DevicesFound {
+        machine: None,
+        free_bytes: session::available_memory_bytes(),
+        own,
+    });
 }

@@ -13,8 +13,11 @@ pub use waterfall::{Line, Segment, lines};
 
 use super::figure::{Figure, Mark};
 use super::project::Project;
-use pare_engine::device::{Basis, DeviceProfile, EngineProfile};
-use pare_engine::estimate::{Estimate, EstimateInput, LayerTime, OpTime, TimedPart, estimate};
+use pare_engine::device::{Basis, DeviceProfile, EngineKind, EngineProfile};
+use pare_engine::estimate::{
+    Estimate, EstimateInput, LayerTime, MemoryBytes, OpTime, TimedPart, estimate,
+};
+use pare_engine::recipe::LayerSettings;
 use std::sync::Arc;
 
 /// How text goes through the network.
@@ -162,15 +165,21 @@ impl Speed {
         }
         found
     }
+}
 
-    /// Memory that the device has.
-    pub fn room_bytes(&self) -> u64 {
-        self.profile.memory_bytes()
-    }
+/// Memory that the model needs while it runs, and what there is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Demand {
+    /// What is needed.
+    pub memory: MemoryBytes,
+    /// What the device has; `None` where nobody knows.
+    pub room_bytes: Option<u64>,
+}
 
-    /// Bytes left free, negative where they are too few.
-    pub fn spare_bytes(&self) -> i128 {
-        i128::from(self.room_bytes()) - i128::from(self.estimate.memory_bytes.total)
+impl Demand {
+    /// Bytes left free, negative where they are too few; `None` where the room is not known.
+    pub fn spare_bytes(&self) -> Option<i128> {
+        Some(i128::from(self.room_bytes?) - i128::from(self.memory.total))
     }
 }
 
@@ -190,6 +199,8 @@ pub fn part_name(part: TimedPart) -> &'static str {
 pub struct Latency {
     /// What was asked; `None` before the first answer.
     pub(super) question: Option<Question>,
+    /// Memory, which needs no measurement; `None` where the network is not known.
+    pub demand: Option<Demand>,
     /// The answer; an error says in words why there is none.
     pub outcome: Option<Result<Arc<Speed>, String>>,
     /// Grows with every answer.
@@ -203,8 +214,16 @@ impl Latency {
         if known.is_some_and(|known| known.is_same(&question)) {
             return false;
         }
-        let outcome = answer(project, &question).map(Arc::new);
+        let input = question.input(project, &question.draft.settings);
+        let demand = input
+            .as_ref()
+            .ok()
+            .and_then(|input| demand(input, &question));
+        let outcome = input
+            .and_then(|input| answer(&input, &question))
+            .map(Arc::new);
         let latency = &mut project.latency;
+        latency.demand = demand;
         latency.outcome = Some(outcome);
         latency.question = Some(question);
         latency.version += 1;
@@ -216,12 +235,20 @@ impl Latency {
         self.outcome.as_ref()?.as_ref().ok()
     }
 
+    /// Seconds of a token (of an encoder, of the prompt) under other settings of the same model on the same device.
+    pub fn seconds_of(&self, project: &Project, settings: &[LayerSettings]) -> Option<f64> {
+        let question = self.question.as_ref()?;
+        let input = question.input(project, settings).ok()?;
+        let speed = answer(&input, question).ok()?;
+        Some(speed.seconds(speed.main_pass())?.value)
+    }
+
     /// The same question about another device, on its usual engine with all its threads.
     pub fn on(&self, project: &Project, profile: &Arc<DeviceProfile>) -> Option<Speed> {
         let question = self.question.as_ref()?;
         let input = EstimateInput {
             threads: None,
-            ..question.input(project).ok()?
+            ..question.input(project, &question.draft.settings).ok()?
         };
         Speed::of(&input, profile, "").ok()
     }
@@ -232,12 +259,27 @@ impl Latency {
     }
 }
 
-fn answer(project: &Project, question: &Question) -> Result<Speed, String> {
-    let input = question.input(project)?;
+fn answer(input: &EstimateInput, question: &Question) -> Result<Speed, String> {
     let profile = question.profile.as_ref();
     let profile =
         profile.ok_or("This machine is not measured yet; measuring takes a few seconds")?;
-    Speed::of(&input, profile, &question.engine)
+    Speed::of(input, profile, &question.engine)
+}
+
+/// Memory depends on the kind of what computes alone: any processor stands in for this machine before it is measured.
+fn demand(input: &EstimateInput, question: &Question) -> Option<Demand> {
+    let is_processor = |device: &&DeviceProfile| {
+        let engine = device.engines.first();
+        engine.is_some_and(|engine| engine.kind == EngineKind::Cpu)
+    };
+    let stand_in = || DeviceProfile::builtin().iter().find(is_processor);
+    let profile = question.profile.as_deref().or_else(stand_in)?;
+    let named = profile.engine(Some(&question.engine));
+    let engine = named.or_else(|| profile.engine(None))?;
+    Some(Demand {
+        memory: estimate(input, profile, engine).memory_bytes,
+        room_bytes: question.room_bytes,
+    })
 }
 
 #[cfg(test)]

@@ -1,10 +1,14 @@
 //! What is asked of a device: the draft, what computes, how long the prompt and the context are.
 
+use crate::studio::devices::Entry;
 use crate::studio::draft::Draft;
 use crate::studio::preferences::Preferences;
 use crate::studio::project::Project;
 use pare_engine::device::DeviceProfile;
 use pare_engine::estimate::{EstimateInput, LayerDemand, Network};
+use pare_engine::formats::layout::stored_bytes;
+use pare_engine::model::LayerInfo;
+use pare_engine::recipe::LayerSettings;
 use std::sync::Arc;
 
 /// Everything that decides the answer for one open model.
@@ -14,6 +18,8 @@ pub struct Question {
     pub draft: Arc<Draft>,
     /// The device; `None` where it is not measured yet.
     pub profile: Option<Arc<DeviceProfile>>,
+    /// Memory of the device, where known.
+    pub room_bytes: Option<u64>,
     /// What of it computes, by name.
     pub engine: String,
     /// Threads that compute there; `None` = as many as are fastest.
@@ -25,16 +31,13 @@ pub struct Question {
 }
 
 impl Question {
-    /// What is asked about `project` on `profile`.
-    pub fn of(
-        project: &Project,
-        preferences: &Preferences,
-        profile: Option<&Arc<DeviceProfile>>,
-    ) -> Self {
+    /// What is asked about `project` on `device`.
+    pub fn of(project: &Project, preferences: &Preferences, device: Entry<'_>) -> Self {
         let context_tokens = context_tokens(project, preferences.context_tokens);
         Self {
             draft: project.draft().clone(),
-            profile: profile.cloned(),
+            profile: device.profile.cloned(),
+            room_bytes: device.memory_bytes,
             engine: preferences.engine.clone(),
             threads: preferences.engine_threads,
             context_tokens,
@@ -42,23 +45,29 @@ impl Question {
         }
     }
 
-    /// What the engine needs to know. An error says what is missing.
-    pub(super) fn input(&self, project: &Project) -> Result<EstimateInput, String> {
+    /// What the engine needs to know of layers under `settings`. An error says what is missing.
+    pub(super) fn input(
+        &self,
+        project: &Project,
+        settings: &[LayerSettings],
+    ) -> Result<EstimateInput, String> {
         let model = project.session.model().map_err(|_| {
             let reason = project.inspection.reason.as_deref();
             let reason = reason.unwrap_or("its architecture is not known");
             format!("Memory and speed need a network that Pare can run: {reason}")
         })?;
-        let settings = &self.draft.settings;
-        let each = project.layers.iter().zip(settings).zip(&project.figures);
+        let demand = |(info, settings): (&LayerInfo, &LayerSettings)| {
+            let bytes = match info.compressible {
+                true => stored_bytes(self.draft.format, info, settings),
+                false => info.size_bytes,
+            };
+            LayerDemand::new(info, settings, bytes)
+        };
+        let layers: Vec<LayerDemand> = project.layers.iter().zip(settings).map(demand).collect();
         Ok(EstimateInput {
             network: Network::of(model.config(), !model.is_encoder()),
-            layers: each
-                .map(|((info, settings), figures)| {
-                    LayerDemand::new(info, settings, figures.bytes_after)
-                })
-                .collect(),
-            bytes: project.bytes().1,
+            bytes: layers.iter().map(|layer| layer.stored_bytes).sum(),
+            layers,
             context: self.context_tokens,
             prompt: self.prompt_tokens,
             kv_cache: self.draft.kv_cache,
@@ -73,6 +82,7 @@ impl Question {
             (own, other) => own.is_none() && other.is_none(),
         };
         same_profile
+            && self.room_bytes == other.room_bytes
             && Arc::ptr_eq(&self.draft, &other.draft)
             && self.engine == other.engine
             && self.threads == other.threads

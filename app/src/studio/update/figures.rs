@@ -9,7 +9,7 @@ use crate::studio::project::{Project, Totals};
 use crate::studio::quality::Outlook;
 use crate::studio::rows::{self, LayerFigures, Source};
 use crate::studio::runs::{Run, RunStatus};
-use crate::studio::state::{Studio, weakest};
+use crate::studio::state::{Phase, Studio, weakest};
 use pare_engine::formats::layout::stored_bytes;
 use pare_engine::recipe::LayerSettings;
 use pare_engine::solved::Method;
@@ -30,12 +30,9 @@ impl Studio {
 
     fn refresh_figures(&mut self) {
         let device = self.devices.find(&self.preferences.device);
-        let profile = device.profile.cloned();
-        let preferences = self.preferences.clone();
-        if let Some(project) = self.project_mut() {
-            refresh_figures(project, |project| {
-                Question::of(project, &preferences, profile.as_ref())
-            });
+        if let Phase::Open(project) = &mut self.phase {
+            let question = Question::of(project, &self.preferences, device);
+            refresh_figures(project, question);
         }
     }
 
@@ -113,12 +110,11 @@ impl Studio {
 }
 
 /// Makes figures and totals anew; what is asked of the device is asked with them.
-fn refresh_figures(project: &mut Project, question: impl FnOnce(&Project) -> Question) {
+fn refresh_figures(project: &mut Project, question: Question) {
     let figures: Vec<LayerFigures> = (0..project.layers.len())
         .map(|layer| figures_of(project, layer))
         .collect();
     project.figures = figures;
-    let question = question(project);
     Latency::follow(project, question);
     if let Some(speed) = project.latency.speed().cloned() {
         let times = speed.by_layer(project.layers.len());

@@ -45,11 +45,13 @@ impl Studio {
     pub(super) fn devices_found(
         &mut self,
         machine: Option<Box<DeviceProfile>>,
+        free_bytes: Option<u64>,
         own: Result<Vec<DeviceProfile>, String>,
     ) -> Vec<Effect> {
         if let Some(machine) = machine {
             self.devices.set_machine(*machine);
         }
+        self.devices.set_free(free_bytes);
         let problem = own.as_ref().err().cloned();
         self.devices.set_own(own);
         self.device_changed();
@@ -211,8 +213,19 @@ mod tests {
     fn devices_that_cannot_be_read_are_told_of() {
         let mut studio = with_sample();
         let own = Err("the table is broken".to_owned());
-        let effects = studio.event(Event::DevicesFound { machine: None, own });
+        let effects = studio.event(Event::DevicesFound {
+            machine: None,
+            free_bytes: Some(123_000_000),
+            own,
+        });
         assert!(matches!(&effects[..], [Effect::Toast(..)]), "{effects:?}");
+        let demand = studio.project().unwrap().latency.demand.unwrap();
+        assert_eq!(
+            demand.room_bytes,
+            Some(123_000_000),
+            "known before anything is measured"
+        );
+        assert!(demand.spare_bytes().unwrap() > 0, "{demand:?}");
         assert_eq!(
             studio.devices.problem.as_deref(),
             Some("the table is broken")

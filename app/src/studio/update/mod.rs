@@ -132,7 +132,11 @@ impl Studio {
             Event::RecipeRead(path, result) => self.recipe_read(path, result),
             Event::RecipeWritten(path, result) => self.recipe_written(path, result),
             Event::MachineMeasured(outcome) => self.machine_measured(outcome),
-            Event::DevicesFound { machine, own } => self.devices_found(machine, own),
+            Event::DevicesFound {
+                machine,
+                free_bytes,
+                own,
+            } => self.devices_found(machine, free_bytes, own),
             Event::Looked(place) => {
                 self.place = Some(place);
                 Vec::new()

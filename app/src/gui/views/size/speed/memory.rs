@@ -1,7 +1,8 @@
 //! What memory is made of, against what the device has.
 
 use crate::gui::look::Look;
-use crate::studio::latency::Speed;
+use crate::studio::devices::Entry;
+use crate::studio::latency::Demand;
 use egui::{Color32, Rect, RichText, Sense, Ui, vec2};
 use pare_engine::estimate::MemoryBytes;
 use pare_engine::units::Bytes;
@@ -10,17 +11,17 @@ use pare_engine::units::Bytes;
 const HEIGHT: f32 = 14.0;
 
 /// The bar, its parts in words, and whether all fits.
-pub(super) fn show(ui: &mut Ui, look: &Look, speed: &Speed) {
-    let parts = parts(look, &speed.estimate.memory_bytes);
-    bar(ui, look, speed, &parts);
+pub(super) fn show(ui: &mut Ui, look: &Look, demand: &Demand, device: Entry<'_>) {
+    let parts = parts(look, &demand.memory);
+    bar(ui, look, demand, device, &parts);
     ui.horizontal_wrapped(|ui| {
-        let spare = speed.spare_bytes();
-        let colour = match spare >= 0 {
-            true => look.colours.good,
-            false => look.colours.error,
+        let colour = match demand.spare_bytes() {
+            Some(spare) if spare >= 0 => look.colours.good,
+            Some(_) => look.colours.error,
+            None => look.colours.weak,
         };
-        ui.label(RichText::new(verdict(spare)).color(colour))
-            .on_hover_text(words(speed));
+        ui.label(RichText::new(verdict(demand)).color(colour))
+            .on_hover_text(words(demand, device));
         for (name, bytes, colour, hint) in parts {
             let (rect, _) = ui.allocate_exact_size(vec2(10.0, 10.0), Sense::hover());
             ui.painter().rect_filled(rect, 2, colour);
@@ -57,8 +58,9 @@ fn parts(look: &Look, memory: &MemoryBytes) -> [Part; 3] {
     ]
 }
 
-fn bar(ui: &mut Ui, look: &Look, speed: &Speed, parts: &[Part]) {
-    let (needed, room) = (speed.estimate.memory_bytes.total, speed.room_bytes());
+fn bar(ui: &mut Ui, look: &Look, demand: &Demand, device: Entry<'_>, parts: &[Part]) {
+    let needed = demand.memory.total;
+    let room = demand.room_bytes.unwrap_or(needed);
     let full = room.max(needed).max(1);
     let size = vec2(ui.available_width(), HEIGHT);
     let (rect, response) = ui.allocate_exact_size(size, Sense::hover());
@@ -80,25 +82,31 @@ fn bar(ui: &mut Ui, look: &Look, speed: &Speed, parts: &[Part]) {
     }
     let line = (1.0, look.colours.line);
     painter.rect_stroke(rect, 3, line, egui::StrokeKind::Inside);
-    let said = format!("Memory: {}", verdict(speed.spare_bytes()));
+    let said = format!("Memory: {}", verdict(demand));
     response.widget_info(|| egui::WidgetInfo::labeled(egui::Role::Label, true, &said));
-    response.on_hover_text_at_pointer(words(speed));
+    response.on_hover_text_at_pointer(words(demand, device));
 }
 
-fn words(speed: &Speed) -> String {
-    let memory = &speed.profile.memory_gb;
-    format!(
-        "{} of {} that {} has\n{}: {}",
-        Bytes(speed.estimate.memory_bytes.total),
-        Bytes(speed.room_bytes()),
-        speed.estimate.device,
-        memory.basis.word(),
-        memory.source
-    )
+fn words(demand: &Demand, device: Entry<'_>) -> String {
+    let needed = Bytes(demand.memory.total);
+    match (demand.room_bytes, device.profile) {
+        (Some(room), Some(profile)) => format!(
+            "{needed} of {} that {} has\n{}: {}",
+            Bytes(room),
+            device.name,
+            profile.memory_gb.basis.word(),
+            profile.memory_gb.source
+        ),
+        (Some(room), None) => format!("{needed} of {} that were free when Pare began", Bytes(room)),
+        (None, _) => format!("{needed}; the memory of {} is not known", device.name),
+    }
 }
 
 /// Whether it fits, and by how much.
-fn verdict(spare: i128) -> String {
+fn verdict(demand: &Demand) -> String {
+    let Some(spare) = demand.spare_bytes() else {
+        return format!("{} needed", Bytes(demand.memory.total));
+    };
     let size = Bytes(u64::try_from(spare.unsigned_abs()).unwrap_or(u64::MAX));
     match spare >= 0 {
         true => format!("Fits, {size} free"),
@@ -112,12 +120,18 @@ mod tests {
 
     #[test]
     fn verdicts_say_by_how_much() {
-        for (spare, expected) in [
-            (1_000_000, "Fits, 1.0 MB free"),
-            (0, "Fits, 0 B free"),
-            (-1_500_000, "Does not fit by 1.5 MB"),
+        for (room_bytes, expected) in [
+            (Some(3_000_000), "Fits, 1.0 MB free"),
+            (Some(2_000_000), "Fits, 0 B free"),
+            (Some(500_000), "Does not fit by 1.5 MB"),
+            (None, "2.0 MB needed"),
         ] {
-            assert_eq!(verdict(spare), expected);
+            let memory = MemoryBytes {
+                total: 2_000_000,
+                ..MemoryBytes::default()
+            };
+            let demand = Demand { memory, room_bytes };
+            assert_eq!(verdict(&demand), expected, "{room_bytes:?}");
         }
     }
 }

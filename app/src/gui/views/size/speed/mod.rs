@@ -37,8 +37,8 @@ pub(super) fn head(ui: &mut Ui, scene: &mut Scene<'_>, project: &Project) {
     let device = scene.studio.devices.find(&scene.studio.preferences.device);
     let speed = project.latency.speed();
     summary::show(ui, scene, speed.map(AsRef::as_ref), device);
-    if let Some(speed) = speed {
-        memory::show(ui, scene.look, speed);
+    if let Some(demand) = &project.latency.demand {
+        memory::show(ui, scene.look, demand, device);
     }
 }
 

@@ -20,7 +20,7 @@ use pare_engine::estimate::TimedPart;
 /// How near the pointer must be to a point.
 const REACH: f32 = 10.0;
 /// Least height of the plot.
-const LEAST_HEIGHT: f32 = 180.0;
+const LEAST_HEIGHT: f32 = 140.0;
 
 /// What the roofline remembers between frames.
 #[derive(Debug, Default)]
@@ -43,13 +43,6 @@ pub(super) fn show(
         memory.roofline = Roofline::of(speed, pass);
     }
     let colours = scene.look.colours;
-    ui.label(
-        RichText::new(
-            "Roofline: how near each layer comes to what the device can compute and read",
-        )
-        .small()
-        .color(colours.weak),
-    );
     let plot = Plot::new((
         "roofline",
         pass.title(),
@@ -114,7 +107,7 @@ fn draw(plot: &mut PlotUi<'_>, look: &Look, project: &Project, roofline: &Roofli
         plot.line(line.allow_hover(false));
         let (at, anchor) = match roof.is_compute {
             true => (roof.ends[1], Align2::RIGHT_BOTTOM),
-            false => (roof.ends[0], Align2::LEFT_BOTTOM),
+            false => (middle(roof.ends), Align2::RIGHT_BOTTOM),
         };
         let name = RichText::new(&roof.name).small();
         let text = Text::new("", PlotPoint::new(at[0], at[1]), name).color(colours.weak);
@@ -138,6 +131,11 @@ fn draw(plot: &mut PlotUi<'_>, look: &Look, project: &Project, roofline: &Roofli
     });
     let hovered = hovered.shape(MarkerShape::Circle).radius(8.0).filled(false);
     plot.points(hovered.color(colours.strong));
+}
+
+/// Between two ends.
+fn middle([left, right]: [[f64; 2]; 2]) -> [f64; 2] {
+    [(left[0] + right[0]) / 2.0, (left[1] + right[1]) / 2.0]
 }
 
 fn marks(roofline: &Roofline, is_meant: impl Fn(&Point) -> bool) -> Points<'static> {
