@@ -23,6 +23,8 @@ fn greedy_text_is_the_same_each_time() {
             "new_tokens",
             "prefill_tokens_per_second",
             "decode_tokens_per_second",
+            "kv",
+            "kv_bytes",
         ],
     );
     let text = document["text"].as_str().unwrap();
@@ -45,4 +47,47 @@ fn a_seed_decides_what_is_drawn() {
     assert_eq!(draw("3"), draw("3"));
     let seeds = ["1", "2", "3", "4"].map(draw);
     assert!(seeds.iter().any(|text| *text != seeds[0]), "{seeds:?}");
+}
+
+#[test]
+fn a_draw_among_one_token_is_the_likeliest() {
+    let place = Place::new();
+    let greedy = place.json(&WORDS)["text"].clone();
+    for bound in [["--top-k", "1"], ["--top-p", "0.000001"]] {
+        let words = [&WORDS[..], &["--temperature", "1.5", "--seed", "9"], &bound].concat();
+        assert_eq!(place.json(&words)["text"], greedy, "{bound:?}");
+    }
+    for (bound, expected) in [(["--top-k", "0"], "--top-k"), (["--top-p", "0"], "--top-p")] {
+        let words = [&WORDS[..], &bound].concat();
+        place.run(&words).refused(2, &[expected]);
+    }
+}
+
+#[test]
+fn threads_change_no_text() {
+    let place = Place::new();
+    let draw = |threads| {
+        let words = [
+            "--temperature",
+            "0.9",
+            "--top-p",
+            "0.9",
+            "--threads",
+            threads,
+        ];
+        place.json(&[&WORDS[..], &words].concat())["text"].clone()
+    };
+    assert_eq!(draw("1"), draw("2"));
+}
+
+#[test]
+fn narrow_caches_take_fewer_bytes() {
+    let place = Place::new();
+    let bytes = ["f32", "f16", "int8"].map(|kind| {
+        let document = place.json(&[&WORDS[..], &["--kv", kind]].concat());
+        assert_eq!(document["kv"], kind);
+        document["kv_bytes"].as_u64().unwrap()
+    });
+    assert_eq!(bytes[1] * 2, bytes[0], "{bytes:?}");
+    assert!(bytes[2] > bytes[0] / 4 && bytes[2] < bytes[1], "{bytes:?}");
 }

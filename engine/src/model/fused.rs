@@ -4,7 +4,7 @@
 //! always formed in one order, whatever the threads. Knows no model.
 
 use super::config::Activation;
-use super::scalar::exp;
+use crate::kernels::exp;
 use candle_core::{
     CpuStorage, CustomOp1, CustomOp2, CustomOp3, D, Layout, Result, Shape, Tensor, bail,
 };

@@ -7,12 +7,16 @@ use super::ops::with_floats;
 use super::plan::PlannedTensor;
 use super::provider::Provider;
 use super::watch::Watch;
+use crate::kernels::matvec_f32;
 use crate::packed::{ActivationPlan, PackedMatrix, multiply_all};
-use crate::settings::Activations;
+use crate::settings::{ACTIVATION_BLOCKS, Activations};
 use crate::solved::Solved;
 use crate::tensor::Matrix;
 use candle_core::{D, Device, Tensor};
 use std::sync::Arc;
+
+/// Inputs up to which weights are better read in place than packed for a matrix product.
+const FEW_ROWS: usize = 8;
 
 /// `y = x Wᵀ + b`.
 #[derive(Debug, Clone)]
@@ -46,10 +50,11 @@ impl Linear {
             return Ok(Self::packed(&solved, plan, bias));
         }
         let stored = provider.tensor(&tensor.name, &tensor.shape)?;
-        let weight = if tensor.transposed {
-            stored.t()?
-        } else {
-            stored
+        let weight = match tensor.transposed {
+            // Rows that lie in one piece are read in one go; a variable must stay the tensor that it is.
+            true if !stored.track_op() => stored.t()?.contiguous()?,
+            true => stored.t()?,
+            false => stored,
         };
         Ok(Self::Dense { weight, bias })
     }
@@ -72,15 +77,13 @@ impl Linear {
                 return Ok(outputs.remove(0));
             }
         };
-        let (batch, tokens, width) = input.dims3()?;
-        let product = input
-            .reshape((batch * tokens, width))?
-            .matmul(&weight.t()?)?;
-        let product = match bias {
-            Some(bias) => product.broadcast_add(bias)?,
-            None => product,
-        };
-        Ok(product.reshape((batch, tokens, ()))?)
+        let (batch, tokens, _) = input.dims3()?;
+        let tracked = [Some(input), Some(weight), bias.as_ref()];
+        let tracked = tracked.into_iter().flatten().any(Tensor::track_op);
+        if batch * tokens <= FEW_ROWS && !tracked && weight.is_contiguous() {
+            return few_rows(input, weight, bias.as_ref());
+        }
+        product(input, weight, bias.as_ref())
     }
 
     /// The outputs of several layers that share one input, which is prepared for the kernels once.
@@ -118,14 +121,7 @@ impl Linear {
         let products = with_floats(input, |input| multiply_all(&matrices, input, rows))?;
         let outputs = layers.iter().zip(products);
         outputs
-            .map(|(layer, product)| {
-                let width = layer.rows()?;
-                let product = Tensor::from_vec(product, (batch, tokens, width), &Device::Cpu)?;
-                Ok(match layer.bias() {
-                    Some(bias) => product.broadcast_add(bias)?,
-                    None => product,
-                })
-            })
+            .map(|(layer, product)| finished(product, (batch, tokens, layer.rows()?), layer.bias()))
             .collect()
     }
 
@@ -136,8 +132,10 @@ impl Linear {
         watch: &Watch,
     ) -> Result<Tensor, ModelError> {
         match self {
-            Self::Dense { weight, .. } => {
-                watch.over(input, &self.forward(&input.detach())?, weight)
+            // As a tracked input is multiplied, however few rows there are.
+            Self::Dense { weight, bias } => {
+                let output = product(&input.detach(), weight, bias.as_ref())?;
+                watch.over(input, &output, weight)
             }
             Self::Packed { .. } => Err(no_gradient()),
         }
@@ -208,6 +206,55 @@ impl Linear {
     }
 }
 
+/// A dense product of any number of inputs, with a gradient.
+fn product(input: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor, ModelError> {
+    let (batch, tokens, width) = input.dims3()?;
+    let product = input
+        .reshape((batch * tokens, width))?
+        .matmul(&weight.t()?)?;
+    let product = match bias {
+        Some(bias) => product.broadcast_add(bias)?,
+        None => product,
+    };
+    Ok(product.reshape((batch, tokens, ()))?)
+}
+
+/// A dense product of a few inputs, without a gradient.
+fn few_rows(input: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor, ModelError> {
+    let (batch, tokens, columns) = input.dims3()?;
+    let (rows, width) = weight.dims2()?;
+    if columns != width {
+        return Err(ModelError::Misuse {
+            problem: format!("a layer of {width} inputs cannot take {columns}"),
+        });
+    }
+    let mut product = vec![0.0; batch * tokens * rows];
+    with_floats(input, |input| {
+        with_floats(weight, |weight| {
+            matvec_f32(&mut product, input, batch * tokens, weight);
+        })
+    })??;
+    finished(product, (batch, tokens, rows), bias)
+}
+
+/// A product with the bias added, as a tensor.
+fn finished(
+    mut product: Vec<f32>,
+    shape: (usize, usize, usize),
+    bias: Option<&Tensor>,
+) -> Result<Tensor, ModelError> {
+    if let Some(bias) = bias {
+        with_floats(bias, |bias| {
+            for row in product.chunks_mut(bias.len().max(1)) {
+                row.iter_mut()
+                    .zip(bias)
+                    .for_each(|(sum, bias)| *sum += bias);
+            }
+        })?;
+    }
+    Ok(Tensor::from_vec(product, shape, &Device::Cpu)?)
+}
+
 /// The codes that `provider` holds for `tensor`, where they fit the network.
 pub(super) fn packed_weight(
     provider: &dyn Provider,
@@ -231,10 +278,17 @@ pub(super) fn packed_weight(
     Ok(Some((solved, plan)))
 }
 
-/// Steps come from files.
+/// Blocks and steps come from files.
 fn check_plan(plan: &ActivationPlan) -> Result<(), ModelError> {
-    let step = plan.static_step;
-    match (plan.mode, step) {
+    if !ACTIVATION_BLOCKS.contains(&plan.block) {
+        return Err(ModelError::Misuse {
+            problem: format!(
+                "a layer rounds its inputs in blocks of {}, but there are only {ACTIVATION_BLOCKS:?}",
+                plan.block
+            ),
+        });
+    }
+    match (plan.mode, plan.static_step) {
         (Activations::Static8, None) => Err(ModelError::Misuse {
             problem: "a layer rounds its inputs by a fixed step, but has none".to_owned(),
         }),

@@ -1,6 +1,10 @@
 //! Small networks with random weights in memory, for tests of the floors above.
 #![allow(clippy::unwrap_used)]
 
+mod codes;
+
+pub(crate) use codes::Pair;
+
 use super::{Model, ModelConfig};
 use crate::rng::Rng;
 use crate::tensor::{Dtype, Matrix, SourceError, TensorInfo, WeightSource};

@@ -6,7 +6,7 @@ use crate::model::Model;
 use crate::model::testing::{random_model, tiny_llama};
 use crate::report::DecoderEvaluation;
 
-fn windows(count: usize, length: usize) -> Vec<Vec<u32>> {
+pub(super) fn windows(count: usize, length: usize) -> Vec<Vec<u32>> {
     let id = |window: usize, position: usize| {
         ((window * 31 + position * position * 7 + position) % 37) as u32
     };
@@ -15,7 +15,7 @@ fn windows(count: usize, length: usize) -> Vec<Vec<u32>> {
         .collect()
 }
 
-fn evaluate(
+pub(super) fn evaluate(
     model: &Model,
     reference: Option<&Model>,
     windows: &[Vec<u32>],

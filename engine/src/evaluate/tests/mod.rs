@@ -3,6 +3,7 @@
 
 mod decoder;
 mod encoder;
+mod kernels;
 mod slice;
 
 use crate::monitor::Monitor;

@@ -3,7 +3,7 @@
 use super::memory::Memory;
 use super::shapes::{random_model, relative_error, shapes, some_ids, values};
 use crate::model::provider::Weights;
-use crate::model::{BlockCache, Model};
+use crate::model::{BlockCache, CacheKind, Model};
 use crate::rng::Rng;
 use crate::tensor::Matrix;
 use candle_core::Tensor;
@@ -12,12 +12,12 @@ const TOKENS: usize = 13;
 const TOLERANCE: f32 = 1e-5;
 
 /// Logits when `ids` come in pieces of the given lengths.
-fn in_pieces(model: &Model, ids: &[u32], pieces: &[usize]) -> Vec<f32> {
+pub(super) fn in_pieces(model: &Model, ids: &[u32], pieces: &[usize], kind: CacheKind) -> Vec<f32> {
     let ends = model.load_ends().unwrap();
     let blocks: Vec<_> = (0..model.config().blocks)
         .map(|index| model.load_block(index).unwrap())
         .collect();
-    let mut caches: Vec<BlockCache> = blocks.iter().map(|_| BlockCache::default()).collect();
+    let mut caches: Vec<BlockCache> = blocks.iter().map(|_| BlockCache::new(kind)).collect();
     let (mut logits, mut start) = (Vec::new(), 0);
     for &piece in pieces {
         let context = model.context_after(start, piece).unwrap();
@@ -46,7 +46,7 @@ fn a_cache_gives_what_the_full_forward_gives() {
             vec![4, 3, 6],
             vec![1; TOKENS],
         ] {
-            let error = relative_error(&in_pieces(&model, &ids, &pieces), &full);
+            let error = relative_error(&in_pieces(&model, &ids, &pieces, CacheKind::F32), &full);
             assert!(error <= TOLERANCE, "{label}, pieces {pieces:?}: {error}");
         }
     }
@@ -58,7 +58,10 @@ fn a_cache_grows_beyond_its_first_room() {
     let (parsed, _, model) = random_model(&config);
     let ids = some_ids(600, parsed.vocabulary, 1);
     let full = values(&model.forward(&ids).unwrap());
-    let error = relative_error(&in_pieces(&model, &ids, &[3, 290, 1, 306]), &full);
+    let error = relative_error(
+        &in_pieces(&model, &ids, &[3, 290, 1, 306], CacheKind::F32),
+        &full,
+    );
     assert!(error <= TOLERANCE, "{error}");
 }
 

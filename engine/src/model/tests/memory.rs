@@ -6,13 +6,13 @@ use std::path::Path;
 
 /// Named f32 tensors.
 #[derive(Debug, Default, Clone)]
-pub(super) struct Memory {
-    pub(super) tensors: BTreeMap<String, (Vec<usize>, Vec<f32>)>,
+pub(in crate::model) struct Memory {
+    pub(in crate::model) tensors: BTreeMap<String, (Vec<usize>, Vec<f32>)>,
 }
 
 impl Memory {
     /// The float tensors of a safetensors file.
-    pub(super) fn read(path: &Path) -> Self {
+    pub(in crate::model) fn read(path: &Path) -> Self {
         let bytes = std::fs::read(path).unwrap();
         let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
         let tensors = file.tensors().into_iter().map(|(name, view)| {

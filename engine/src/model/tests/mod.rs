@@ -4,8 +4,9 @@
 mod golden;
 mod gradients;
 mod laws;
-mod memory;
+pub(super) mod memory;
 mod opening;
-mod shapes;
-mod twin;
+mod packed;
+pub(super) mod shapes;
+pub(super) mod twin;
 mod watching;

@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 
 /// A name for messages, and a `config.json`.
-pub(super) type Shape = (&'static str, Value);
+pub(in crate::model) type Shape = (&'static str, Value);
 
 /// Odd vocabularies, grouped and ungrouped heads, head widths that hidden / heads does not give, every switch.
-pub(super) fn shapes() -> Vec<Shape> {
+pub(in crate::model) fn shapes() -> Vec<Shape> {
     let mut all = llama_like();
     all.extend(older_decoders());
     all.extend(encoders());
@@ -178,7 +178,7 @@ fn encoders() -> Vec<Shape> {
 }
 
 /// Random weights for a config: norm weights around 1, all else large enough that every part matters.
-pub(super) fn random_weights(config: &ModelConfig, seed: u64) -> Memory {
+pub(in crate::model) fn random_weights(config: &ModelConfig, seed: u64) -> Memory {
     let mut rng = Rng::new(seed, 7);
     let mut memory = Memory::default();
     for tensor in config.tensors() {
@@ -198,7 +198,7 @@ pub(super) fn random_weights(config: &ModelConfig, seed: u64) -> Memory {
 }
 
 /// Config, weights and the model over both.
-pub(super) fn random_model(config: &Value) -> (ModelConfig, Arc<Memory>, Model) {
+pub(in crate::model) fn random_model(config: &Value) -> (ModelConfig, Arc<Memory>, Model) {
     let parsed = ModelConfig::parse(config).unwrap();
     let weights = Arc::new(random_weights(&parsed, 11));
     let model = Model::open(weights.clone(), config).unwrap();
@@ -206,7 +206,7 @@ pub(super) fn random_model(config: &Value) -> (ModelConfig, Arc<Memory>, Model) 
 }
 
 /// Token ids that repeat now and then; padding (id 1) among them.
-pub(super) fn some_ids(count: usize, vocabulary: usize, seed: u64) -> Vec<u32> {
+pub(in crate::model) fn some_ids(count: usize, vocabulary: usize, seed: u64) -> Vec<u32> {
     let mut rng = Rng::new(seed, 3);
     (0..count)
         .map(|_| rng.below(vocabulary as u64) as u32)
@@ -214,7 +214,7 @@ pub(super) fn some_ids(count: usize, vocabulary: usize, seed: u64) -> Vec<u32> {
 }
 
 /// Largest difference, relative to the largest expected magnitude.
-pub(super) fn relative_error(found: &[f32], expected: &[f32]) -> f32 {
+pub(in crate::model) fn relative_error(found: &[f32], expected: &[f32]) -> f32 {
     assert_eq!(found.len(), expected.len());
     let largest = expected
         .iter()
@@ -235,6 +235,6 @@ pub(super) fn relative_error(found: &[f32], expected: &[f32]) -> f32 {
 }
 
 /// All values of a tensor.
-pub(super) fn values(tensor: &candle_core::Tensor) -> Vec<f32> {
+pub(in crate::model) fn values(tensor: &candle_core::Tensor) -> Vec<f32> {
     tensor.flatten_all().unwrap().to_vec1().unwrap()
 }

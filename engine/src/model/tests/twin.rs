@@ -5,12 +5,17 @@ use super::shapes::{random_model, relative_error, shapes, some_ids, values};
 use crate::model::config::{
     Activation, Arrangement, ModelConfig, NormKind, Positions, ProjectionKind,
 };
+use crate::packed::ActivationPlan;
+use crate::settings::Activations;
+use std::collections::BTreeMap;
 
 type Vector = Vec<f64>;
 
-struct Twin<'a> {
-    config: &'a ModelConfig,
-    memory: &'a Memory,
+pub(in crate::model) struct Twin<'a> {
+    pub(in crate::model) config: &'a ModelConfig,
+    pub(in crate::model) memory: &'a Memory,
+    /// How layers round their inputs and what their groups are, by their tensors' names; the others do not.
+    pub(in crate::model) plans: BTreeMap<String, (ActivationPlan, usize)>,
 }
 
 impl Twin<'_> {
@@ -25,7 +30,12 @@ impl Twin<'_> {
     }
 
     fn linear(&self, name: &str, input: &[f64]) -> Vector {
-        let (shape, weight) = self.tensor(&format!("{name}.weight")).unwrap();
+        let tensor = format!("{name}.weight");
+        let (shape, weight) = self.tensor(&tensor).unwrap();
+        let input = &match self.plans.get(&tensor) {
+            Some((plan, group)) => rounded(input, plan, *group),
+            None => input.to_vec(),
+        };
         let transposed = self.config.transposed && name.contains(".h.");
         let outputs = if transposed { shape[1] } else { shape[0] };
         let weight_at = |output: usize, input_index: usize| {
@@ -282,7 +292,7 @@ impl Twin<'_> {
             .collect()
     }
 
-    fn run(&self, ids: &[u32]) -> Vec<f32> {
+    pub(in crate::model) fn run(&self, ids: &[u32]) -> Vec<f32> {
         let (config, names) = (self.config, self.config.family.names());
         let prefix = names.prefixes[0];
         let mut hidden = self.embed(prefix, ids);
@@ -314,6 +324,29 @@ impl Twin<'_> {
             .map(|x| x as f32)
             .collect()
     }
+}
+
+/// Inputs as 8 bits leave them: whole multiples of a step, 127 of them at most. Blocks end where groups do.
+fn rounded(input: &[f64], plan: &ActivationPlan, group: usize) -> Vector {
+    let (group, block) = match (plan.mode, plan.block, group) {
+        (Activations::None, ..) => return input.to_vec(),
+        (Activations::Static8, ..) | (_, 0, _) => (input.len(), input.len()),
+        (_, block, 0) => (input.len(), block),
+        (_, block, group) => (group, block),
+    };
+    let round = |block: &[f64]| {
+        let largest = block.iter().fold(0f64, |most, x| most.max(x.abs()));
+        let step = plan.static_step.map_or(largest / 127.0, f64::from);
+        let to_step = move |x: &f64| match step > 0.0 {
+            true => (x / step).round_ties_even().clamp(-127.0, 127.0) * step,
+            false => 0.0,
+        };
+        block.iter().map(to_step).collect::<Vector>()
+    };
+    let groups = input.chunks(group);
+    groups
+        .flat_map(|group| group.chunks(block).flat_map(round).collect::<Vector>())
+        .collect()
 }
 
 fn add(sum: &mut [f64], other: &[f64]) {
@@ -364,6 +397,7 @@ fn every_family_in_other_shapes_equals_its_twin_in_plain_loops() {
         let twin = Twin {
             config: &parsed,
             memory: &weights,
+            plans: BTreeMap::new(),
         };
         let found = values(&model.forward(&ids).unwrap());
         let error = relative_error(&found, &twin.run(&ids));
