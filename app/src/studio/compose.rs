@@ -51,13 +51,14 @@ mod tests {
     use super::*;
     use crate::studio::draft::LayerEdit;
     use crate::studio::state::testing;
+    use pare_engine::settings::{ACTIVATION_BLOCKS, Activations};
     use pare_engine::solved::Method;
     use proptest::prelude::*;
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
         #[test]
-        fn a_recipe_says_what_was_chosen(edits in prop::collection::vec((0usize..40, 0usize..40, 2u8..9, 0usize..4), 0..8)) {
+        fn a_recipe_says_what_was_chosen(edits in prop::collection::vec((0usize..40, 0usize..40, 2u8..9, 0usize..7), 0..8)) {
             let layers = testing::layers(4);
             let (mut chosen, _) = draft(&Recipe::default(), &layers, None, Format::Pare);
             for (first, count, bits, kind) in edits {
@@ -68,7 +69,10 @@ mod tests {
                     0 => LayerEdit::Bits(bits),
                     1 => LayerEdit::Group(32 << (bits % 3)),
                     2 => LayerEdit::Method(Method::ALL[usize::from(bits) % 6]),
-                    _ => LayerEdit::Symmetric(bits % 2 == 0),
+                    3 => LayerEdit::Symmetric(bits % 2 == 0),
+                    4 => LayerEdit::Activations(Activations::ALL[usize::from(bits) % 3]),
+                    5 => LayerEdit::ActivationBlock(ACTIVATION_BLOCKS[usize::from(bits) % 3]),
+                    _ => LayerEdit::Smooth(f64::from(bits) / 8.0),
                 };
                 chosen = chosen.edited(&layers, &range, edit).0;
             }

@@ -3,6 +3,7 @@
 //! Pictures are painted by the application's own painter and so are the same on every machine.
 #![allow(clippy::unwrap_used)] // Helpers of tests are tests to us, but not to clippy.
 
+mod activations;
 mod choose;
 mod compare;
 mod desk;

@@ -201,7 +201,9 @@ fn place(
         let told = held
             .fallback
             .clone()
-            .or_else(|| first[index].fallback.clone());
+            .or_else(|| first[index].fallback.clone())
+            // What was solved is stored as it is.
+            .filter(|_| format != Format::Pare);
         placements.push(placement);
         fallbacks.extend(told.map(|fallback| LayerFallback {
             name: layers[index].name.clone(),

@@ -169,7 +169,9 @@ fn compress(
     let source = Checkpoint::open(model).unwrap();
     let layers: Vec<(LayerInfo, LayerSettings)> = layers_of(&source)
         .into_iter()
-        .map(|layer| {
+        .map(|mut layer| {
+            // As in a network that can be run: only there inputs have a fixed scale.
+            layer.block = Some(0);
             let rule = asked.iter().find(|(name, _)| *name == layer.name);
             let settings = rule.map_or(settings(Method::None, 4, 32), |(_, settings)| *settings);
             (layer, settings)

@@ -74,18 +74,7 @@ pub(super) fn show(ui: &mut Ui, scene: &mut Scene<'_>, project: &Project, memory
                     std::mem::take(&mut memory.open_methods),
                     |ui| choices::methods(ui, &Method::ALL, shared.method),
                 ),
-                list(
-                    ui,
-                    scene,
-                    (
-                        "Activations",
-                        shared
-                            .activations
-                            .map(|mode| activations_name(mode).to_owned()),
-                    ),
-                    false,
-                    |ui| choices::activations(ui, shared.activations),
-                ),
+                activations(ui, scene, shared),
             ];
             more::show(ui, scene, project, memory);
             lock(ui, scene, shared);
@@ -96,6 +85,19 @@ pub(super) fn show(ui: &mut Ui, scene: &mut Scene<'_>, project: &Project, memory
         }
         uniform(ui, scene);
     });
+}
+
+/// Where the bar is narrow they are among what is changed seldom, so that it stays one line.
+fn activations(ui: &mut Ui, scene: &Scene<'_>, shared: Shared) -> Option<LayerEdit> {
+    const ROOM: f32 = 320.0;
+    if ui.available_size_before_wrap().x < ROOM {
+        return None;
+    }
+    let mode = shared.activations;
+    let text = mode.map(|mode| activations_name(mode).to_owned());
+    list(ui, scene, ("Activations", text), false, |ui| {
+        choices::activations(ui, mode)
+    })
 }
 
 pub(super) fn push(scene: &mut Scene<'_>, edit: LayerEdit) {
