@@ -85,6 +85,8 @@ pub enum Command {
     StopSensitivity,
     /// Propose bits within a budget: stored bytes of all compressible layers. Sent with every frame of a drag.
     SetBudget(u64),
+    /// Propose bits within a time: seconds of a token on the chosen device. Sent with every frame of a drag.
+    SetLatencyBudget(f64),
     /// The drag ended.
     SettleBudget,
     /// What proposals must keep to.

@@ -31,6 +31,8 @@ pub struct Rest {
     pub evaluation: Option<String>,
     /// The budget last set.
     pub budget_bytes: Option<u64>,
+    /// The budget last set, where it was one of time, in seconds.
+    pub budget_seconds: Option<f64>,
     /// What proposals must keep to.
     pub rules: BudgetRules,
 }
@@ -57,6 +59,7 @@ impl KeptDraft {
                 .and_then(|text| text.to_str())
                 .map(str::to_owned),
             budget_bytes: project.budget_bytes,
+            budget_seconds: project.budget_seconds,
             rules: project.budget_rules.clone(),
         };
         Self {

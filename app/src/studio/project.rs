@@ -76,6 +76,8 @@ pub struct Project {
     pub sensitivity: Sensitivity,
     /// The budget last set: stored bytes of all compressible layers.
     pub budget_bytes: Option<u64>,
+    /// The budget last set, where it was one of time: seconds of a token on the chosen device.
+    pub budget_seconds: Option<f64>,
     /// What proposals must keep to.
     pub budget_rules: BudgetRules,
     /// Bits proposed within the budget, not yet in the draft.

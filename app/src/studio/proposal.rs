@@ -44,6 +44,8 @@ pub struct UniformChoice {
     pub bytes: u64,
     /// Loss predicted.
     pub predicted: f64,
+    /// Seconds of a token on the chosen device, where known.
+    pub seconds: Option<f64>,
 }
 
 /// Bits proposed.
@@ -51,6 +53,10 @@ pub struct UniformChoice {
 pub struct Proposal {
     /// The budget asked for: stored bytes of all compressible layers.
     pub budget_bytes: u64,
+    /// What was asked for instead, if so: seconds of a token on the chosen device.
+    pub budget_seconds: Option<f64>,
+    /// Seconds of a token there; of an encoder, of the prompt.
+    pub seconds: Option<f64>,
     /// Settings of every layer.
     pub settings: Vec<LayerSettings>,
     /// What it changes in the draft, in the model's order.

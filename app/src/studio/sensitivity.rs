@@ -82,6 +82,8 @@ pub struct Sensitivity {
     pub problem: Option<String>,
     /// The best that it can reach, few bytes first: bytes of all compressible layers.
     pub front: Arc<Vec<FrontPoint>>,
+    /// Seconds of a token at both ends of the front on the chosen device, the fewest first, where known.
+    pub front_seconds: Option<[f64; 2]>,
     /// Grows with every change.
     pub version: u64,
     /// What the table is about.
@@ -92,6 +94,8 @@ pub struct Sensitivity {
     pub(super) job: Option<SensitivityJob>,
     /// What the planner was made of.
     pub(super) planned_for: Option<PlannedFor>,
+    /// The answer of the device that `front_seconds` is of.
+    pub(super) timed_for: Option<u64>,
 }
 
 /// A job at work.
@@ -119,11 +123,13 @@ impl Default for Sensitivity {
             planner: None,
             problem: None,
             front: Arc::default(),
+            front_seconds: None,
             version: 0,
             basis: None,
             looked_for: None,
             job: None,
             planned_for: None,
+            timed_for: None,
         }
     }
 }

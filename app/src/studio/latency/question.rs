@@ -5,7 +5,8 @@ use crate::studio::draft::Draft;
 use crate::studio::preferences::Preferences;
 use crate::studio::project::Project;
 use pare_engine::device::DeviceProfile;
-use pare_engine::estimate::{EstimateInput, LayerDemand, Network};
+use pare_engine::estimate::{EstimateInput, Form, LayerDemand, Network};
+use pare_engine::formats::Format;
 use pare_engine::formats::layout::stored_bytes;
 use pare_engine::model::LayerInfo;
 use pare_engine::recipe::LayerSettings;
@@ -61,7 +62,15 @@ impl Question {
                 true => stored_bytes(self.draft.format, info, settings),
                 false => info.size_bytes,
             };
-            LayerDemand::new(info, settings, bytes)
+            let demand = LayerDemand::new(info, settings, bytes);
+            match self.draft.format {
+                // What is written are floats again.
+                Format::Dense => LayerDemand {
+                    form: Form::Dense,
+                    ..demand
+                },
+                _ => demand,
+            }
         };
         let layers: Vec<LayerDemand> = project.layers.iter().zip(settings).map(demand).collect();
         Ok(EstimateInput {

@@ -23,6 +23,7 @@ impl Studio {
             Command::MeasureSensitivity(effort) => self.measure_sensitivity(effort),
             Command::StopSensitivity => self.stop_sensitivity(),
             Command::SetBudget(bytes) => self.set_budget(bytes),
+            Command::SetLatencyBudget(seconds) => self.set_latency_budget(seconds),
             Command::SettleBudget => {
                 let Some(project) = self.project_mut() else {
                     return Vec::new();

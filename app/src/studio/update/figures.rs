@@ -1,6 +1,6 @@
 //! Figures, totals and rows, computed anew whenever what they depend on changes.
 
-use super::plan::plan;
+use super::plan::{follow_device, plan};
 use crate::studio::effect::Effect;
 use crate::studio::figure::{Figure, Mark};
 use crate::studio::filter::Facts;
@@ -39,6 +39,9 @@ impl Studio {
     /// Another device, or another question about it.
     pub(super) fn device_changed(&mut self) {
         self.refresh_figures();
+        if let Some(project) = self.project_mut() {
+            follow_device(project);
+        }
         self.rebuild_rows();
     }
 

@@ -84,6 +84,7 @@ pub(super) fn project(path: PathBuf, opened: Opened) -> Project {
         outlook: Outlook::default(),
         sensitivity: Sensitivity::default(),
         budget_bytes: None,
+        budget_seconds: None,
         budget_rules: BudgetRules::default(),
         proposal: None,
         proposals: 0,
@@ -109,6 +110,7 @@ fn restore(project: &mut Project, kept: &KeptDraft) {
     if let Some(rest) = &kept.rest {
         draft = rest.restore(draft, &project.layers);
         project.budget_bytes = rest.budget_bytes;
+        project.budget_seconds = rest.budget_seconds;
         project.budget_rules = rest.rules.clone();
     }
     project.warnings = warnings;

@@ -53,6 +53,7 @@ impl Studio {
             Command::MeasureSensitivity(_)
             | Command::StopSensitivity
             | Command::SetBudget(_)
+            | Command::SetLatencyBudget(_)
             | Command::SettleBudget
             | Command::SetBudgetRules(_)
             | Command::ApplyProposal

@@ -2,6 +2,8 @@
 //!
 //! Made anew where the table, the draft or the rules changed, never in a frame that changes none of them.
 
+mod within;
+
 use crate::studio::draft::possible;
 use crate::studio::effect::Effect;
 use crate::studio::project::Project;
@@ -19,6 +21,16 @@ impl Studio {
     pub(super) fn set_budget(&mut self, bytes: u64) -> Vec<Effect> {
         if let Some(project) = self.project_mut() {
             project.budget_bytes = Some(bytes);
+            project.budget_seconds = None;
+            propose(project, false);
+        }
+        Vec::new()
+    }
+
+    /// Proposes bits within a time, at once.
+    pub(super) fn set_latency_budget(&mut self, seconds: f64) -> Vec<Effect> {
+        if let Some(project) = self.project_mut() {
+            project.budget_seconds = Some(seconds);
             propose(project, false);
         }
         Vec::new()
@@ -43,7 +55,7 @@ pub(super) fn plan(project: &mut Project) {
         .as_ref()
         .is_some_and(is_same)
     {
-        return;
+        return follow_device(project);
     }
     project.sensitivity.planned_for = Some(now);
     restate(project);
@@ -60,10 +72,8 @@ pub(super) fn plan(project: &mut Project) {
         }
         Some(Err(reason)) => sensitivity.problem = Some(reason),
     }
-    if let Some(proposal) = &project.proposal {
-        let is_settled = proposal.is_settled;
-        propose(project, is_settled);
-    }
+    project.sensitivity.timed_for = None;
+    follow_device(project);
 }
 
 /// Whether what is known is about what is chosen now.
@@ -83,6 +93,20 @@ pub(super) fn restate(project: &mut Project) {
     }
 }
 
+/// What of the plan depends on the device: made anew where the device's answer is another.
+pub(super) fn follow_device(project: &mut Project) {
+    let version = Some(project.latency.version);
+    if project.sensitivity.timed_for == version {
+        return;
+    }
+    project.sensitivity.timed_for = version;
+    project.sensitivity.front_seconds = within::front_seconds(project);
+    if let Some(proposal) = &project.proposal {
+        let is_settled = proposal.is_settled;
+        propose(project, is_settled);
+    }
+}
+
 fn planner(project: &Project) -> Result<Planner, String> {
     let draft = project.draft();
     Planner::new(
@@ -99,11 +123,18 @@ fn planner(project: &Project) -> Result<Planner, String> {
 fn propose(project: &mut Project, is_settled: bool) {
     let proposal = proposed(project, is_settled);
     project.proposals += u64::from(proposal.is_some());
+    if let Some(proposal) = &proposal {
+        project.budget_bytes = Some(proposal.budget_bytes);
+    }
     project.proposal = proposal;
 }
 
 fn proposed(project: &Project, is_settled: bool) -> Option<Proposal> {
-    let budget_bytes = project.budget_bytes?;
+    let budget_bytes = match project.budget_seconds {
+        // Of a machine that is not measured any more no time is known: bytes stand in.
+        Some(seconds) => within::bytes_within(project, seconds).or(project.budget_bytes)?,
+        None => project.budget_bytes?,
+    };
     let sensitivity = &project.sensitivity;
     let planner = sensitivity.planner.as_ref()?;
     // Less than the least is a wish for the least.
@@ -113,12 +144,14 @@ fn proposed(project: &Project, is_settled: bool) -> Option<Proposal> {
     let changes = changes(project, &settings);
     Some(Proposal {
         budget_bytes,
+        budget_seconds: project.budget_seconds,
+        seconds: project.latency.seconds_of(project, &settings),
         changes,
         bytes: allocation.bytes,
         predicted: sensitivity.predict(&project.layers, &settings),
         uniform: planner
             .uniform(within)
-            .and_then(|uniform| uniform_choice(planner, &uniform)),
+            .and_then(|uniform| uniform_choice(project, planner, &uniform)),
         is_settled,
         version: project.proposals + 1,
         settings,
@@ -162,11 +195,18 @@ fn gain(project: &Project, layer: usize, from: &LayerSettings, to: &LayerSetting
     Some(loss(from)? - loss(to)?)
 }
 
-fn uniform_choice(planner: &Planner, uniform: &Allocation) -> Option<UniformChoice> {
+fn uniform_choice(
+    project: &Project,
+    planner: &Planner,
+    uniform: &Allocation,
+) -> Option<UniformChoice> {
     Some(UniformChoice {
         option: planner.free().find_map(|layer| uniform.options[layer])?,
         bytes: uniform.bytes,
         predicted: uniform.predicted_loss,
+        seconds: project
+            .latency
+            .seconds_of(project, &settled(project, uniform)),
     })
 }
 

@@ -9,6 +9,7 @@ use crate::studio::draft::LayerEdit;
 use crate::studio::effect::Job;
 use crate::studio::proposal::{self, BudgetRules};
 use crate::studio::{Command, Effect, Studio};
+use pare_engine::device::DeviceProfile;
 use pare_engine::model::LayerKind;
 use pare_engine::settings::LayerOption;
 
@@ -140,4 +141,44 @@ fn a_budget_without_a_table_proposes_nothing() {
         (project.budget_bytes, &project.proposal),
         (Some(100_000), &None)
     );
+}
+
+#[test]
+fn a_budget_of_time_proposes_what_is_as_fast_and_is_one_step() {
+    let mut studio = measured();
+    let mut preferences = studio.preferences.clone();
+    preferences.device = DeviceProfile::builtin()[0].name.clone();
+    studio.command(Command::Prefer(preferences.clone()));
+    let [fastest, slowest] = studio.project().unwrap().sensitivity.front_seconds.unwrap();
+    assert!(0.0 < fastest && fastest < slowest, "{fastest} to {slowest}");
+    let steps = studio.project().unwrap().history.labels().count();
+    let mut last = 0;
+    for share in [0.0, 0.3, 0.6, 1.0] {
+        let asked = fastest + share * (slowest - fastest);
+        studio.command(Command::SetLatencyBudget(asked));
+        let project = studio.project().unwrap();
+        let proposal = project.proposal.as_ref().unwrap();
+        let found = proposal.seconds.unwrap();
+        assert!(found <= asked * (1.0 + 1e-9), "{found} s of {asked} s");
+        assert!(proposal.bytes >= last, "more time, no fewer bytes");
+        last = proposal.bytes;
+    }
+    studio.command(Command::SetLatencyBudget((fastest + slowest) / 2.0));
+    let before = studio.project().unwrap().proposal.clone().unwrap();
+    // The same time on a faster device leaves room for more.
+    preferences.device = DeviceProfile::builtin()[2].name.clone();
+    studio.command(Command::Prefer(preferences));
+    let after = studio.project().unwrap().proposal.clone().unwrap();
+    assert!(after.bytes > before.bytes && after.version > before.version);
+    studio.command(Command::ApplyProposal);
+    let project = studio.project().unwrap();
+    assert_eq!(project.history.labels().count(), steps + 1);
+    let speed = project.latency.speed().unwrap();
+    assert_eq!(
+        Some(speed.estimate.decode.unwrap().milliseconds / 1e3),
+        after.seconds
+    );
+    studio.command(Command::SetBudget(last));
+    let proposal = studio.project().unwrap().proposal.clone().unwrap();
+    assert_eq!(proposal.budget_seconds, None, "bytes count again");
 }

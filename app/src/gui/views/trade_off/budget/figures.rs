@@ -3,7 +3,7 @@
 use super::super::units::{Scale, Unit, change_text};
 use crate::gui::look::Look;
 use crate::gui::scene::Scene;
-use crate::gui::widgets::{self, error_text};
+use crate::gui::widgets::{self, error_text, three_digits};
 use crate::studio::Project;
 use crate::studio::figure::{Figure, Mark};
 use crate::studio::proposal::Proposal;
@@ -26,34 +26,59 @@ pub(super) fn show(
 ) {
     ui.spacing_mut().item_spacing.y = 2.0;
     let (look, outlook) = (scene.look, &project.outlook);
-    let scales = [scale, beside(scale)];
+    let scales = Units {
+        scale,
+        beside: beside(scale),
+        is_of_time: proposal.budget_seconds.is_some(),
+    };
     header(ui, look, scales, loss);
     let mark = match outlook.is_stale {
         true => Mark::Stale,
         false => Mark::Estimated,
     };
-    let numbers = |name: &str, bytes, loss: Option<f64>, proposed| Numbers {
+    let numbers = |name: &str, bytes, seconds, loss: Option<f64>, proposed| Numbers {
         name: name.to_owned(),
         bytes,
+        seconds,
         loss: loss.map(|value| Figure { value, mark }),
         proposed,
     };
     let predicted = proposal.predicted;
     let now = outlook.now.and_then(|now| now.predicted);
     let draft_bytes = project.totals.bytes_after;
+    let draft_seconds = project
+        .latency
+        .speed()
+        .and_then(|speed| Some(speed.seconds(speed.main_pass())?.value));
     let mut lines = vec![
-        numbers("Proposal", proposal.bytes, predicted, None),
-        numbers("Draft now", draft_bytes, now, predicted),
+        numbers(
+            "Proposal",
+            proposal.bytes,
+            proposal.seconds,
+            predicted,
+            None,
+        ),
+        numbers("Draft now", draft_bytes, draft_seconds, now, predicted),
     ];
     lines.extend(proposal.uniform.map(|uniform| {
         let name = format!("Uniform {}", uniform.option);
-        numbers(&name, uniform.bytes, Some(uniform.predicted), predicted)
+        let loss = Some(uniform.predicted);
+        numbers(&name, uniform.bytes, uniform.seconds, loss, predicted)
     }));
     for line in &lines {
         show_numbers(ui, look, scales, line);
     }
-    if proposal.budget_bytes < proposal.bytes {
-        let text = "No choice of bits is as small as the budget";
+    let is_slow = proposal.budget_seconds.zip(proposal.seconds);
+    let problem = match is_slow {
+        Some((asked, found)) if found > asked * (1.0 + 1e-9) => {
+            Some("No choice of bits is as fast as the budget")
+        }
+        None if proposal.budget_bytes < proposal.bytes => {
+            Some("No choice of bits is as small as the budget")
+        }
+        _ => None,
+    };
+    if let Some(text) = problem {
         ui.label(RichText::new(text).small().color(look.colours.warning));
     }
 }
@@ -62,9 +87,19 @@ pub(super) fn show(
 struct Numbers {
     name: String,
     bytes: u64,
+    seconds: Option<f64>,
     loss: Option<Figure>,
     /// The proposal's loss, to be held against this one's.
     proposed: Option<f64>,
+}
+
+/// What the first columns count.
+#[derive(Clone, Copy)]
+struct Units {
+    scale: Scale,
+    beside: Scale,
+    /// The second column is a time.
+    is_of_time: bool,
 }
 
 /// The unit of the second column of sizes.
@@ -76,11 +111,16 @@ fn beside(scale: Scale) -> Scale {
     Scale { unit, ..scale }
 }
 
-fn header(ui: &mut Ui, look: &Look, scales: [Scale; 2], loss: &str) {
+fn header(ui: &mut Ui, look: &Look, units: Units, loss: &str) {
     let weak = |text: &str| RichText::new(text).small().color(look.colours.weak);
     row(ui, weak(""), |ui, column| match column {
+        1 if units.is_of_time => {
+            ui.label(weak("ms"))
+                .on_hover_text("Milliseconds of a token on the chosen device");
+        }
         0 | 1 => {
-            ui.label(weak(scales[column].unit.short()))
+            let scale = [units.scale, units.beside][column];
+            ui.label(weak(scale.unit.short()))
                 .on_hover_text("Of all layers that can be compressed, dense ones too");
         }
         2 => cell(ui, weak(loss)),
@@ -91,12 +131,16 @@ fn header(ui: &mut Ui, look: &Look, scales: [Scale; 2], loss: &str) {
     });
 }
 
-fn show_numbers(ui: &mut Ui, look: &Look, scales: [Scale; 2], line: &Numbers) {
+fn show_numbers(ui: &mut Ui, look: &Look, units: Units, line: &Numbers) {
     row(ui, RichText::new(&line.name), |ui, column| match column {
+        1 if units.is_of_time => match line.seconds {
+            Some(seconds) => cell(ui, RichText::new(three_digits(1e3 * seconds))),
+            None => cell(ui, RichText::new("–").color(look.colours.weak)),
+        },
         0 | 1 => {
+            let scale = [units.scale, units.beside][column];
             let exact = format!("{}, exactly {} bytes", Bytes(line.bytes), line.bytes);
-            ui.label(short(scales[column], line.bytes))
-                .on_hover_text(exact);
+            ui.label(short(scale, line.bytes)).on_hover_text(exact);
         }
         2 => match line.loss {
             Some(figure) => {

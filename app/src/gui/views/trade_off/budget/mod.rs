@@ -1,7 +1,7 @@
 //! The budget: a slider and a number above the plot, and beside it what bits are proposed for that many bytes.
 //!
 //! ```text
-//! slider              asks for bytes
+//! slider · time       ask for bytes, or for a time of each token
 //! panel               figures · bits · rules · list (drawn) over digest · changes · options (made)
 //! status              what is missing before anything can be proposed
 //! ```
@@ -16,6 +16,7 @@ mod options;
 mod rules;
 pub(super) mod slider;
 mod status;
+mod time;
 
 use super::units::Scale;
 use crate::gui::scene::Scene;
@@ -40,6 +41,9 @@ pub(super) struct Memory {
     rule_problem: Option<String>,
     order: Order,
     digest: Digest,
+    /// The budget is one of time.
+    is_of_time: bool,
+    typed_time: Typed,
     /// The slider is to have the keys: a line of the plot was dragged, a number typed.
     pub(super) wants_focus: bool,
 }

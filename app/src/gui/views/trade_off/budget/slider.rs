@@ -3,7 +3,7 @@
 //! Arrows step, Enter applies the proposal, Escape drops it. Knows no solver: it asks for bytes.
 
 use super::super::units::{Scale, snapped};
-use super::{Memory, short_button};
+use super::{Memory, short_button, time};
 use crate::gui::scene::Scene;
 use crate::studio::action::Action;
 use crate::studio::{Command, Project};
@@ -18,7 +18,7 @@ pub const KEYS: [(&str, &str); 3] = [
 ];
 
 /// Room for everything beside the slider.
-const OTHERS_WIDTH: f32 = 268.0;
+pub(super) const OTHERS_WIDTH: f32 = 268.0;
 /// How near a mark the slider must be to be caught by it, as a share of its way.
 const REACH: f64 = 0.012;
 
@@ -34,8 +34,18 @@ pub(super) fn show(
         return;
     };
     let bytes = budget(project);
+    let ends = project.sensitivity.front_seconds;
     ui.horizontal(|ui| {
         let name = ui.label("Budget");
+        if let Some(ends) = ends {
+            time::kind(ui, scene, project, memory, ends);
+        }
+        if let (true, Some(ends)) = (memory.is_of_time, ends) {
+            time::show(ui, scene, project, memory, ends);
+            short_button(ui, scene, Action::ApplyProposal, "Apply");
+            short_button(ui, scene, Action::DiscardProposal, "Discard");
+            return;
+        }
         let width = (ui.available_width() - OTHERS_WIDTH).clamp(60.0, 420.0);
         ui.spacing_mut().slider_width = width;
         let slider = slide(ui, scene, project, scale, range, bytes);
@@ -137,7 +147,7 @@ fn paint_marks(
 }
 
 /// Enter applies, Escape drops, while the slider has the keys.
-fn keys(ui: &Ui, scene: &mut Scene<'_>, project: &Project, slider: &Response) {
+pub(super) fn keys(ui: &Ui, scene: &mut Scene<'_>, project: &Project, slider: &Response) {
     if !slider.has_focus() {
         return;
     }
