@@ -8,6 +8,7 @@ mod arguments;
 mod context;
 mod failure;
 mod interrupt;
+mod machines;
 mod options;
 mod plan;
 mod printer;

@@ -111,7 +111,7 @@ mod tests {
         let cases = [
             (
                 "pare distill x",
-                "`distill` is no verb of pare. These work: open, inspect, logits, calibrate, sensitivity, allocate, compress, evaluate, generate, export, bench.",
+                "`distill` is no verb of pare. These work: open, inspect, logits, calibrate, sensitivity, allocate, compress, evaluate, generate, export, estimate, devices, bench.",
             ),
             (
                 "pare compress x --out o --method magic",

@@ -22,7 +22,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::packed::{ActivationPlan, PackedSource};
+use crate::packed::{ActivationPlan, CodeKind, PackedSource};
+use crate::settings::Activations;
 use crate::solved::Solved;
 use crate::tensor::{Dtype, SourceError, TensorInfo, WeightSource};
 pub use error::CheckpointError;
@@ -219,6 +220,14 @@ impl Checkpoint {
     pub fn is_packed(&self, name: &str) -> bool {
         let index = self.by_name.get(name);
         index.is_some_and(|&index| matches!(self.entries[index], Entry::Packed(_)))
+    }
+
+    /// How a packed tensor's codes are to be read, and how its inputs are rounded; `None` of any other.
+    pub fn code_of(&self, name: &str) -> Option<(CodeKind, Activations)> {
+        match &self.entries[*self.by_name.get(name)?] {
+            Entry::Plain(_) => None,
+            Entry::Packed(packed) => Some(packed.code()),
+        }
     }
 
     /// The dtype of a tensor before it was packed, where known; of any other tensor, the stored one.

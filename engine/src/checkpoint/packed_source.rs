@@ -13,9 +13,10 @@ use super::shards::Shards;
 use crate::grid::{GridConfig, ScaleDtype};
 use crate::packed::gptq::{self, CheckpointFormat};
 use crate::packed::{
-    ActivationPlan, LayerManifest, MANIFEST_VERSION, METADATA_KEY, Manifest, Part, unpack,
-    unpack_activations,
+    ActivationPlan, CodeKind, LayerManifest, MANIFEST_VERSION, METADATA_KEY, Manifest, Part,
+    unpack, unpack_activations,
 };
+use crate::settings::Activations;
 use crate::solved::Solved;
 use crate::tensor::{Dtype, SourceError, TensorInfo};
 
@@ -256,6 +257,23 @@ impl PackedTensor {
         match &self.layer {
             Layer::Pare(manifest) => manifest.tensor.transposed,
             Layer::Gptq { transposed, .. } => *transposed,
+        }
+    }
+
+    /// How its codes are to be read, and how its inputs are rounded; headers tell.
+    pub(super) fn code(&self) -> (CodeKind, Activations) {
+        match &self.layer {
+            Layer::Pare(manifest) => (manifest.code, manifest.activations.mode),
+            Layer::Gptq { config, .. } => {
+                let code = CodeKind::Affine {
+                    bits: config.bits,
+                    group: config.group,
+                    symmetric: config.symmetric,
+                    scale_dtype: config.scale_dtype,
+                    fractional_zeros: false,
+                };
+                (code, Activations::None)
+            }
         }
     }
 

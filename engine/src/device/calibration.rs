@@ -1,68 +1,106 @@
-//! Rates and costs of Pare's own kernels, measured where it runs: what makes an estimate of this machine true.
+//! What Pare's own kernels and passes take where it runs, as measured: what makes an estimate of this machine true.
 //!
-//! Types only; `measure` fills them and `estimate` reads them.
+//! Types and their interpolation only; `measure` fills them and `estimate` reads them. Times hold for the engine's number
+//! of threads.
 
-use super::value::Value;
+use crate::settings::KvCache;
 use serde::{Deserialize, Serialize};
 
-/// What was measured of one engine at its number of threads.
+/// Most entries of any list: far more than is ever measured.
+const MOST_ENTRIES: usize = 1000;
+
+/// What was measured of one engine.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Calibration {
-    /// One entry for each way in which a product is computed.
-    pub kernels: Vec<KernelRates>,
-    /// What a block costs beside its products, for one pass, microseconds.
-    pub block_us: Value,
-    /// What a block costs beside its products for each token and value of the widths that pass through, nanoseconds.
-    pub block_value_ns: Value,
-    /// Attention of one pass: starting it, microseconds for a block.
-    pub attention_us: Value,
-    /// Attention to many tokens at once, 1e9 operations a second.
-    pub attention_gops: Value,
-    /// Attention of one token to its cache.
-    pub cache_reads: Vec<CacheRead>,
-    /// Reading again and again what takes so many megabytes, by rising size.
+    /// Half of the band of every number, as a share of it.
+    pub spread: f64,
+    /// One table for each way in which a product is computed.
+    pub kernels: Vec<KernelTable>,
+    /// What blocks cost beside products and attention.
+    pub blocks: Vec<BlockCosts>,
+    /// Attention of one token to its cache, for each way to keep it.
+    pub cached: Vec<CachedLooks>,
+    /// What each pass costs besides, microseconds.
+    pub pass_us: f64,
+    /// What each logit costs beside the head's product, nanoseconds.
+    pub logit_ns: f64,
+}
+
+/// Times of one kind of product.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KernelTable {
+    /// Which product.
+    pub product: Product,
+    /// Tokens that were measured, rising from 1.
+    pub tokens: Vec<f64>,
+    /// Weights of the matrices that were measured, rising; the first are so few that their time is that of starting.
+    pub weights: Vec<f64>,
+    /// For each of `tokens`, for each of `weights`: microseconds with weights in the nearest cache.
+    pub microseconds: Vec<Vec<f64>>,
+    /// One token with weights that lie further away the more of them there are, by rising size.
     pub tiers: Vec<Tier>,
 }
 
-/// How fast what was read before is read again.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// How fast weights of some size in all are read again.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Tier {
     /// Bytes gone over, MB.
     pub megabytes: f64,
     /// All threads together, GB/s.
-    pub gb_per_s: Value,
+    pub gb_per_s: f64,
 }
 
-/// How fast one kind of product is.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// What a block costs beside its products and looks: a part for each pass, and a part for each output of its products.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct KernelRates {
-    /// Which product.
-    pub product: Product,
-    /// Starting one, microseconds.
-    pub launch_us: Value,
-    /// Operations with one token and weights in the caches, 1e9 a second.
-    pub one_token_gops: Value,
-    /// Weights that one token reads from memory, GB/s.
-    pub stream_gb_per_s: Value,
-    /// Operations with many tokens, 1e9 a second.
-    pub many_tokens_gops: Value,
-    /// What a product with several tokens costs once for each weight (unpacking it), nanoseconds.
-    pub weight_ns: Value,
-    /// What a product costs for each input value (rounding it), nanoseconds.
-    pub input_ns: Value,
+pub struct BlockCosts {
+    /// Which blocks.
+    pub style: BlockStyle,
+    /// Of one token, microseconds.
+    pub token_us: f64,
+    /// Of one token, nanoseconds for each output.
+    pub token_value_ns: f64,
+    /// Of a prompt, microseconds.
+    pub prompt_us: f64,
+    /// Of a prompt, nanoseconds for each output and token.
+    pub prompt_value_ns: f64,
+    /// Looks of a prompt's tokens at each other.
+    pub looks: LookCosts,
 }
 
-/// How fast a cache of keys and values is read.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// What stands between a block's products.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BlockStyle {
+    /// As in Llama: root mean squares, rotation, a gate.
+    Gated,
+    /// As in GPT-2: layer norms, no rotation, no gate.
+    Plain,
+    /// As in BERT: the same, and every token sees every other.
+    Encoder,
+}
+
+/// What one head's look from one token at another costs.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct CacheRead {
-    /// How it is kept.
-    pub kept: crate::settings::KvCache,
-    /// Keys and values that one token attends to, 1e9 values a second.
-    pub values_per_ns: Value,
+pub struct LookCosts {
+    /// Nanoseconds for a look.
+    pub look_ns: f64,
+    /// Nanoseconds for each channel of it.
+    pub channel_ns: f64,
+}
+
+/// Looks of one token at its cache.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CachedLooks {
+    /// How the cache is kept.
+    pub kept: KvCache,
+    /// What looks cost.
+    pub costs: LookCosts,
 }
 
 /// A way in which a product is computed.
@@ -87,43 +125,237 @@ pub enum Weights {
     Levels,
 }
 
+impl LookCosts {
+    /// Nanoseconds of a look over so many channels.
+    pub fn nanoseconds(self, channels: f64) -> f64 {
+        self.look_ns + self.channel_ns * channels
+    }
+}
+
 impl Calibration {
-    /// The rates of a product; of the nearest bits where just those were not measured.
-    pub fn rates(&self, product: Product) -> Option<&KernelRates> {
-        let distance = |rates: &&KernelRates| match (rates.product.weights, product.weights) {
-            _ if rates.product.integer != product.integer => None,
+    /// The table of a product; of the nearest bits where just those were not measured.
+    pub fn table(&self, product: Product) -> Option<&KernelTable> {
+        let distance = |table: &KernelTable| match (table.product.weights, product.weights) {
+            _ if table.product.integer != product.integer => None,
             (Weights::Codes(one), Weights::Codes(other)) => Some(one.abs_diff(other)),
             (one, other) => (one == other).then_some(0),
         };
         let known = self
             .kernels
             .iter()
-            .filter(|rates| distance(rates).is_some());
-        known.min_by_key(distance)
+            .filter_map(|table| Some((distance(table)?, table)));
+        known.min_by_key(|known| known.0).map(|known| known.1)
+    }
+
+    /// The costs of blocks of a style; of any where just that was not measured.
+    pub fn block(&self, style: BlockStyle) -> Option<&BlockCosts> {
+        let same = self.blocks.iter().find(|costs| costs.style == style);
+        same.or_else(|| self.blocks.first())
+    }
+
+    /// What a look at a cache costs; `None` where none was measured.
+    pub fn cached(&self, kept: KvCache) -> Option<LookCosts> {
+        let same = self.cached.iter().find(|looks| looks.kept == kept);
+        let found = same.or_else(|| self.cached.first())?;
+        Some(found.costs)
     }
 
     /// What is wrong with it, as a clause.
     pub(super) fn check(&self) -> Result<(), String> {
-        let shared = [&self.attention_gops].into_iter();
-        let kernels = self.kernels.iter().flat_map(|rates| {
+        let is_time = |value: &f64| value.is_finite() && *value >= 0.0;
+        let looks = self.cached.iter().map(|looks| looks.costs);
+        let looks = looks.chain(self.blocks.iter().map(|block| block.looks));
+        let looks = looks.flat_map(|costs| [costs.look_ns, costs.channel_ns]);
+        let blocks = self.blocks.iter().flat_map(|block| {
             [
-                &rates.one_token_gops,
-                &rates.stream_gb_per_s,
-                &rates.many_tokens_gops,
+                block.token_us,
+                block.token_value_ns,
+                block.prompt_us,
+                block.prompt_value_ns,
             ]
         });
-        let caches = self.cache_reads.iter().map(|read| &read.values_per_ns);
-        let tiers = self.tiers.iter().map(|tier| &tier.gb_per_s);
-        let mut divisors = shared.chain(kernels).chain(caches).chain(tiers);
-        let empty = self.kernels.is_empty() || self.cache_reads.is_empty();
-        if empty || divisors.any(|rate| rate.low <= 0.0) {
-            return Err("a measured rate is missing or 0; measure the machine again".to_owned());
+        let mut times = looks.chain(blocks).chain([self.pass_us, self.logit_ns]);
+        let shares = self.spread > 0.0 && self.spread < 1.0;
+        let some = !self.kernels.is_empty() && !self.blocks.is_empty();
+        let few = self
+            .kernels
+            .len()
+            .max(self.blocks.len())
+            .max(self.cached.len())
+            <= MOST_ENTRIES;
+        let sound = shares && some && few && times.all(|value| is_time(&value));
+        if sound && self.kernels.iter().all(KernelTable::is_sound) {
+            return Ok(());
         }
-        let rise = |pair: &[Tier; 2]| pair[0].megabytes < pair[1].megabytes;
-        let first = self.tiers.first().is_none_or(|tier| tier.megabytes > 0.0);
-        if !first || !self.tiers.array_windows().all(rise) {
-            return Err("its sizes do not rise; measure the machine again".to_owned());
+        Err("what was measured of it is damaged; measure the machine again".to_owned())
+    }
+}
+
+impl KernelTable {
+    /// Microseconds of a product of so many tokens and weights, with weights in the nearest cache: straight between what was
+    /// measured in the logarithms of all three, and in proportion beyond.
+    pub fn microseconds_at(&self, tokens: f64, weights: f64) -> f64 {
+        let rows: Vec<f64> = self
+            .microseconds
+            .iter()
+            .map(|row| interpolate(&self.weights, row, weights))
+            .collect();
+        interpolate(&self.tokens, &rows, tokens)
+    }
+
+    /// What starting a product takes.
+    pub fn launch_us(&self) -> f64 {
+        self.microseconds[0][0]
+    }
+
+    /// Bytes a second at which one token reads weights of `megabytes` in all.
+    pub fn gb_per_s_at(&self, megabytes: f64) -> f64 {
+        let after = self
+            .tiers
+            .partition_point(|tier| tier.megabytes <= megabytes);
+        let before = after.checked_sub(1).map(|before| self.tiers[before]);
+        match (before, self.tiers.get(after)) {
+            (Some(left), Some(right)) => {
+                let part =
+                    (megabytes / left.megabytes).ln() / (right.megabytes / left.megabytes).ln();
+                left.gb_per_s + part * (right.gb_per_s - left.gb_per_s)
+            }
+            (Some(tier), None) => tier.gb_per_s,
+            (None, tier) => tier.map_or(f64::INFINITY, |tier| tier.gb_per_s),
         }
-        Ok(())
+    }
+
+    fn is_sound(&self) -> bool {
+        let is_positive = |value: &f64| value.is_finite() && *value > 0.0;
+        let rises = |values: &[f64]| {
+            let few = !values.is_empty() && values.len() <= MOST_ENTRIES;
+            few && values.iter().all(is_positive)
+                && values.array_windows().all(|[one, other]| one < other)
+        };
+        let sizes: Vec<f64> = self.tiers.iter().map(|tier| tier.megabytes).collect();
+        let full = self.microseconds.len() == self.tokens.len()
+            && self
+                .microseconds
+                .iter()
+                .all(|row| row.len() == self.weights.len() && row.iter().all(is_positive));
+        full && rises(&self.tokens)
+            && rises(&self.weights)
+            && rises(&sizes)
+            && self.tiers.iter().all(|tier| is_positive(&tier.gb_per_s))
+    }
+}
+
+/// The height over `place`, straight between points in the logarithms of both axes; before the first point its height, after
+/// the last in proportion.
+fn interpolate(places: &[f64], heights: &[f64], place: f64) -> f64 {
+    let after = places.partition_point(|known| *known <= place);
+    match (after.checked_sub(1), after < places.len()) {
+        (None, _) => heights[0],
+        (Some(last), false) => heights[last] * place / places[last],
+        (Some(left), true) => {
+            let part = (place / places[left]).ln() / (places[after] / places[left]).ln();
+            (heights[left].ln() + part * (heights[after].ln() - heights[left].ln())).exp()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn table() -> KernelTable {
+        KernelTable {
+            product: Product {
+                weights: Weights::Codes(4),
+                integer: true,
+            },
+            tokens: vec![1.0, 16.0],
+            weights: vec![100.0, 10_000.0],
+            microseconds: vec![vec![2.0, 8.0], vec![4.0, 64.0]],
+            tiers: vec![
+                Tier {
+                    megabytes: 1.0,
+                    gb_per_s: 40.0,
+                },
+                Tier {
+                    megabytes: 100.0,
+                    gb_per_s: 20.0,
+                },
+            ],
+        }
+    }
+
+    #[test]
+    fn times_between_measurements_are_straight_in_logarithms() {
+        let table = table();
+        let rows = [
+            (1.0, 100.0, 2.0),
+            (1.0, 10.0, 2.0),
+            (1.0, 1000.0, 4.0),
+            (1.0, 20_000.0, 16.0),
+            (16.0, 10_000.0, 64.0),
+            (4.0, 100.0, 8.0_f64.sqrt()),
+            (32.0, 10_000.0, 128.0),
+        ];
+        for (tokens, weights, expected) in rows {
+            let found = table.microseconds_at(tokens, weights);
+            assert!(
+                (found / expected - 1.0).abs() < 1e-12,
+                "{tokens} {weights}: {found}, expected {expected}"
+            );
+        }
+        for (megabytes, expected) in [
+            (0.5, 40.0),
+            (1.0, 40.0),
+            (10.0, 30.0),
+            (100.0, 20.0),
+            (1e4, 20.0),
+        ] {
+            let found = table.gb_per_s_at(megabytes);
+            assert!(
+                (found - expected).abs() < 1e-12,
+                "{megabytes} MB: {found}, expected {expected}"
+            );
+        }
+        assert_eq!(table.launch_us(), 2.0);
+    }
+
+    #[test]
+    fn damage_is_told() {
+        let good = Calibration {
+            spread: 0.1,
+            kernels: vec![table()],
+            blocks: vec![BlockCosts {
+                style: BlockStyle::Gated,
+                token_us: 1.0,
+                token_value_ns: 1.0,
+                prompt_us: 1.0,
+                prompt_value_ns: 1.0,
+                looks: LookCosts {
+                    look_ns: 1.0,
+                    channel_ns: 0.1,
+                },
+            }],
+            cached: vec![],
+            pass_us: 3.0,
+            logit_ns: 0.0,
+        };
+        good.check().unwrap();
+        let spoilers: [fn(&mut Calibration); 8] = [
+            |bad| bad.spread = f64::NAN,
+            |bad| bad.kernels.clear(),
+            |bad| bad.blocks[0].token_us = -1.0,
+            |bad| bad.pass_us = f64::INFINITY,
+            |bad| bad.kernels[0].microseconds[1].clear(),
+            |bad| bad.kernels[0].microseconds[0][0] = 0.0,
+            |bad| bad.kernels[0].tokens = vec![4.0, 1.0],
+            |bad| bad.kernels[0].tiers[0].gb_per_s = 0.0,
+        ];
+        for (index, spoil) in spoilers.iter().enumerate() {
+            let mut bad = good.clone();
+            spoil(&mut bad);
+            assert!(bad.check().is_err(), "spoiler {index}");
+        }
     }
 }

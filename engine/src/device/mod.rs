@@ -9,7 +9,10 @@ mod table;
 mod tests;
 mod value;
 
-pub use calibration::{CacheRead, Calibration, KernelRates, Product, Tier, Weights};
+pub use calibration::{
+    BlockCosts, BlockStyle, CachedLooks, Calibration, KernelTable, LookCosts, Product, Tier,
+    Weights,
+};
 pub use profile::{DeviceProfile, EngineKind, EngineProfile};
 pub use table::{DeviceError, parse_table, read_table};
 pub use value::{Basis, Corner, Value};

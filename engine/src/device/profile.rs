@@ -16,7 +16,10 @@ pub struct DeviceProfile {
     /// Memory that programs and models share (of a card: its own), GB.
     pub memory_gb: Value,
     /// What computes in it, the usual one first; at least one.
-    #[serde(rename = "engine", alias = "engines")]
+    #[serde(
+        rename(serialize = "engines", deserialize = "engine"),
+        alias = "engines"
+    )]
     pub engines: Vec<EngineProfile>,
 }
 

@@ -3,12 +3,15 @@
 //! Counts only; knows no device and no second.
 
 use crate::device::{EngineKind, Product, Weights};
-use crate::model::{LayerInfo, LayerKind, ModelConfig, Role};
+use crate::grid::ScaleDtype;
+use crate::model::{LayerInfo, LayerKind, ModelConfig, Role, cache_token_bytes};
+use crate::packed::CodeKind;
 use crate::settings::{Activations, KvCache, LayerSettings};
 use crate::solved::Method;
 
-/// Rows of the panels in which codes are held: a multiple of them is stored.
+/// Rows of the panels in which codes are held, and columns that are unpacked at once: multiples of them are stored.
 const PANEL_ROWS: usize = 16;
+const PANEL_UNIT: usize = 32;
 /// Bytes of a value in floats, as Pare computes on processors.
 const FLOAT_BYTES: u64 = 4;
 
@@ -67,8 +70,8 @@ pub enum Form {
         bits: u8,
         /// Weights per scale; 0 = a row.
         group: usize,
-        /// Bytes of a scale.
-        scale_bytes: u64,
+        /// Bytes of a scale and its zero in the kernels' memory.
+        group_bytes: u64,
         /// How inputs are rounded.
         activations: Activations,
     },
@@ -106,12 +109,7 @@ impl Network {
         if !self.writes_tokens {
             return 0;
         }
-        let scales = 2 * self.kv_heads as u64 * FLOAT_BYTES;
-        let of_token = match kept {
-            KvCache::F32 => FLOAT_BYTES * self.kept_values(),
-            KvCache::F16 => 2 * self.kept_values(),
-            KvCache::Int8 => self.kept_values() + scales,
-        };
+        let of_token = cache_token_bytes(kept, self.kv_heads, self.head_dim);
         of_token * self.windows.len() as u64 * tokens as u64
     }
 
@@ -133,6 +131,15 @@ impl Network {
 impl LayerDemand {
     /// A tensor of a model, stored in a container that keeps codes, under these settings.
     pub fn new(info: &LayerInfo, settings: &LayerSettings, stored_bytes: u64) -> Self {
+        let form = match info.compressible {
+            true => Form::of(settings),
+            false => Form::Dense,
+        };
+        Self::held(info, form, stored_bytes)
+    }
+
+    /// A tensor of a model in this form.
+    pub fn held(info: &LayerInfo, form: Form, stored_bytes: u64) -> Self {
         Self {
             name: info.name.clone(),
             role: info.role,
@@ -142,10 +149,7 @@ impl LayerDemand {
             columns: info.columns,
             parameters: info.parameters,
             stored_bytes,
-            form: match info.compressible {
-                true => Form::of(settings),
-                false => Form::Dense,
-            },
+            form,
         }
     }
 
@@ -182,17 +186,25 @@ impl Form {
     pub fn of(settings: &LayerSettings) -> Self {
         match settings.method {
             Method::None => Self::Dense,
-            Method::Nf4 => Self::Levels {
-                block: settings.nf4_block(),
-            },
-            _ => Self::Codes {
-                bits: settings.bits,
-                group: settings.group,
-                scale_bytes: match settings.scale_dtype {
-                    crate::grid::ScaleDtype::F32 => 4,
-                    _ => 2,
-                },
-                activations: settings.activations,
+            _ => Self::of_code(CodeKind::of_settings(settings), settings.activations),
+        }
+    }
+
+    /// The form of packed codes whose inputs are rounded so.
+    pub fn of_code(code: CodeKind, activations: Activations) -> Self {
+        match code {
+            CodeKind::Nf4 { block, .. } => Self::Levels { block },
+            CodeKind::Affine {
+                bits,
+                group,
+                symmetric,
+                scale_dtype,
+                fractional_zeros,
+            } => Self::Codes {
+                bits,
+                group,
+                group_bytes: group_bytes(scale_dtype, symmetric, fractional_zeros),
+                activations,
             },
         }
     }
@@ -211,22 +223,48 @@ impl Form {
 
     /// Bytes in the memory order of the kernels.
     fn panel_bytes(self, rows: usize, columns: usize) -> u64 {
-        let rows = rows.next_multiple_of(PANEL_ROWS) as u64;
-        let groups = |width: usize| match width {
-            0 => 1,
-            width => columns.div_ceil(width) as u64,
-        };
-        let (bits, beside) = match self {
-            Self::Dense => return FLOAT_BYTES * rows * columns as u64,
-            // A zero is kept as a number of the same size as a scale's.
+        let padded_rows = rows.next_multiple_of(PANEL_ROWS) as u64;
+        match self {
+            Self::Dense => FLOAT_BYTES * rows as u64 * columns as u64,
             Self::Codes {
                 bits,
                 group,
-                scale_bytes,
+                group_bytes,
                 ..
-            } => (bits, groups(group) * (scale_bytes + FLOAT_BYTES)),
-            Self::Levels { block } => (4, groups(block) * FLOAT_BYTES),
-        };
-        rows * ((columns as u64 * u64::from(bits)).div_ceil(8) + beside)
+            } => {
+                // 7 bits take the room of 8.
+                let bits = if bits == 7 { 8 } else { u64::from(bits) };
+                let group = if group == 0 {
+                    columns
+                } else {
+                    group.min(columns)
+                }
+                .max(1);
+                let (whole, rest) = (columns / group, columns % group);
+                let padded =
+                    whole * group.next_multiple_of(PANEL_UNIT) + rest.next_multiple_of(PANEL_UNIT);
+                let groups = columns.div_ceil(group) as u64;
+                padded_rows * (padded as u64 * bits / 8 + groups * group_bytes)
+            }
+            Self::Levels { block } => {
+                let blocks = columns.div_ceil(block.max(1)) as u64;
+                let padded = columns.next_multiple_of(PANEL_UNIT) as u64;
+                padded_rows * (padded / 2 + blocks * FLOAT_BYTES)
+            }
+        }
     }
+}
+
+/// Bytes of a scale and a zero as kernels keep them: each in its narrowest exact form.
+fn group_bytes(scale_dtype: ScaleDtype, symmetric: bool, fractional_zeros: bool) -> u64 {
+    let scale = match scale_dtype {
+        ScaleDtype::F16 => 2,
+        ScaleDtype::BF16 | ScaleDtype::F32 => FLOAT_BYTES,
+    };
+    let zero = match (fractional_zeros, symmetric) {
+        (true, _) => FLOAT_BYTES,
+        (false, true) => 0,
+        (false, false) => 1,
+    };
+    scale + zero
 }

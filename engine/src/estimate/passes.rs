@@ -2,10 +2,10 @@
 //!
 //! Knows which operations there are; what they cost is for `rates`.
 
-use super::rates::{Machine, Work, op_time};
+use super::rates::{Looking, Machine, Work, op_time};
 use super::{EstimateInput, LayerDemand, LayerTime, OpTime, TimedPart, threads};
-use crate::device::{Corner, EngineProfile};
-use crate::model::LayerKind;
+use crate::device::{BlockStyle, Corner, EngineProfile};
+use crate::model::{LayerKind, Role};
 
 /// Tokens of a pass, and those in the cache before it.
 #[derive(Debug, Clone, Copy)]
@@ -20,6 +20,7 @@ struct Timer<'a> {
     machine: Machine<'a>,
     /// For each block, outputs of its products.
     outputs: Vec<f64>,
+    style: BlockStyle,
     prefill: Pass,
     decode: Option<Pass>,
 }
@@ -72,6 +73,7 @@ impl<'a> Timer<'a> {
                 working_bytes: (held + cache) as f64,
             },
             outputs,
+            style: style(input),
             prefill: Pass {
                 tokens: input.prompt.max(1),
                 before: 0,
@@ -113,26 +115,11 @@ impl<'a> Timer<'a> {
 
     /// What a block does beside its products.
     fn beside(&self, block: usize) -> [LayerTime; 2] {
-        let network = &self.input.network;
-        let width = (network.heads * network.head_dim) as f64;
         let (prefill, decode) = self.both(|pass| {
-            let looks = network.looks(block, pass.before, pass.tokens);
-            let seen = (pass.before + pass.tokens) as f64;
-            let seen = network
-                .windows
-                .get(block)
-                .copied()
-                .flatten()
-                .map_or(seen, |window| seen.min((window + pass.tokens) as f64));
-            let values = seen * network.kept_values() as f64;
-            let kept = self.input.kv_cache;
-            let terms = |corner| {
-                self.machine
-                    .at(corner)
-                    .attention(looks, width, values, kept, pass.tokens)
-            };
-            let bytes = network.cache_bytes(1, kept) as f64 / network.windows.len().max(1) as f64;
-            op_time(4.0 * looks * width, seen * bytes, terms)
+            let looking = self.looking(block, pass);
+            op_time(looking.operations(), looking.bytes, |corner| {
+                self.machine.at(corner).attention(looking)
+            })
         });
         let attention = self.part(
             format!("block {block} attention"),
@@ -143,7 +130,11 @@ impl<'a> Timer<'a> {
         );
         let (prefill, decode) = self.both(|pass| {
             let values = self.outputs.get(block).copied().unwrap_or(0.0) * pass.tokens as f64;
-            op_time(values, 0.0, |corner| self.machine.at(corner).small(values))
+            op_time(values, 0.0, |corner| {
+                self.machine
+                    .at(corner)
+                    .small(self.style, pass.tokens, values)
+            })
         });
         let small = self.part(
             format!("block {block} norms and sums"),
@@ -153,6 +144,27 @@ impl<'a> Timer<'a> {
             decode,
         );
         [attention, small]
+    }
+
+    fn looking(&self, block: usize, pass: Pass) -> Looking {
+        let network = &self.input.network;
+        let blocks = network.windows.len().max(1) as f64;
+        let window = network.windows.get(block).copied().flatten();
+        let seen = pass.before + pass.tokens;
+        let seen = window.map_or(seen, |window| seen.min(window + pass.tokens));
+        let kept = self.input.kv_cache;
+        let of_token = match network.writes_tokens {
+            true => network.cache_bytes(1, kept) as f64 / blocks,
+            false => (4 * network.kept_values()) as f64,
+        };
+        Looking {
+            style: self.style,
+            looks: network.looks(block, pass.before, pass.tokens),
+            heads: network.heads as f64,
+            channels: network.head_dim as f64,
+            bytes: seen as f64 * of_token,
+            cached: (pass.tokens == 1 && network.writes_tokens).then_some(kept),
+        }
     }
 
     fn embedding(&self) -> LayerTime {
@@ -203,5 +215,15 @@ impl<'a> Timer<'a> {
             prefill,
             decode,
         }
+    }
+}
+
+/// What stands between the products of its blocks.
+fn style(input: &EstimateInput) -> BlockStyle {
+    let gates = |layer: &LayerDemand| matches!(layer.role, Role::Gate | Role::GateUp);
+    match input.network.writes_tokens {
+        false => BlockStyle::Encoder,
+        true if input.layers.iter().any(gates) => BlockStyle::Gated,
+        true => BlockStyle::Plain,
     }
 }

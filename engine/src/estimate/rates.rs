@@ -4,7 +4,7 @@
 //! Knows operations and bytes, not networks.
 
 use super::{Bound, OpTime};
-use crate::device::{Calibration, Corner, EngineKind, EngineProfile, Product, Weights};
+use crate::device::{BlockStyle, Calibration, Corner, EngineKind, EngineProfile, Product, Weights};
 use crate::settings::KvCache;
 
 /// Outputs and tokens that kernels compute together; less is paid as much.
@@ -38,6 +38,28 @@ pub(super) struct Work {
     pub(super) columns: usize,
     pub(super) tokens: usize,
     pub(super) bytes: u64,
+}
+
+/// The looks of one block in one pass.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Looking {
+    /// Of which blocks.
+    pub(super) style: BlockStyle,
+    /// Pairs of tokens.
+    pub(super) looks: f64,
+    pub(super) heads: f64,
+    pub(super) channels: f64,
+    /// Bytes of keys and values that are read.
+    pub(super) bytes: f64,
+    /// How the cache is kept, where one token looks at it.
+    pub(super) cached: Option<KvCache>,
+}
+
+impl Looking {
+    /// A product with keys and one with values.
+    pub(super) fn operations(self) -> f64 {
+        4.0 * self.looks * self.heads * self.channels
+    }
 }
 
 /// The terms of one operation, in seconds.
@@ -90,55 +112,54 @@ impl<'a> Machine<'a> {
         }
     }
 
-    /// Attention of `looks` pairs of tokens over `values` kept keys and values, by `width` channels of queries.
-    pub(super) fn attention(
-        self,
-        looks: f64,
-        width: f64,
-        values: f64,
-        kept: KvCache,
-        tokens: usize,
-    ) -> Terms {
-        let operations = 4.0 * looks * width;
-        let bytes = values * kept_bytes(kept);
-        match self.engine.calibration.as_ref() {
-            Some(measured) => {
-                let launch = measured.attention_us.cost(self.corner) * 1e-6;
-                let read = measured.cache_reads.iter().find(|read| read.kept == kept);
-                let read = read.unwrap_or(&measured.cache_reads[0]);
-                let (compute, memory) = match tokens {
-                    1 => (
-                        values / (read.values_per_ns.rate(self.corner) * 1e9),
-                        bytes / self.bandwidth(),
-                    ),
-                    _ => (
-                        operations
-                            / (measured.attention_gops.rate(self.corner) * 1e9 * self.share()),
-                        0.0,
-                    ),
-                };
-                Terms {
-                    launch,
-                    compute,
-                    memory,
-                }
-            }
+    /// Attention in one block.
+    pub(super) fn attention(self, looking: Looking) -> Terms {
+        let Looking {
+            looks,
+            heads,
+            channels,
+            bytes,
+            ..
+        } = looking;
+        let measured = self.engine.calibration.as_ref();
+        let costs = measured.and_then(|measured| {
+            let of_prompt = || Some(measured.block(looking.style)?.looks);
+            let costs = match looking.cached {
+                Some(kept) => measured.cached(kept).or_else(of_prompt),
+                None => of_prompt(),
+            };
+            Some((measured, costs?.nanoseconds(channels)))
+        });
+        match costs {
+            Some((measured, look_ns)) => Terms {
+                launch: 0.0,
+                compute: looks * heads * look_ns * 1e-9 * self.stretch(measured) / self.share(),
+                memory: 0.0,
+            },
             None => Terms {
                 launch: self.launch(),
-                compute: operations / (self.peak(false) * self.gemm() * ATTENTION_SHARE),
+                compute: looking.operations() / (self.peak(false) * self.gemm() * ATTENTION_SHARE),
                 memory: bytes / self.bandwidth(),
             },
         }
     }
 
-    /// The small operations of one block, over `values` outputs of its products.
-    pub(super) fn small(self, values: f64) -> Terms {
-        match self.engine.calibration.as_ref() {
-            Some(measured) => Terms {
-                launch: measured.block_us.cost(self.corner) * 1e-6,
-                compute: values * measured.block_value_ns.cost(self.corner) * 1e-9,
-                memory: 0.0,
-            },
+    /// The small operations of one block in a pass of so many tokens, over `values` outputs of its products.
+    pub(super) fn small(self, style: BlockStyle, tokens: usize, values: f64) -> Terms {
+        let measured = self.engine.calibration.as_ref();
+        match measured.and_then(|measured| Some((measured, measured.block(style)?))) {
+            Some((measured, costs)) => {
+                let (each_us, value_ns) = match tokens {
+                    1 => (costs.token_us, costs.token_value_ns),
+                    _ => (costs.prompt_us, costs.prompt_value_ns),
+                };
+                let stretch = self.stretch(measured);
+                Terms {
+                    launch: each_us * 1e-6 * stretch,
+                    compute: values * value_ns * 1e-9 * stretch,
+                    memory: 0.0,
+                }
+            }
             None => Terms {
                 launch: SMALL_OPERATIONS * self.launch(),
                 compute: 0.0,
@@ -158,41 +179,42 @@ impl<'a> Machine<'a> {
 
     /// What each pass costs besides, with a choice among `values` logits.
     pub(super) fn fixed(self, values: f64) -> Terms {
-        let value_ns = self
-            .engine
-            .calibration
-            .as_ref()
-            .map_or(0.0, |measured| measured.block_value_ns.cost(self.corner));
-        Terms {
-            launch: self.engine.fixed_us.cost(self.corner) * 1e-6,
-            compute: values * value_ns * 1e-9,
-            memory: 0.0,
+        match self.engine.calibration.as_ref() {
+            Some(measured) => Terms {
+                launch: measured.pass_us * 1e-6 * self.stretch(measured),
+                compute: values * measured.logit_ns * 1e-9 * self.stretch(measured),
+                memory: 0.0,
+            },
+            None => Terms {
+                launch: self.engine.fixed_us.cost(self.corner) * 1e-6,
+                compute: 0.0,
+                memory: 0.0,
+            },
         }
     }
 
     fn measured_product(self, measured: &Calibration, work: Work) -> Terms {
-        let Some(rates) = measured.rates(work.product) else {
+        let Some(table) = measured.table(work.product) else {
             return self.told_product(work);
         };
         let weights = work.rows as f64 * work.columns as f64;
-        let inputs = work.tokens as f64 * work.columns as f64;
-        let input = inputs * rates.input_ns.cost(self.corner) * 1e-9;
-        let launch = rates.launch_us.cost(self.corner) * 1e-6 + input / self.share();
-        let many = rates.many_tokens_gops.rate(self.corner) * 1e9 * self.share();
-        let one = rates.one_token_gops.rate(self.corner) * 1e9 * self.share();
-        let compute = if work.tokens <= 1 {
-            2.0 * weights / one
-        } else {
-            let unpacking = weights * rates.weight_ns.cost(self.corner) * 1e-9 / self.share();
-            padded(work) / many + unpacking
-        };
-        // What the kernel moves from memory, and in a cache as much more as the cache is faster.
-        let stream = rates.stream_gb_per_s.rate(self.corner) * 1e9;
-        let gain = (self.bandwidth() / self.far_bandwidth()).max(1.0);
+        let stretch = self.stretch(measured);
+        let launch = table.launch_us() * 1e-6 * stretch;
+        let near = table.microseconds_at(work.tokens.max(1) as f64, weights) * 1e-6 * stretch;
+        let rate = table.gb_per_s_at(self.working_bytes / 1e6) * 1e9 * self.share();
         Terms {
             launch,
-            compute,
-            memory: work.bytes as f64 / (stream * gain),
+            compute: (near - launch).max(0.0) / self.share(),
+            memory: work.bytes as f64 / rate * stretch,
+        }
+    }
+
+    /// By how much measured times are stretched at this corner.
+    fn stretch(self, measured: &Calibration) -> f64 {
+        match self.corner {
+            Corner::Slow => 1.0 + measured.spread,
+            Corner::Likely => 1.0,
+            Corner::Fast => 1.0 - measured.spread,
         }
     }
 
@@ -240,19 +262,12 @@ impl<'a> Machine<'a> {
     }
 
     /// Bytes a second of what every pass goes over.
-    pub(super) fn bandwidth(self) -> f64 {
-        let far = self.far_bandwidth();
-        let curve = self
-            .engine
-            .calibration
-            .as_ref()
-            .map(|measured| measured.tiers.as_slice());
-        match curve {
-            Some(tiers) if !tiers.is_empty() => self.between(tiers).max(far * 0.5),
-            _ if self.working_bytes <= self.engine.cache_mb.rate(self.corner) * 1e6 => {
-                self.near_bandwidth().max(far)
-            }
-            _ => far,
+    fn bandwidth(self) -> f64 {
+        let cache_bytes = self.engine.cache_mb.rate(self.corner) * 1e6;
+        if self.working_bytes <= cache_bytes {
+            self.near_bandwidth()
+        } else {
+            self.far_bandwidth()
         }
     }
 
@@ -273,24 +288,6 @@ impl<'a> Machine<'a> {
         let near = self.engine.cache_gb_per_s.rate(self.corner) * 1e9 * self.share();
         near.max(self.far_bandwidth())
     }
-
-    /// The bandwidth at the working bytes, on a straight line between logarithms of the sizes that were measured.
-    fn between(self, tiers: &[crate::device::Tier]) -> f64 {
-        let size = (self.working_bytes / 1e6).max(1e-6);
-        let rate = |tier: &crate::device::Tier| tier.gb_per_s.rate(self.corner) * 1e9;
-        let after = tiers.partition_point(|tier| tier.megabytes <= size);
-        match (
-            after.checked_sub(1).map(|before| &tiers[before]),
-            tiers.get(after),
-        ) {
-            (Some(left), Some(right)) => {
-                let part = (size / left.megabytes).ln() / (right.megabytes / left.megabytes).ln();
-                rate(left) + part * (rate(right) - rate(left))
-            }
-            (Some(only), None) | (None, Some(only)) => rate(only),
-            (None, None) => self.far_bandwidth(),
-        }
-    }
 }
 
 /// Operations of a product with its edges filled up to whole tiles.
@@ -302,12 +299,4 @@ fn padded(work: Work) -> f64 {
         tokens => tokens.next_multiple_of(TILE_TOKENS),
     };
     2.0 * rows as f64 * work.columns as f64 * tokens as f64
-}
-
-fn kept_bytes(kept: KvCache) -> f64 {
-    match kept {
-        KvCache::F32 => 4.0,
-        KvCache::F16 => 2.0,
-        KvCache::Int8 => 1.0,
-    }
 }

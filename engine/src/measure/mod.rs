@@ -3,6 +3,7 @@
 //! Rulers and jobs take turns, so that a slow phase of the machine slows both; each reports its best round.
 //! Knows no baseline of other machines and judges nothing.
 
+pub mod profile;
 mod rulers;
 mod solvers;
 

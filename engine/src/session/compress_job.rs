@@ -262,7 +262,7 @@ impl Session {
     }
 
     /// Bytes of the files that a written model replaces.
-    fn bytes_before(&self) -> u64 {
+    pub(super) fn bytes_before(&self) -> u64 {
         let root = self.checkpoint.root();
         let sides = self
             .checkpoint

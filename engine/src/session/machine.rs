@@ -12,6 +12,11 @@ pub fn available_memory_bytes() -> Option<u64> {
     read_kilobytes("/proc/meminfo", "MemAvailable:")
 }
 
+/// Memory of the machine; `None` where the system does not tell.
+pub(super) fn total_memory_bytes() -> Option<u64> {
+    read_kilobytes("/proc/meminfo", "MemTotal:")
+}
+
 /// Memory that this process holds now; 0 where the system does not tell.
 pub fn resident_bytes() -> u64 {
     read_kilobytes("/proc/self/status", "VmRSS:").unwrap_or(0)

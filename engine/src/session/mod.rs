@@ -8,11 +8,13 @@ mod calibrate_job;
 mod choose_requests;
 mod compress_job;
 mod error;
+mod estimate_job;
 mod evaluate_job;
 mod inspect;
 mod machine;
 mod measured_recipe;
 mod original_inputs;
+mod profile_job;
 mod report_file;
 mod requests;
 mod run_job;
@@ -22,8 +24,10 @@ mod weights;
 
 pub use choose_requests::*;
 pub use error::SessionError;
+pub use estimate_job::{EstimateRequest, RunShape};
 pub use machine::{available_memory_bytes, peak_rss_bytes, resident_bytes};
 pub use original_inputs::OriginalInputs;
+pub use profile_job::{find_profile, measure_machine};
 pub use report_file::read_report;
 pub use requests::*;
 

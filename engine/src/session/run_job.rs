@@ -139,7 +139,7 @@ impl Session {
 
 impl Session {
     /// What the open model was made by; the documented defaults where it is no run, or its recipe cannot be read.
-    fn recipe_of_run(&self) -> Recipe {
+    pub(super) fn recipe_of_run(&self) -> Recipe {
         let path = self.checkpoint.root().join(OWN_FOLDER).join("recipe.toml");
         let small = fs::metadata(&path).is_ok_and(|metadata| metadata.len() <= MAX_SETTINGS_BYTES);
         let text = small.then(|| fs::read_to_string(&path).ok()).flatten();

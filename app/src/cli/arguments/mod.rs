@@ -3,12 +3,14 @@
 //! The doc comments are the help texts.
 
 mod choosing;
+mod machine;
 mod solving;
 mod studio;
 
 pub(crate) use choosing::{
     Allocate, ErrorsOf, Gain, Sensitivity, SensitivityFlags, VerificationFlags, WishFlags,
 };
+pub(crate) use machine::{Devices, Estimate, TargetFlags};
 pub(crate) use solving::{Calibrate, CalibrationFlags, Compress, SolverFlags};
 pub(crate) use studio::Open;
 
@@ -82,6 +84,10 @@ pub(crate) enum Verb {
     Generate(Generate),
     /// Write a finished run in another format, without solving again.
     Export(Export),
+    /// Estimate size, memory and speed on a device, without running the model.
+    Estimate(Box<Estimate>),
+    /// List devices, and measure this machine.
+    Devices(Devices),
     /// Measure this machine's solvers beside their bounds.
     Bench(Bench),
 }

@@ -6,6 +6,8 @@ mod allocate;
 mod bench;
 mod calibrate;
 mod compress;
+mod devices;
+mod estimate;
 mod evaluate;
 mod export;
 mod generate;
@@ -39,6 +41,8 @@ pub(super) fn run(
         Verb::Allocate(allocate) => allocate::run(allocate, context),
         Verb::Evaluate(evaluate) => evaluate::run(evaluate, context),
         Verb::Generate(generate) => generate::run(generate, context),
+        Verb::Estimate(estimate) => estimate::run(estimate, context),
+        Verb::Devices(devices) => devices::run(devices, context),
         Verb::Export(export) => export::run(export, context),
         Verb::Bench(bench) => bench::run(bench, context),
     }

@@ -1,0 +1,174 @@
+//! `estimate`: what a model would take and give on a device, as it is or as a recipe would leave it.
+//!
+//! Reads headers only; solves and runs nothing.
+
+use super::requests::CompressRequest;
+use super::{Session, SessionError};
+use crate::device::DeviceProfile;
+use crate::estimate::{Estimate, EstimateInput, Form, LayerDemand, Network, estimate};
+use crate::formats::Format;
+use crate::model::LayerInfo;
+use crate::recipe::Recipe;
+use crate::settings::{KvCache, LayerSettings};
+use crate::solved::Method;
+use std::collections::HashMap;
+use std::path::PathBuf;
+
+/// Tokens of a prompt, and of the context, where nobody says.
+const USUAL_PROMPT: usize = 128;
+const USUAL_CONTEXT: usize = 1024;
+
+/// What `estimate` is asked.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EstimateRequest {
+    /// What would be done to the model; `None` = nothing.
+    pub recipe: Option<Recipe>,
+    /// The container whose bytes count.
+    pub format: Format,
+    /// Where it would run.
+    pub device: DeviceProfile,
+    /// What of that computes; `None` = the usual engine.
+    pub engine: Option<String>,
+    /// What is asked about the run.
+    pub run: RunShape,
+}
+
+/// A run of a model: how long its text is, how keys and values are kept, how many threads work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RunShape {
+    /// Tokens that are cached when a token is written; `None` = the smaller of 1024 and the model's context.
+    pub context: Option<usize>,
+    /// Tokens of the prompt; `None` = the smaller of 128 and the context.
+    pub prompt: Option<usize>,
+    /// How keys and values are kept; `None` = as the recipe, or the run that made the model, says.
+    pub kv_cache: Option<KvCache>,
+    /// Threads that work; `None` = all of the engine.
+    pub threads: Option<usize>,
+}
+
+impl Session {
+    /// What the model would take and give there.
+    pub fn estimate(&self, request: &EstimateRequest) -> Result<Estimate, SessionError> {
+        let device = &request.device;
+        let engine = device.engine(request.engine.as_deref()).ok_or_else(|| {
+            let names: Vec<&str> = device
+                .engines
+                .iter()
+                .map(|engine| engine.name.as_str())
+                .collect();
+            self.input_problem(&format!(
+                "{} has no such engine; it has {}",
+                device.name,
+                names.join(", ")
+            ))
+        })?;
+        let input = self.estimate_input(request.recipe.as_ref(), request.format, request.run)?;
+        Ok(estimate(&input, device, engine))
+    }
+
+    /// The counts behind an estimate: of the model as it is, or as a recipe would leave it.
+    pub fn estimate_input(
+        &self,
+        recipe: Option<&Recipe>,
+        format: Format,
+        run: RunShape,
+    ) -> Result<EstimateInput, SessionError> {
+        let (layers, bytes) = match recipe {
+            Some(recipe) => self.planned_demands(recipe, format)?,
+            None => (self.demands(&[]), self.bytes_before()),
+        };
+        let kept = recipe.map_or_else(|| self.recipe_of_run().kv_cache, |recipe| recipe.kv_cache);
+        self.input_of(layers, bytes, kept, run)
+    }
+
+    fn input_of(
+        &self,
+        layers: Vec<LayerDemand>,
+        bytes: u64,
+        kept: KvCache,
+        run: RunShape,
+    ) -> Result<EstimateInput, SessionError> {
+        let model = self.model()?;
+        let network = Network::of(model.config(), !model.is_encoder());
+        let longest = network.context_length;
+        let context = run.context.unwrap_or(USUAL_CONTEXT.min(longest));
+        let prompt = run.prompt.unwrap_or(USUAL_PROMPT.min(context));
+        for (what, tokens) in [("context", context), ("prompt", prompt)] {
+            if tokens == 0 || tokens > longest {
+                return Err(self.input_problem(&format!(
+                    "a {what} of {tokens} tokens does not fit the model; it takes 1 to {longest}"
+                )));
+            }
+        }
+        Ok(EstimateInput {
+            network,
+            layers,
+            bytes,
+            context,
+            prompt,
+            kv_cache: run.kv_cache.unwrap_or(kept),
+            threads: run.threads,
+        })
+    }
+
+    /// What runs ask of a machine once layers have these settings; `settings` are those of the first layers, and layers
+    /// without some are as they are. What the model already holds as codes stays so where settings leave it.
+    pub fn demands(&self, settings: &[LayerSettings]) -> Vec<LayerDemand> {
+        let layers = self.layers.iter().enumerate();
+        layers
+            .map(|(index, info)| {
+                let settings = settings
+                    .get(index)
+                    .filter(|settings| settings.method != Method::None);
+                self.demand(info, settings, info.size_bytes)
+            })
+            .collect()
+    }
+
+    fn demand(
+        &self,
+        info: &LayerInfo,
+        settings: Option<&LayerSettings>,
+        stored_bytes: u64,
+    ) -> LayerDemand {
+        let form = match settings {
+            Some(settings) if info.compressible => Form::of(settings),
+            _ => self
+                .checkpoint
+                .code_of(&info.tensor)
+                .map_or(Form::Dense, |(code, mode)| Form::of_code(code, mode)),
+        };
+        LayerDemand::held(info, form, stored_bytes)
+    }
+
+    /// Layers as a container would hold them, and the bytes of all files.
+    fn planned_demands(
+        &self,
+        recipe: &Recipe,
+        format: Format,
+    ) -> Result<(Vec<LayerDemand>, u64), SessionError> {
+        let dry = self.dry_run(&CompressRequest {
+            recipe: recipe.clone(),
+            // A dry run writes nothing.
+            out: PathBuf::new(),
+            format,
+            evaluate: None,
+            resume: false,
+            keep_layers: false,
+        })?;
+        let planned: HashMap<&str, _> = dry
+            .layers
+            .iter()
+            .map(|layer| (layer.name.as_str(), layer))
+            .collect();
+        let demand = |info: &LayerInfo| match planned.get(info.name.as_str()) {
+            Some(layer) => {
+                let is_coded = format != Format::Dense && layer.settings.method != Method::None;
+                let settings = is_coded.then_some(&layer.settings);
+                self.demand(info, settings, layer.bytes)
+            }
+            None => self.demand(info, None, info.size_bytes),
+        };
+        Ok((self.layers.iter().map(demand).collect(), dry.bytes_after))
+    }
+}
