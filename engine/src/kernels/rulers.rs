@@ -15,9 +15,13 @@ pub fn multiply_adds(rounds: u64) -> (u64, f32) {
         use super::dispatch::{InstructionSet, instruction_set};
         match instruction_set() {
             // SAFETY: `instruction_set` found the features on this machine.
-            InstructionSet::Avx512 => return unsafe { x86::multiply_adds_512(rounds) },
+            InstructionSet::Avx512Vnni | InstructionSet::Avx512 => {
+                return unsafe { x86::multiply_adds_512(rounds) };
+            }
             // SAFETY: as above.
-            InstructionSet::Avx2 => return unsafe { x86::multiply_adds_256(rounds) },
+            InstructionSet::Avx2Vnni | InstructionSet::Avx2 => {
+                return unsafe { x86::multiply_adds_256(rounds) };
+            }
             InstructionSet::Portable => {}
         }
     }

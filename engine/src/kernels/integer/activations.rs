@@ -121,7 +121,7 @@ impl Activations {
             ActivationScale::PerBlock(block) => block,
             ActivationScale::PerToken | ActivationScale::Static(_) => LONGEST_SEGMENT,
         });
-        let tiles = Tiles::new(tokens, super::TOKENS_OF_TILE);
+        let tiles = Tiles::new(tokens, super::tile::TOKENS_OF_TILE);
         let mut values = AlignedBytes::zeroed(tokens * cut.padded());
         let mut sums = vec![0.0; tokens * segments.len()];
         let mut steps = vec![0.0; tokens * segments.len()];

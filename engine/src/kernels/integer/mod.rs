@@ -8,17 +8,38 @@
 
 mod activations;
 mod aligned;
+mod float;
 mod layout;
 mod panels;
+mod portable;
+mod product;
 pub mod reference;
+mod tile;
+#[cfg(target_arch = "x86_64")]
+mod x86;
 
 pub use activations::{ActivationBits, ActivationScale, Activations};
+pub use float::multiply_float;
 pub use panels::{PanelShape, Panels};
 
-/// Most tokens of a tile.
-pub(crate) const TOKENS_OF_TILE: usize = 12;
+use super::dispatch::{InstructionSet, instruction_set};
+use tile::Kernel;
+
 /// Values that are worth another thread when they are only looked at once.
 pub(crate) const WORTH_THREADS: usize = 1 << 16;
+
+/// The tiles of the instruction set at hand.
+fn kernel() -> &'static Kernel {
+    match instruction_set() {
+        #[cfg(target_arch = "x86_64")]
+        InstructionSet::Avx512Vnni => &x86::vnni512::KERNEL,
+        #[cfg(target_arch = "x86_64")]
+        InstructionSet::Avx2Vnni => &x86::vnni256::KERNEL,
+        #[cfg(target_arch = "x86_64")]
+        InstructionSet::Avx512 | InstructionSet::Avx2 => &x86::avx2::KERNEL,
+        _ => &portable::KERNEL,
+    }
+}
 
 /// `output[token][row] = Σ_column weight * activation`, in the caller's rayon pool.
 ///
@@ -28,52 +49,8 @@ pub fn multiply_integer(output: &mut [f32], activations: &Activations, weights: 
     let shape = weights.shape();
     assert_eq!(output.len(), activations.tokens() * shape.rows, "output");
     assert!(activations.fit(shape), "activations of another layout");
-    let (codes, _, _) = weights.unpack();
-    let groups = shape.groups();
-    for tile in 0..activations.tiles().count() {
-        let tile = activations.tile(tile);
-        for lane in 0..tile.tokens {
-            for row in 0..shape.rows {
-                let mut total = 0.0f32;
-                for (index, segment) in activations.segments().iter().enumerate() {
-                    let mut products = 0;
-                    for (offset, column) in segment.range().enumerate() {
-                        let place = segment.first_unit * layout::UNIT + offset;
-                        let quad = place / layout::QUAD * tile.tokens + lane;
-                        let value = tile.values[quad * layout::QUAD + place % layout::QUAD];
-                        products +=
-                            i32::from(value) * i32::from(codes[row * shape.columns + column]);
-                    }
-                    let scale = panels::index_in_panels(groups, row, segment.group);
-                    let (step, sum) = (
-                        tile.steps[index * tile.tokens + lane],
-                        tile.sums[index * tile.tokens + lane],
-                    );
-                    let centred = (-weights.zeros().at(scale)).mul_add(sum, products as f32);
-                    total = (weights.scales().at(scale) * step).mul_add(centred, total);
-                }
-                output[(tile.first + lane) * shape.rows + row] = total;
-            }
-        }
-    }
-}
-
-/// `output[token][row] = Σ_column weight * input` with `input` `[tokens, columns]` as it is, in the caller's rayon pool.
-///
-/// # Panics
-/// If a slice does not fit its shape.
-pub fn multiply_float(output: &mut [f32], input: &[f32], tokens: usize, weights: &Panels) {
-    let shape = *weights.shape();
-    assert_eq!(input.len(), tokens * shape.columns, "input");
-    assert_eq!(output.len(), tokens * shape.rows, "output");
-    let (codes, scales, zeros) = weights.unpack();
-    let codes = reference::Codes {
-        shape,
-        codes: &codes,
-        scales: &scales,
-        zeros: &zeros,
-    };
-    reference::multiply_float(output, input, tokens, codes);
+    // SAFETY: `kernel` chose what this machine has; the output's length is asserted above.
+    unsafe { product::multiply(output, activations, weights, kernel()) };
 }
 
 #[cfg(test)]

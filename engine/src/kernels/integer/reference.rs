@@ -1,8 +1,7 @@
 //! The slow twins: what integer and float products with packed weights mean, to the last bit.
 
-use super::layout::Columns;
+use super::layout::{Columns, LONGEST_SEGMENT};
 use super::{ActivationBits, ActivationScale, PanelShape};
-use crate::kernels::integer::layout::LONGEST_SEGMENT;
 
 /// Codes, scales and zeros as `Panels::pack` takes them.
 #[derive(Debug, Clone, Copy)]
@@ -92,8 +91,8 @@ fn code_of(value: f32, step: f32, bits: ActivationBits) -> i8 {
     }
 }
 
-/// Twin of `multiply_float`: groups in order, columns in order, and in each group
-/// `sum = fma(scale, fma(-zero, Σ input, Σ fma(code, input)), sum)`.
+/// Twin of `multiply_float` of few tokens: segments in order; in each, column `c` of every four is added to sum `c`,
+/// and `total = fma(scale, fma(-zero, Σ input, Σ fma(code, input)), total)`.
 pub fn multiply_float(output: &mut [f32], input: &[f32], tokens: usize, weights: Codes<'_>) {
     let shape = weights.shape;
     let cut = Columns::new(shape.columns, shape.group);
@@ -102,14 +101,16 @@ pub fn multiply_float(output: &mut [f32], input: &[f32], tokens: usize, weights:
         for row in 0..shape.rows {
             let codes = &weights.codes[row * shape.columns..(row + 1) * shape.columns];
             let mut total = 0.0f32;
-            for group in 0..cut.groups() {
-                let (mut products, mut sum) = (0.0f32, 0.0f32);
-                for column in cut.group(group).0 {
-                    products = f32::from(codes[column]).mul_add(input[column], products);
-                    sum += input[column];
+            for segment in cut.segments(LONGEST_SEGMENT) {
+                let (mut products, mut sums) = ([0.0f32; 4], [0.0f32; 4]);
+                for (place, column) in segment.range().enumerate() {
+                    let product = &mut products[place % 4];
+                    *product = f32::from(codes[column]).mul_add(input[column], *product);
+                    sums[place % 4] += input[column];
                 }
-                let index = row * shape.groups() + group;
-                let centred = (-weights.zeros[index]).mul_add(sum, products);
+                let pairs = |sums: [f32; 4]| (sums[0] + sums[1]) + (sums[2] + sums[3]);
+                let index = row * shape.groups() + segment.group;
+                let centred = (-weights.zeros[index]).mul_add(pairs(sums), pairs(products));
                 total = weights.scales[index].mul_add(centred, total);
             }
             output[token * shape.rows + row] = total;

@@ -107,10 +107,14 @@ fn dispatch_errors<const B: usize>(
     let sums = match instruction_set() {
         // SAFETY: `instruction_set` found the features on this machine.
         #[cfg(target_arch = "x86_64")]
-        InstructionSet::Avx512 => unsafe { x86::errors_avx512(weights, importance, blocks) },
+        InstructionSet::Avx512Vnni | InstructionSet::Avx512 => unsafe {
+            x86::errors_avx512(weights, importance, blocks)
+        },
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
-        InstructionSet::Avx2 => unsafe { x86::errors_avx2(weights, importance, blocks) },
+        InstructionSet::Avx2Vnni | InstructionSet::Avx2 => unsafe {
+            x86::errors_avx2(weights, importance, blocks)
+        },
         _ => errors_body(weights, importance, blocks),
     };
     errors[..B].copy_from_slice(&sums);

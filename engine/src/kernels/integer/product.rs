@@ -1,0 +1,233 @@
+//! The loops around register tiles: which panels, which columns, which tokens, on which thread.
+//!
+//! Few tokens: each panel is read once, from wherever it lies, unpacked in registers. Many tokens: columns are cut into
+//! blocks whose codes, as bytes, stay in the first-level cache while all tokens pass by; narrower codes are unpacked
+//! there once. Threads take neighbouring panels; none shares a row of the result.
+
+use super::activations::{Activations, TokenTile};
+use super::aligned::AlignedBytes;
+use super::layout::{LONGEST_SEGMENT, QUAD, Segment, UNIT};
+use super::panels::{PANEL, Panels, QUADS};
+use super::tile::{Kernel, PANELS_OF_TILE, PanelSteps, TOKENS_OF_STREAM, Tile};
+use rayon::prelude::*;
+use std::ops::Range;
+
+/// Multiply-adds of integers that are worth waking another thread.
+const LEAST_WORK: usize = 1 << 19;
+/// Pieces per thread, so that a thread that is held up does not hold up all.
+const PIECES_PER_THREAD: usize = 4;
+
+/// `output = weights * activations` with one instruction set's tiles.
+///
+/// # Safety
+/// The machine has the instruction set of `kernel`, and `output` is `[tokens, rows]`.
+pub(super) unsafe fn multiply(
+    output: &mut [f32],
+    activations: &Activations,
+    weights: &Panels,
+    kernel: &Kernel,
+) {
+    let shape = weights.shape();
+    if shape.columns == 0 {
+        output.fill(0.0);
+        return;
+    }
+    let product = Product {
+        kernel,
+        weights,
+        activations,
+        output: Output(output.as_mut_ptr()),
+    };
+    let work = output.len() * shape.columns;
+    let pieces = pieces(shape.panels(), work);
+    if pieces.len() == 1 {
+        product.piece(0..shape.panels());
+    } else {
+        pieces
+            .into_par_iter()
+            .for_each(|panels| product.piece(panels));
+    }
+}
+
+/// Neighbouring panels for each piece of work.
+pub(super) fn pieces(panels: usize, work: usize) -> Vec<Range<usize>> {
+    let wanted = (work / LEAST_WORK).clamp(1, PIECES_PER_THREAD * rayon::current_num_threads());
+    let wanted = if rayon::current_num_threads() == 1 {
+        1
+    } else {
+        wanted
+    };
+    let pairs = panels.div_ceil(PANELS_OF_TILE);
+    let wanted = wanted.min(pairs).max(1);
+    let cut = |piece: usize| (piece * pairs / wanted * PANELS_OF_TILE).min(panels);
+    (0..wanted)
+        .map(|piece| cut(piece)..cut(piece + 1))
+        .collect()
+}
+
+#[derive(Clone, Copy)]
+struct Output(*mut f32);
+
+// SAFETY: pieces write to different rows of the output, which `multiply` borrows mutably.
+unsafe impl Send for Output {}
+// SAFETY: as above.
+unsafe impl Sync for Output {}
+
+/// What all pieces share.
+struct Product<'a> {
+    kernel: &'a Kernel,
+    weights: &'a Panels,
+    activations: &'a Activations,
+    output: Output,
+}
+
+/// Neighbouring segments whose codes are at hand as bytes.
+struct Block<'a> {
+    segments: &'a [Segment],
+    first_segment: usize,
+}
+
+impl Product<'_> {
+    fn piece(&self, panels: Range<usize>) {
+        if self.activations.tokens() <= TOKENS_OF_STREAM {
+            self.stream(panels);
+        } else {
+            self.blocked(panels);
+        }
+    }
+
+    /// Few tokens: every panel once, with all its columns.
+    fn stream(&self, panels: Range<usize>) {
+        let segments = self.activations.segments();
+        for panel in panels {
+            let codes = [self.weights.panel(panel), &[]];
+            for tile in 0..self.activations.tiles().count() {
+                let tokens = self.activations.tile(tile);
+                let block = Block {
+                    segments,
+                    first_segment: 0,
+                };
+                self.tiles(
+                    panel..panel + 1,
+                    codes,
+                    self.weights.shape().bits,
+                    &block,
+                    tokens,
+                );
+            }
+        }
+    }
+
+    /// Many tokens: blocks of columns outside, pairs of panels inside, tokens innermost.
+    fn blocked(&self, panels: Range<usize>) {
+        let shape = self.weights.shape();
+        let mut slab = AlignedBytes::zeroed(if shape.bits == 8 {
+            0
+        } else {
+            PANELS_OF_TILE * PANEL * LONGEST_SEGMENT
+        });
+        let segments = self.activations.segments();
+        let mut first_segment = 0;
+        while first_segment < segments.len() {
+            let end = end_of_block(segments, first_segment);
+            let block = Block {
+                segments: &segments[first_segment..end],
+                first_segment,
+            };
+            for first in panels.clone().step_by(self.kernel.panels) {
+                let some = first..(first + self.kernel.panels).min(panels.end);
+                let codes = self.bytes(some.clone(), block.segments, slab.as_mut_slice());
+                for tile in 0..self.activations.tiles().count() {
+                    self.tiles(some.clone(), codes, 8, &block, self.activations.tile(tile));
+                }
+            }
+            first_segment = end;
+        }
+    }
+
+    /// Codes of some panels over some segments as bytes: as they lie, or unpacked into `slab`.
+    fn bytes<'a>(
+        &'a self,
+        panels: Range<usize>,
+        segments: &[Segment],
+        slab: &'a mut [u8],
+    ) -> [&'a [u8]; PANELS_OF_TILE] {
+        let shape = self.weights.shape();
+        let units: usize = segments.iter().map(|segment| segment.units).sum();
+        let first = segments[0].first_unit * shape.unit_bytes();
+        let packed =
+            |panel: usize| &self.weights.panel(panel)[first..first + units * shape.unit_bytes()];
+        let mut codes: [&[u8]; PANELS_OF_TILE] = [&[]; PANELS_OF_TILE];
+        if shape.bits == 8 {
+            for (codes, panel) in codes.iter_mut().zip(panels) {
+                *codes = packed(panel);
+            }
+            return codes;
+        }
+        let slabs = slab.chunks_mut(PANEL * LONGEST_SEGMENT);
+        for ((codes, panel), slab) in codes.iter_mut().zip(panels).zip(slabs) {
+            let bytes = &mut slab[..units * UNIT * PANEL];
+            // SAFETY: `multiply`'s caller found the instruction set.
+            unsafe { (self.kernel.unpack)(shape.bits, packed(panel), bytes) };
+            *codes = bytes;
+        }
+        codes
+    }
+
+    /// One tile of activations, cut into register tiles.
+    fn tiles(
+        &self,
+        panels: Range<usize>,
+        codes: [&[u8]; PANELS_OF_TILE],
+        bits: u8,
+        block: &Block<'_>,
+        tokens: TokenTile<'_>,
+    ) {
+        let shape = self.weights.shape();
+        let last = panels.end - 1;
+        let row = panels.start * PANEL;
+        let pieces = tokens.tokens.div_ceil(self.kernel.tokens);
+        let first_quad = block.segments[0].first_unit * QUADS;
+        for piece in 0..pieces {
+            let lane = piece * tokens.tokens / pieces;
+            let end = (piece + 1) * tokens.tokens / pieces;
+            let first = block.first_segment * tokens.tokens + lane;
+            let tile = Tile {
+                codes,
+                bits,
+                significant_bits: shape.bits,
+                activation_bits: self.activations.bits(),
+                steps_of_panels: [panels.start, last]
+                    .map(|panel| PanelSteps::of(self.weights, panel)),
+                panels: panels.len(),
+                segments: block.segments,
+                values: &tokens.values[(first_quad * tokens.tokens + lane) * QUAD..],
+                sums: &tokens.sums[first..],
+                steps: &tokens.steps[first..],
+                stride: tokens.tokens,
+                tokens: end - lane,
+                output: self
+                    .output
+                    .0
+                    .wrapping_add((tokens.first + lane) * shape.rows + row),
+                output_stride: shape.rows,
+                rows: (shape.rows - row).min(panels.len() * PANEL),
+                first: block.first_segment == 0,
+            };
+            tile.check();
+            // SAFETY: `multiply`'s caller found the instruction set and gave the whole output; panels of one product
+            // belong to one piece each.
+            unsafe { (self.kernel.multiply)(&tile) };
+        }
+    }
+}
+
+/// End of the run of segments from `first` on that fit a block.
+fn end_of_block(segments: &[Segment], first: usize) -> usize {
+    let mut units = 0;
+    let fits = segments[first..].iter().take_while(|segment| {
+        units += segment.units;
+        units * UNIT <= LONGEST_SEGMENT
+    });
+    first + fits.count().max(1)
+}
