@@ -122,8 +122,8 @@ mod tests {
                 "`gguf` does not work for --format. These do: pare, dense, gptq.",
             ),
             (
-                "pare bench kernels",
-                "`kernels` does not work for WHAT. These do: solvers.",
+                "pare bench magic",
+                "`magic` does not work for WHAT. These do: kernels, memory, solvers.",
             ),
             ("pare compress x", "Something is missing: --out <DIR>."),
             (

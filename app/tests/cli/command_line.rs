@@ -38,7 +38,7 @@ fn words_that_do_not_exist_yet_list_those_that_do() {
             &["generate", "sample", "--prompt", "a", "--kv", "int4"],
             &["int4", "f32", "f16", "int8"],
         ),
-        (&["bench", "kernels"], &["kernels", "solvers"]),
+        (&["bench", "magic"], &["magic", "kernels", "solvers"]),
         (
             &["compress", "sample", "--out", "o", "--order", "best"],
             &["best", "static"],

@@ -1,4 +1,4 @@
-//! What this machine can do at best, on one thread: multiply-adds in registers and reads from memory.
+//! What this machine can do at best, on one thread: multiply-adds of floats and of bytes in registers, reads from memory.
 //!
 //! Benchmarks run these beside the kernels, in the same seconds, and report fractions. No clock here.
 
@@ -26,6 +26,45 @@ pub fn multiply_adds(rounds: u64) -> (u64, f32) {
         }
     }
     multiply_adds_portable(rounds)
+}
+
+/// Runs `rounds` of independent products of bytes in registers, as the integer kernels of this instruction set do them.
+/// Returns the multiply-adds done (each counts one) and a value that depends on all of them.
+pub fn integer_multiply_adds(rounds: u64) -> (u64, i32) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use super::dispatch::{InstructionSet, instruction_set};
+        match instruction_set() {
+            // SAFETY: `instruction_set` found the features on this machine.
+            InstructionSet::Avx512Vnni => return unsafe { x86::integers_vnni_512(rounds) },
+            // SAFETY: as above.
+            InstructionSet::Avx2Vnni => return unsafe { x86::integers_vnni_256(rounds) },
+            // SAFETY: as above.
+            InstructionSet::Avx512 | InstructionSet::Avx2 => {
+                return unsafe { x86::integers_256(rounds) };
+            }
+            InstructionSet::Portable => {}
+        }
+    }
+    integers_portable(rounds)
+}
+
+fn integers_portable(rounds: u64) -> (u64, i32) {
+    const LANES: usize = 4;
+    let mut sums = [[1i32; LANES]; CHAINS];
+    let factor = std::hint::black_box(3i16);
+    for _ in 0..rounds {
+        for value in sums.as_flattened_mut() {
+            *value = value.wrapping_add(i32::from(*value as i16) * i32::from(factor));
+        }
+    }
+    let count = rounds * (CHAINS * LANES) as u64;
+    (
+        count,
+        sums.as_flattened()
+            .iter()
+            .fold(0, |sum, &value| sum.wrapping_add(value)),
+    )
 }
 
 fn multiply_adds_portable(rounds: u64) -> (u64, f32) {
@@ -81,6 +120,62 @@ mod x86 {
             _mm_cvtss_f32(_mm256_castps256_ps128(total)),
         )
     }
+
+    #[target_feature(enable = "avx512f,avx512vnni")]
+    pub(super) fn integers_vnni_512(rounds: u64) -> (u64, i32) {
+        let factor = _mm512_set1_epi8(std::hint::black_box(3));
+        let mut sums = [factor; CHAINS];
+        for _ in 0..rounds {
+            for sum in &mut sums {
+                *sum = _mm512_dpbusd_epi32(*sum, factor, factor);
+            }
+        }
+        let total = sums
+            .into_iter()
+            .fold(factor, |total, sum| _mm512_add_epi32(total, sum));
+        (
+            rounds * (CHAINS * 64) as u64,
+            _mm512_reduce_add_epi32(total),
+        )
+    }
+
+    #[target_feature(enable = "avx2,avxvnni")]
+    pub(super) fn integers_vnni_256(rounds: u64) -> (u64, i32) {
+        let factor = _mm256_set1_epi8(std::hint::black_box(3));
+        let mut sums = [factor; CHAINS];
+        for _ in 0..rounds {
+            for sum in &mut sums {
+                *sum = _mm256_dpbusd_avx_epi32(*sum, factor, factor);
+            }
+        }
+        total_256(rounds, sums)
+    }
+
+    #[target_feature(enable = "avx2")]
+    pub(super) fn integers_256(rounds: u64) -> (u64, i32) {
+        let factor = _mm256_set1_epi8(std::hint::black_box(3));
+        let ones = _mm256_set1_epi16(std::hint::black_box(1));
+        let mut sums = [factor; CHAINS];
+        for _ in 0..rounds {
+            for sum in &mut sums {
+                // Depends on the sum, so that the product is not taken out of the loop.
+                let products = _mm256_madd_epi16(_mm256_maddubs_epi16(*sum, factor), ones);
+                *sum = _mm256_add_epi32(factor, products);
+            }
+        }
+        total_256(rounds, sums)
+    }
+
+    #[target_feature(enable = "avx2")]
+    fn total_256(rounds: u64, sums: [__m256i; CHAINS]) -> (u64, i32) {
+        let total = sums.into_iter().fold(_mm256_setzero_si256(), |total, sum| {
+            _mm256_add_epi32(total, sum)
+        });
+        (
+            rounds * (CHAINS * 32) as u64,
+            _mm_cvtsi128_si32(_mm256_castsi256_si128(total)),
+        )
+    }
 }
 
 per_instruction_set! {
@@ -114,5 +209,6 @@ mod tests {
     fn multiply_adds_count_their_operations() {
         let (flops, value) = multiply_adds(10);
         assert!(flops >= 10 * 2 * CHAINS as u64 && value.is_finite());
+        assert!(integer_multiply_adds(10).0 >= 10 * CHAINS as u64);
     }
 }

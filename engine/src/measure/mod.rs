@@ -3,10 +3,15 @@
 //! Rulers and jobs take turns, so that a slow phase of the machine slows both; each reports its best round.
 //! Knows no baseline of other machines and judges nothing.
 
+mod kernels;
 pub mod profile;
 mod rulers;
 mod solvers;
 
+pub use kernels::{
+    KernelBench, KernelBenchError, KernelReport, KernelRow, KernelRulers, MemoryReport, MemoryRow,
+    bench_kernels, bench_memory,
+};
 pub use rulers::Rulers;
 pub use solvers::{SolverBench, bench_solvers};
 

@@ -177,20 +177,26 @@ pub(crate) struct Export {
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Bench {
     /// What to measure.
-    #[arg(value_name = "WHAT", default_value = "solvers", value_parser = ["solvers"])]
+    #[arg(value_name = "WHAT", default_value = "solvers", value_parser = ["kernels", "memory", "solvers"])]
     pub(crate) what: String,
-    /// Outputs of the layer; default 4096.
+    /// Outputs of the layer; default 4096, of kernels what each case says.
     #[arg(long, value_name = "N", value_parser = words::count)]
     pub(crate) rows: Option<usize>,
-    /// Inputs of the layer; default 4096.
+    /// Inputs of the layer; default 4096, of kernels what each case says.
     #[arg(long, value_name = "N", value_parser = words::count)]
     pub(crate) columns: Option<usize>,
-    /// Tokens of the Gram matrix; default 2048.
+    /// Tokens of the Gram matrix, default 2048, or of kernels.
     #[arg(long, value_name = "N", value_parser = words::count)]
     pub(crate) tokens: Option<usize>,
-    /// Times each job runs, the best counts; default 3.
+    /// Times each job runs; default 3, of kernels 40.
     #[arg(long, value_name = "N", value_parser = words::count)]
     pub(crate) rounds: Option<usize>,
+    /// Kernels: this case alone.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) only: Option<String>,
+    /// Kernels: use no better instruction set than this one.
+    #[arg(long, value_name = "WORD", value_parser = ["avx512-vnni", "avx512", "avx2-vnni", "avx2", "portable"])]
+    pub(crate) isa: Option<String>,
 }
 
 #[cfg(test)]

@@ -1,32 +1,22 @@
-//! `pare bench`: this machine's solvers beside their bounds.
+//! `pare bench solvers`: Gram matrices, factors and solvers beside the multiply-add ruler.
 //!
 //! The layer that goals are stated for is the default; flags choose another.
 
+use super::{percent, rounds};
 use crate::cli::answer::Answer;
 use crate::cli::arguments::Bench;
 use crate::cli::context::Context;
 use crate::cli::failure::Failure;
 use crate::cli::table::{Edge, Table};
 use pare_engine::measure::{BenchReport, BenchRow, SolverBench, bench_solvers};
-use pare_engine::report::{Notice, Observer};
 use pare_engine::solve::SolveError;
 
 pub(super) fn run(arguments: &Bench, context: &Context) -> Result<Answer, Failure> {
     let bench = layer(arguments);
-    let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(context.options.threads.unwrap_or(0))
-        .build()
-        .map_err(|error| Failure::Failed(format!("The threads cannot be started: {error}.")))?;
-    context.progress.notice(Notice::Stage {
-        name: "bench solvers",
-        steps: 0,
-    });
-    let report = pool
-        .install(|| bench_solvers(bench, &context.progress))
-        .map_err(|error| match error {
-            SolveError::Stopped => Failure::Stopped,
-            other => Failure::failed(other),
-        })?;
+    let report = bench_solvers(bench, &context.progress).map_err(|error| match error {
+        SolveError::Stopped => Failure::Stopped,
+        other => Failure::failed(other),
+    })?;
     Answer::new(&report, page(&report))
 }
 
@@ -37,9 +27,7 @@ fn layer(arguments: &Bench) -> SolverBench {
         rows: arguments.rows.unwrap_or(goal.rows),
         columns: arguments.columns.unwrap_or(goal.columns),
         tokens: arguments.tokens.unwrap_or(goal.tokens),
-        rounds: arguments.rounds.map_or(goal.rounds, |rounds| {
-            u32::try_from(rounds).unwrap_or(u32::MAX)
-        }),
+        rounds: rounds(arguments, goal.rounds),
     }
 }
 
@@ -69,7 +57,6 @@ fn cells(row: &BenchRow) -> [String; 5] {
         row.shape.clone(),
         format!("{:.3}", row.seconds),
         format!("{:.2} G{}/s", row.gops, row.unit),
-        row.of_bound
-            .map_or_else(String::new, |share| format!("{:.0} %", 100.0 * share)),
+        row.of_bound.map_or_else(String::new, percent),
     ]
 }
