@@ -3,13 +3,13 @@
 //! Knows no models: a linear layer holds a `PackedMatrix` and a plan.
 
 use super::ActivationPlan;
-use crate::codebook::BlockCodebook;
+use crate::codebook::{BlockCodebook, NF4_LEVELS};
 use crate::grid::AffineGrid;
 use crate::kernels::integer::{
     ActivationBits, ActivationScale, Activations, PanelShape, Panels, multiply_float,
     multiply_integer,
 };
-use crate::kernels::{Operand, Threads, gemm};
+use crate::kernels::{LevelPanels, LevelShape, multiply_levels};
 use crate::settings;
 use crate::solved::{Codes, Grid, Solved};
 use crate::tensor::Matrix;
@@ -23,7 +23,7 @@ pub struct PackedMatrix {
 #[derive(Debug, Clone)]
 enum Weights {
     Panels(Panels),
-    Levels(Matrix),
+    Levels(LevelPanels),
 }
 
 /// An input that matrices of one layout share, quantized once.
@@ -53,7 +53,7 @@ impl PackedMatrix {
     pub fn rows(&self) -> usize {
         match &self.weights {
             Weights::Panels(panels) => panels.shape().rows,
-            Weights::Levels(matrix) => matrix.rows(),
+            Weights::Levels(panels) => panels.shape().rows,
         }
     }
 
@@ -61,7 +61,7 @@ impl PackedMatrix {
     pub fn columns(&self) -> usize {
         match &self.weights {
             Weights::Panels(panels) => panels.shape().columns,
-            Weights::Levels(matrix) => matrix.columns(),
+            Weights::Levels(panels) => panels.shape().columns,
         }
     }
 
@@ -69,7 +69,7 @@ impl PackedMatrix {
     pub fn size_bytes(&self) -> usize {
         match &self.weights {
             Weights::Panels(panels) => panels.size_bytes(),
-            Weights::Levels(matrix) => 4 * matrix.data().len(),
+            Weights::Levels(panels) => panels.size_bytes(),
         }
     }
 
@@ -115,8 +115,8 @@ impl PackedMatrix {
             (Weights::Panels(panels), InputKind::Float(input)) => {
                 multiply_float(&mut output, input, tokens, panels);
             }
-            (Weights::Levels(matrix), InputKind::Float(input)) => {
-                multiply_dense(&mut output, input, tokens, matrix);
+            (Weights::Levels(panels), InputKind::Float(input)) => {
+                multiply_levels(&mut output, input, tokens, panels);
             }
             (Weights::Levels(_), InputKind::Integer(_)) => {
                 unreachable!("inputs of codebooks are never quantized")
@@ -134,7 +134,7 @@ impl PackedMatrix {
     pub fn dequantize(&self) -> Matrix {
         let panels = match &self.weights {
             Weights::Panels(panels) => panels,
-            Weights::Levels(matrix) => return matrix.clone(),
+            Weights::Levels(panels) => return dequantized_levels(panels),
         };
         let (codes, scales, zeros) = panels.unpack();
         let shape = panels.shape();
@@ -206,30 +206,33 @@ fn panels(codes: &Codes, grid: &AffineGrid) -> Panels {
     Panels::pack(shape, &codes.values, &grid.scales, &grid.zeros)
 }
 
-fn levels(codes: &Codes, codebook: &BlockCodebook) -> Matrix {
-    let mut matrix = Matrix::zeros(codes.rows, codes.columns);
-    let rows = matrix.data_mut().chunks_mut(codes.columns.max(1));
-    for (row, output) in rows.enumerate() {
-        codebook.dequantize_row(row, codes.row(row), output);
-    }
-    matrix
+fn levels(codes: &Codes, codebook: &BlockCodebook) -> LevelPanels {
+    let shape = LevelShape {
+        rows: codes.rows,
+        columns: codes.columns,
+        block: codebook.block,
+    };
+    let blocks = codebook.rows * codebook.blocks_per_row();
+    let scales: Vec<f32> = (0..blocks).map(|index| codebook.scale(index)).collect();
+    LevelPanels::pack(shape, &NF4_LEVELS, &codes.values, &scales)
 }
 
-fn multiply_dense(output: &mut [f32], input: &[f32], tokens: usize, weights: &Matrix) {
-    let (rows, columns) = (weights.rows(), weights.columns());
-    let operands = (
-        Operand::new(input, columns),
-        Operand::transposed(weights.data(), columns),
-    );
-    let shape = [tokens, rows, columns];
-    gemm(output, rows, shape, operands, (1.0, 0.0), Threads::Pool);
+fn dequantized_levels(panels: &LevelPanels) -> Matrix {
+    let LevelShape { rows, columns, .. } = panels.shape();
+    let mut matrix = Matrix::zeros(rows, columns);
+    for (row, output) in matrix.data_mut().chunks_mut(columns.max(1)).enumerate() {
+        panels.dequantize_row(row, output);
+    }
+    matrix
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::codebook::BlockScales;
     use crate::grid::{GridConfig, ScaleDtype};
+    use crate::kernels::{Operand, Threads, gemm};
     use crate::rng::Rng;
     use crate::solved::Method;
 
@@ -261,6 +264,30 @@ mod tests {
         }
     }
 
+    fn solved_nf4(rows: usize, columns: usize) -> Solved {
+        let block = 64;
+        let scales = (0..rows * columns.div_ceil(block)).map(|index| (index + 1) as f32 / 16.0);
+        Solved {
+            grid: Grid::Codebook(BlockCodebook {
+                rows,
+                columns,
+                block,
+                scales: BlockScales::double(&scales.collect::<Vec<f32>>()),
+            }),
+            ..solved(4, 64, rows, columns)
+        }
+    }
+
+    fn multiply_dense(output: &mut [f32], input: &[f32], tokens: usize, weights: &Matrix) {
+        let (rows, columns) = (weights.rows(), weights.columns());
+        let operands = (
+            Operand::new(input, columns),
+            Operand::transposed(weights.data(), columns),
+        );
+        let shape = [tokens, rows, columns];
+        gemm(output, rows, shape, operands, (1.0, 0.0), Threads::Pool);
+    }
+
     const DYNAMIC: ActivationPlan = ActivationPlan {
         mode: settings::Activations::Dynamic8,
         block: 0,
@@ -269,10 +296,17 @@ mod tests {
 
     #[test]
     fn weights_come_back_as_they_were_solved() {
-        for bits in 2..=8 {
-            let solved = solved(bits, 32, 19, 70);
+        let grids = (2..=8).map(|bits| solved(bits, 32, 19, 70));
+        for solved in grids.chain([solved_nf4(19, 70)]) {
             let matrix = PackedMatrix::new(&solved);
-            assert_eq!(matrix.dequantize(), solved.dequantize(), "{bits} bits");
+            assert_eq!(
+                matrix.dequantize(),
+                solved.dequantize(),
+                "{:?}",
+                solved.grid
+            );
+            assert_eq!((matrix.rows(), matrix.columns()), (19, 70));
+            assert!(matrix.size_bytes() > 0);
         }
     }
 
@@ -280,8 +314,8 @@ mod tests {
     fn products_are_near_those_of_the_dense_weights() {
         let mut rng = Rng::new(3, 0);
         let input: Vec<f32> = (0..2 * 70).map(|_| rng.normal() as f32).collect();
-        for bits in 2..=8 {
-            let solved = solved(bits, 32, 19, 70);
+        let grids = (2..=8).map(|bits| solved(bits, 32, 19, 70));
+        for solved in grids.chain([solved_nf4(19, 70)]) {
             let matrix = PackedMatrix::new(&solved);
             let mut expected = vec![0.0; 2 * 19];
             multiply_dense(&mut expected, &input, 2, &solved.dequantize());
@@ -294,7 +328,8 @@ mod tests {
                     .sum::<f32>();
                 assert!(
                     error <= share * norm,
-                    "{bits} bits, {plan:?}: {error} of {norm}"
+                    "{:?}, {plan:?}: {error} of {norm}",
+                    solved.grid
                 );
             }
         }

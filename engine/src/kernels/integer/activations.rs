@@ -10,6 +10,7 @@ use super::panels::PanelShape;
 use crate::kernels::dispatch::per_instruction_set;
 use rayon::prelude::*;
 use std::ops::Range;
+use std::sync::OnceLock;
 
 /// Which values share one step.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -60,6 +61,7 @@ pub struct Activations {
     values: AlignedBytes,
     sums: Vec<f32>,
     steps: Vec<f32>,
+    words: OnceLock<Vec<[i16; QUAD]>>,
 }
 
 /// How tokens are cut into tiles of nearly equal height.
@@ -94,6 +96,8 @@ pub(crate) struct TokenTile<'a> {
     pub(crate) first: usize,
     /// Tokens.
     pub(crate) tokens: usize,
+    /// Where its quads begin among those of all tiles.
+    pub(crate) first_quad: usize,
     /// `[quad][token][4]`.
     pub(crate) values: &'a [i8],
     /// `[segment][token]`: sum of the codes.
@@ -158,6 +162,7 @@ impl Activations {
             values,
             sums,
             steps,
+            words: OnceLock::new(),
         }
     }
 
@@ -183,6 +188,18 @@ impl Activations {
         self.tiles
     }
 
+    /// All values in 16 bits, of each quad the even columns first: `[tile][quad][token]`, made when first asked for.
+    pub(crate) fn words(&self) -> &[[i16; QUAD]] {
+        self.words.get_or_init(|| {
+            let quads = self.values.as_slice().as_chunks::<QUAD>().0;
+            let widened = |quad: &[u8; QUAD]| {
+                let [a, b, c, d] = quad.map(|value| i16::from(value as i8));
+                [a, c, b, d]
+            };
+            quads.iter().map(widened).collect()
+        })
+    }
+
     pub(crate) fn tile(&self, tile: usize) -> TokenTile<'_> {
         let range = self.tiles.range(tile);
         let (padded, segments) = (self.cut.padded(), self.segments.len());
@@ -190,6 +207,7 @@ impl Activations {
         TokenTile {
             first: range.start,
             tokens: range.len(),
+            first_quad: range.start * padded / QUAD,
             // SAFETY: the same memory; every byte is a valid `i8`.
             values: unsafe { std::slice::from_raw_parts(bytes.as_ptr().cast(), bytes.len()) },
             sums: &self.sums[range.start * segments..range.end * segments],

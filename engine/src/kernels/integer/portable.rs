@@ -8,6 +8,7 @@ use super::tile::{Kernel, PANELS_OF_TILE, Tile};
 pub(super) const KERNEL: Kernel = Kernel {
     tokens: 12,
     panels: PANELS_OF_TILE,
+    wants_words: false,
     multiply,
     unpack,
 };

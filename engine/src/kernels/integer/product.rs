@@ -4,7 +4,7 @@
 //! blocks whose codes, as bytes, stay in the first-level cache while all tokens pass by; narrower codes are unpacked
 //! there once. Threads take neighbouring panels; none shares a row of the result.
 
-use super::activations::{Activations, TokenTile};
+use super::activations::{ActivationBits, Activations, TokenTile};
 use super::aligned::AlignedBytes;
 use super::layout::{LONGEST_SEGMENT, QUAD, Segment, UNIT};
 use super::panels::{PANEL, Panels, QUADS};
@@ -14,6 +14,8 @@ use std::ops::Range;
 
 /// Multiply-adds of integers that are worth waking another thread.
 const LEAST_WORK: usize = 1 << 19;
+/// Tiles of activations that stay in the second-level cache while panels pass by: of the longest segment 252 KiB.
+const TILES_AT_HAND: usize = 21;
 /// Pieces per thread, so that a thread that is held up does not hold up all.
 const PIECES_PER_THREAD: usize = 4;
 
@@ -118,13 +120,12 @@ impl Product<'_> {
         }
     }
 
-    /// Many tokens: blocks of columns outside, pairs of panels inside, tokens innermost.
+    /// Many tokens: blocks of columns outside, then tokens that the second-level cache holds, then pairs of panels, and
+    /// register tiles innermost.
     fn blocked(&self, panels: Range<usize>) {
-        let shape = self.weights.shape();
-        let mut slab = AlignedBytes::zeroed(if shape.bits == 8 {
-            0
-        } else {
-            PANELS_OF_TILE * PANEL * LONGEST_SEGMENT
+        let mut slab = AlignedBytes::zeroed(match self.weights.shape().bits {
+            8 => 0,
+            _ => PANELS_OF_TILE * PANEL * LONGEST_SEGMENT,
         });
         let segments = self.activations.segments();
         let mut first_segment = 0;
@@ -134,14 +135,29 @@ impl Product<'_> {
                 segments: &segments[first_segment..end],
                 first_segment,
             };
-            for first in panels.clone().step_by(self.kernel.panels) {
-                let some = first..(first + self.kernel.panels).min(panels.end);
-                let codes = self.bytes(some.clone(), block.segments, slab.as_mut_slice());
-                for tile in 0..self.activations.tiles().count() {
-                    self.tiles(some.clone(), codes, 8, &block, self.activations.tile(tile));
-                }
+            let tiles = self.activations.tiles().count();
+            for first in (0..tiles).step_by(TILES_AT_HAND) {
+                let tiles = first..(first + TILES_AT_HAND).min(tiles);
+                self.tokens_at_hand(panels.clone(), &block, tiles, slab.as_mut_slice());
             }
             first_segment = end;
+        }
+    }
+
+    /// Some tiles of activations with some panels.
+    fn tokens_at_hand(
+        &self,
+        panels: Range<usize>,
+        block: &Block<'_>,
+        tiles: Range<usize>,
+        slab: &mut [u8],
+    ) {
+        for first in panels.clone().step_by(self.kernel.panels) {
+            let some = first..(first + self.kernel.panels).min(panels.end);
+            let codes = self.bytes(some.clone(), block.segments, slab);
+            for tile in tiles.clone() {
+                self.tiles(some.clone(), codes, 8, block, self.activations.tile(tile));
+            }
         }
     }
 
@@ -174,6 +190,12 @@ impl Product<'_> {
         codes
     }
 
+    fn wants_words(&self) -> bool {
+        self.kernel.wants_words
+            && self.weights.shape().bits == 8
+            && self.activations.bits() == ActivationBits::Eight
+    }
+
     /// One tile of activations, cut into register tiles.
     fn tiles(
         &self,
@@ -187,10 +209,15 @@ impl Product<'_> {
         let last = panels.end - 1;
         let row = panels.start * PANEL;
         let pieces = tokens.tokens.div_ceil(self.kernel.tokens);
-        let first_quad = block.segments[0].first_unit * QUADS;
+        let words: &[_] = if self.wants_words() {
+            self.activations.words()
+        } else {
+            &[]
+        };
         for piece in 0..pieces {
             let lane = piece * tokens.tokens / pieces;
             let end = (piece + 1) * tokens.tokens / pieces;
+            let first_quad = block.segments[0].first_unit * QUADS * tokens.tokens + lane;
             let first = block.first_segment * tokens.tokens + lane;
             let tile = Tile {
                 codes,
@@ -201,7 +228,11 @@ impl Product<'_> {
                     .map(|panel| PanelSteps::of(self.weights, panel)),
                 panels: panels.len(),
                 segments: block.segments,
-                values: &tokens.values[(first_quad * tokens.tokens + lane) * QUAD..],
+                values: &tokens.values[first_quad * QUAD..],
+                words: match words.get(tokens.first_quad + first_quad..) {
+                    Some(words) => words,
+                    None => &[],
+                },
                 sums: &tokens.sums[first..],
                 steps: &tokens.steps[first..],
                 stride: tokens.tokens,

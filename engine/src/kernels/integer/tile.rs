@@ -6,7 +6,7 @@
 //! begin at 0 (`first`) or with what `output` holds. An instruction set is a `Kernel`: its sizes and two functions.
 
 use super::activations::ActivationBits;
-use super::layout::Segment;
+use super::layout::{QUAD, Segment};
 use super::panels::{PANEL, Panels, Scales, Zeros};
 
 /// Most tokens of a packed tile of activations; register tiles cut it further. Divisible by 2, 3, 4 and 6.
@@ -23,6 +23,8 @@ pub(crate) struct Kernel {
     pub(crate) tokens: usize,
     /// Most panels of a register tile of whole bytes; of fewer bits it takes one.
     pub(crate) panels: usize,
+    /// Whole bytes times activations of eight bits read `words` in place of `values`.
+    pub(crate) wants_words: bool,
     /// Adds a tile's products to its output.
     ///
     /// # Safety
@@ -54,6 +56,8 @@ pub(crate) struct Tile<'a> {
     pub(crate) segments: &'a [Segment],
     /// `[quad][stride]` quads of activations; the first `tokens` of each row count.
     pub(crate) values: &'a [i8],
+    /// The same in 16 bits, even columns of a quad first; empty where the kernel does not want them.
+    pub(crate) words: &'a [[i16; QUAD]],
     /// `[segment][stride]`.
     pub(crate) sums: &'a [f32],
     /// `[segment][stride]`.
@@ -138,7 +142,8 @@ impl Tile<'_> {
         }
         let reached = |rows: usize| (rows * self.stride + self.tokens).saturating_sub(self.stride);
         assert!(self.tokens <= self.stride && self.rows <= self.panels * PANEL);
-        assert!(self.values.len() >= reached(quads) * super::layout::QUAD);
+        assert!(self.values.len() >= reached(quads) * QUAD);
+        assert!(self.words.is_empty() || self.words.len() >= reached(quads));
         assert!(self.sums.len() >= reached(self.segments.len()));
         assert!(self.steps.len() >= reached(self.segments.len()));
     }

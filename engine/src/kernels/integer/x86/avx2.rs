@@ -13,6 +13,7 @@
 //! Of whole bytes 4 tokens times 16 rows.
 
 use super::codes256::{HALVES, broadcast, load_totals, quad, scale_sums, store_totals, unpack};
+use super::for_each_quad;
 use crate::kernels::integer::activations::ActivationBits;
 use crate::kernels::integer::aligned::LINE;
 use crate::kernels::integer::layout::QUAD;
@@ -23,6 +24,7 @@ use std::arch::x86_64::*;
 pub(in crate::kernels::integer) const KERNEL: Kernel = Kernel {
     tokens: 4,
     panels: 1,
+    wants_words: true,
     multiply,
     unpack,
 };
@@ -69,94 +71,114 @@ fn add<const BITS: u8, const RUN: usize, const W: usize>(tile: &Tile<'_>) {
     let mut totals = load_totals::<W>(tile);
     let mut codes = tile.codes[0].as_ptr();
     let mut values = tile.values.as_ptr();
+    let mut words = tile.words.as_ptr();
     let row = tile.stride * QUAD;
     for (index, segment) in tile.segments.iter().enumerate() {
-        let mut sums = [[_mm256_setzero_si256(); HALVES]; W];
-        for _ in 0..segment.units {
-            for line in 0..usize::from(BITS) {
-                _mm_prefetch::<_MM_HINT_T0>(codes.wrapping_add(AHEAD + line * LINE).cast());
+        // SAFETY: `Tile::check` found room for every unit of all segments.
+        let sums = unsafe {
+            match RUN {
+                WIDE => sums_widened::<W>(codes, words, tile.stride, segment.units),
+                _ => sums_of_runs::<BITS, RUN, W>(codes, values, row, segment.units),
             }
-            // SAFETY: `Tile::check` found room for every unit of all segments.
-            unsafe {
-                match RUN {
-                    WIDE => add_widened(codes, values, row, &mut sums),
-                    _ => add_runs::<BITS, RUN, W>(codes, values, row, &mut sums),
-                }
-            }
-            codes = codes.wrapping_add(usize::from(BITS) * LINE);
-            values = values.wrapping_add(QUADS * row);
-        }
+        };
+        codes = codes.wrapping_add(segment.units * usize::from(BITS) * LINE);
+        values = values.wrapping_add(segment.units * QUADS * row);
+        words = words.wrapping_add(segment.units * QUADS * tile.stride);
         scale_sums(tile, index, segment.group, &sums, &mut totals);
     }
     store_totals(tile, &totals);
 }
 
-/// One unit, in runs that fit 16 bits.
+/// Sums of one segment, in runs that fit 16 bits. Not inlined: with the epilogue beside it the compiler would store
+/// every sum at every step.
 ///
 /// # Safety
-/// A unit of codes and its activations are there to be read.
-#[inline]
+/// `units` units of codes and their activations are there to be read.
+#[inline(never)]
 #[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn add_runs<const BITS: u8, const RUN: usize, const W: usize>(
-    codes: *const u8,
-    values: *const i8,
+unsafe fn sums_of_runs<const BITS: u8, const RUN: usize, const W: usize>(
+    mut codes: *const u8,
+    mut values: *const i8,
     row: usize,
-    sums: &mut [[__m256i; HALVES]; W],
-) {
+    units: usize,
+) -> [[__m256i; HALVES]; W] {
     let ones = _mm256_set1_epi16(1);
-    for run in 0..QUADS / RUN {
+    let mut sums = [[_mm256_setzero_si256(); HALVES]; W];
+    for _ in 0..units {
+        ask_for_lines::<BITS>(codes);
         let mut short = [[_mm256_setzero_si256(); HALVES]; W];
-        for place in run * RUN..(run + 1) * RUN {
-            for half in 0..HALVES {
+        for_each_quad!(PLACE, {
+            // SAFETY: the caller's.
+            let quads: [__m256i; HALVES] =
+                std::array::from_fn(|half| unsafe { quad::<BITS>(codes, PLACE, half) });
+            for token in 0..W {
                 // SAFETY: the caller's.
-                let codes = unsafe { quad::<BITS>(codes, place, half) };
-                for (token, short) in short.iter_mut().enumerate() {
-                    // SAFETY: the caller's.
-                    let value = unsafe { broadcast(values.add(place * row + token * QUAD)) };
-                    let products = _mm256_maddubs_epi16(codes, value);
-                    short[half] = _mm256_add_epi16(short[half], products);
+                let value = unsafe { broadcast(values.add(PLACE * row + token * QUAD)) };
+                for half in 0..HALVES {
+                    let products = _mm256_maddubs_epi16(quads[half], value);
+                    let short = &mut short[token][half];
+                    *short = if PLACE % RUN == 0 {
+                        products
+                    } else {
+                        _mm256_add_epi16(*short, products)
+                    };
+                    if (PLACE + 1) % RUN == 0 {
+                        let sum = &mut sums[token][half];
+                        *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(*short, ones));
+                    }
                 }
             }
-        }
-        for (sums, short) in sums.iter_mut().zip(&short) {
-            for half in 0..HALVES {
-                sums[half] = _mm256_add_epi32(sums[half], _mm256_madd_epi16(short[half], ones));
-            }
-        }
+        });
+        codes = codes.wrapping_add(usize::from(BITS) * LINE);
+        values = values.wrapping_add(QUADS * row);
     }
+    sums
 }
 
-/// One unit of whole bytes, even and odd columns of each quad as 16 bits.
+/// Sums of one segment of whole bytes, even and odd columns of each quad as 16 bits.
 ///
 /// # Safety
-/// A unit of codes and its activations are there to be read.
-#[inline]
+/// `units` units of codes and their activations are there to be read.
+#[inline(never)]
 #[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn add_widened<const W: usize>(
-    codes: *const u8,
-    values: *const i8,
+unsafe fn sums_widened<const W: usize>(
+    mut codes: *const u8,
+    mut words: *const [i16; QUAD],
     row: usize,
-    sums: &mut [[__m256i; HALVES]; W],
-) {
+    units: usize,
+) -> [[__m256i; HALVES]; W] {
     let low = _mm256_set1_epi16(0xFF);
-    for place in 0..QUADS {
-        // SAFETY: the caller's.
-        let quads: [__m256i; HALVES] =
-            std::array::from_fn(|half| unsafe { quad::<8>(codes, place, half) });
-        let even = quads.map(|quad| _mm256_and_si256(quad, low));
-        let odd = quads.map(|quad| _mm256_srli_epi16::<8>(quad));
-        for (token, sums) in sums.iter_mut().enumerate() {
-            // SAFETY: the caller's.
-            let value = unsafe { broadcast(values.add(place * row + token * QUAD)) };
-            let even_values = _mm256_srai_epi16::<8>(_mm256_slli_epi16::<8>(value));
-            let odd_values = _mm256_srai_epi16::<8>(value);
+    let mut sums = [[_mm256_setzero_si256(); HALVES]; W];
+    for _ in 0..units {
+        ask_for_lines::<8>(codes);
+        for place in 0..QUADS {
             for half in 0..HALVES {
-                let products = _mm256_add_epi32(
-                    _mm256_madd_epi16(even[half], even_values),
-                    _mm256_madd_epi16(odd[half], odd_values),
-                );
-                sums[half] = _mm256_add_epi32(sums[half], products);
+                // SAFETY: the caller's.
+                let quad = unsafe { quad::<8>(codes, place, half) };
+                let even = _mm256_and_si256(quad, low);
+                let odd = _mm256_srli_epi16::<8>(quad);
+                for token in 0..W {
+                    // SAFETY: the caller's.
+                    let (even_values, odd_values) = unsafe {
+                        let words = words.add(token).cast::<i8>();
+                        (broadcast(words), broadcast(words.add(QUAD)))
+                    };
+                    let sum = &mut sums[token][half];
+                    *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(even, even_values));
+                    *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(odd, odd_values));
+                }
             }
+            words = words.wrapping_add(row);
         }
+        codes = codes.wrapping_add(8 * LINE);
+    }
+    sums
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn ask_for_lines<const BITS: u8>(codes: *const u8) {
+    for line in 0..usize::from(BITS) {
+        _mm_prefetch::<_MM_HINT_T0>(codes.wrapping_add(AHEAD + line * LINE).cast());
     }
 }

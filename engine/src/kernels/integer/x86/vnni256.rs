@@ -6,7 +6,7 @@
 use super::codes256::{
     HALVES, VECTOR, broadcast, load_totals, quad, scale_sums, store_totals, unpack,
 };
-use super::stream_of_tokens;
+use super::{for_each_quad, stream_of_tokens};
 use crate::kernels::integer::aligned::LINE;
 use crate::kernels::integer::layout::QUAD;
 use crate::kernels::integer::panels::QUADS;
@@ -16,6 +16,7 @@ use std::arch::x86_64::*;
 pub(in crate::kernels::integer) const KERNEL: Kernel = Kernel {
     tokens: 6,
     panels: 1,
+    wants_words: false,
     multiply,
     unpack,
 };
@@ -34,8 +35,8 @@ fn multiply(tile: &Tile<'_>) {
         5 => stream_of_tokens!(stream, 5, tile),
         6 => stream_of_tokens!(stream, 6, tile),
         _ => match tile.tokens {
-            1 => stream::<8, 1, 1, 4>(tile),
-            2 => stream::<8, 1, 2, 2>(tile),
+            1 => stream::<8, 1, 4>(tile),
+            2 => stream::<8, 2, 2>(tile),
             3 => bytes::<3>(tile),
             4 => bytes::<4>(tile),
             5 => bytes::<5>(tile),
@@ -52,64 +53,104 @@ fn bytes<const W: usize>(tile: &Tile<'_>) {
     let mut values = tile.values.as_ptr();
     let row = tile.stride * QUAD;
     for (index, segment) in tile.segments.iter().enumerate() {
-        let mut sums = [[_mm256_setzero_si256(); HALVES]; W];
-        for _ in 0..segment.units * QUADS {
-            // SAFETY: `Tile::check` found room for every quad of all segments.
-            unsafe {
-                let low = _mm256_loadu_si256(codes.cast());
-                let high = _mm256_loadu_si256(codes.add(VECTOR).cast());
-                for (token, sums) in sums.iter_mut().enumerate() {
-                    let value = broadcast(values.add(token * QUAD));
-                    sums[0] = _mm256_dpbusd_avx_epi32(sums[0], low, value);
-                    sums[1] = _mm256_dpbusd_avx_epi32(sums[1], high, value);
-                }
-                codes = codes.add(LINE);
-                values = values.wrapping_add(row);
-            }
-        }
+        let quads = segment.units * QUADS;
+        // SAFETY: `Tile::check` found room for every quad of all segments.
+        let sums = unsafe { sums_of_bytes::<W>(codes, values, row, quads) };
+        codes = codes.wrapping_add(quads * LINE);
+        values = values.wrapping_add(quads * row);
         scale_sums(tile, index, segment.group, &sums, &mut totals);
     }
     store_totals(tile, &totals);
 }
 
+/// Sums of one segment. Not inlined: with the epilogue beside it the compiler would store every sum at every step.
+///
+/// # Safety
+/// `quads` quads of codes and rows of activations are there to be read.
+#[inline(never)]
+#[target_feature(enable = "avx2,fma,f16c,avxvnni")]
+unsafe fn sums_of_bytes<const W: usize>(
+    mut codes: *const u8,
+    mut values: *const i8,
+    row: usize,
+    quads: usize,
+) -> [[__m256i; HALVES]; W] {
+    let mut sums = [[_mm256_setzero_si256(); HALVES]; W];
+    for _ in 0..quads {
+        // SAFETY: the caller's.
+        unsafe {
+            let low = _mm256_loadu_si256(codes.cast());
+            let high = _mm256_loadu_si256(codes.add(VECTOR).cast());
+            for token in 0..W {
+                let value = broadcast(values.add(token * QUAD));
+                sums[token][0] = _mm256_dpbusd_avx_epi32(sums[token][0], low, value);
+                sums[token][1] = _mm256_dpbusd_avx_epi32(sums[token][1], high, value);
+            }
+        }
+        codes = codes.wrapping_add(LINE);
+        values = values.wrapping_add(row);
+    }
+    sums
+}
+
 /// `W` tokens times a panel of `BITS`, in `S` separate sums each.
 #[target_feature(enable = "avx2,fma,f16c,avxvnni")]
-fn stream<const BITS: u8, const P: usize, const W: usize, const S: usize>(tile: &Tile<'_>) {
+fn stream<const BITS: u8, const W: usize, const S: usize>(tile: &Tile<'_>) {
     let mut totals = load_totals::<W>(tile);
     let mut codes = tile.codes[0].as_ptr();
     let mut values = tile.values.as_ptr();
     let row = tile.stride * QUAD;
     for (index, segment) in tile.segments.iter().enumerate() {
-        let mut sums = [[[_mm256_setzero_si256(); HALVES]; W]; S];
-        for _ in 0..segment.units {
-            for line in 0..usize::from(BITS) {
-                _mm_prefetch::<_MM_HINT_T0>(codes.wrapping_add(AHEAD + line * LINE).cast());
-            }
-            for place in 0..QUADS {
-                for half in 0..HALVES {
-                    // SAFETY: `Tile::check` found room for every unit of all segments.
-                    let codes = unsafe { quad::<BITS>(codes, place, half) };
-                    for (token, sums) in sums[place % S].iter_mut().enumerate() {
-                        // SAFETY: as above.
-                        let value = unsafe { broadcast(values.add(place * row + token * QUAD)) };
-                        sums[half] = _mm256_dpbusd_avx_epi32(sums[half], codes, value);
-                    }
-                }
-            }
-            codes = codes.wrapping_add(usize::from(BITS) * LINE);
-            values = values.wrapping_add(QUADS * row);
-        }
-        let mut whole = sums[0];
-        for other in &sums[1..] {
-            for (sum, other) in whole
-                .as_flattened_mut()
-                .iter_mut()
-                .zip(other.as_flattened())
-            {
-                *sum = _mm256_add_epi32(*sum, *other);
-            }
-        }
-        scale_sums(tile, index, segment.group, &whole, &mut totals);
+        // SAFETY: `Tile::check` found room for every unit of all segments.
+        let sums = unsafe { sums_of_units::<BITS, W, S>(codes, values, row, segment.units) };
+        codes = codes.wrapping_add(segment.units * usize::from(BITS) * LINE);
+        values = values.wrapping_add(segment.units * QUADS * row);
+        scale_sums(tile, index, segment.group, &sums, &mut totals);
     }
     store_totals(tile, &totals);
+}
+
+/// Sums of one segment.
+///
+/// # Safety
+/// `units` units of codes and their activations are there to be read.
+#[inline(never)]
+#[target_feature(enable = "avx2,fma,f16c,avxvnni")]
+unsafe fn sums_of_units<const BITS: u8, const W: usize, const S: usize>(
+    mut codes: *const u8,
+    mut values: *const i8,
+    row: usize,
+    units: usize,
+) -> [[__m256i; HALVES]; W] {
+    let mut sums = [[[_mm256_setzero_si256(); HALVES]; W]; S];
+    for _ in 0..units {
+        for line in 0..usize::from(BITS) {
+            _mm_prefetch::<_MM_HINT_T0>(codes.wrapping_add(AHEAD + line * LINE).cast());
+        }
+        for_each_quad!(PLACE, {
+            // SAFETY: the caller's.
+            let quads: [__m256i; HALVES] =
+                std::array::from_fn(|half| unsafe { quad::<BITS>(codes, PLACE, half) });
+            for token in 0..W {
+                // SAFETY: as above.
+                let value = unsafe { broadcast(values.add(PLACE * row + token * QUAD)) };
+                let sums = &mut sums[PLACE % S][token];
+                sums[0] = _mm256_dpbusd_avx_epi32(sums[0], quads[0], value);
+                sums[1] = _mm256_dpbusd_avx_epi32(sums[1], quads[1], value);
+            }
+        });
+        codes = codes.wrapping_add(usize::from(BITS) * LINE);
+        values = values.wrapping_add(QUADS * row);
+    }
+    let mut whole = sums[0];
+    for other in &sums[1..] {
+        for (sum, other) in whole
+            .as_flattened_mut()
+            .iter_mut()
+            .zip(other.as_flattened())
+        {
+            *sum = _mm256_add_epi32(*sum, *other);
+        }
+    }
+    whole
 }

@@ -15,6 +15,7 @@ use std::arch::x86_64::*;
 pub(in crate::kernels::integer) const KERNEL: Kernel = Kernel {
     tokens: 12,
     panels: 2,
+    wants_words: false,
     multiply,
     unpack,
 };
@@ -113,8 +114,8 @@ unsafe fn sums_of_bytes<const P: usize, const W: usize>(
 
 /// `W` tokens times one panel of `BITS`, in `S` separate sums each.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
-fn stream<const BITS: u8, const P: usize, const W: usize, const S: usize>(tile: &Tile<'_>) {
-    let mut totals = load_totals::<P, W>(tile);
+fn stream<const BITS: u8, const W: usize, const S: usize>(tile: &Tile<'_>) {
+    let mut totals = load_totals::<1, W>(tile);
     let mut codes = tile.codes[0].as_ptr();
     let mut values = tile.values.as_ptr();
     let row = tile.stride * QUAD;
