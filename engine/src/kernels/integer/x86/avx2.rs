@@ -152,20 +152,21 @@ unsafe fn sums_widened<const W: usize>(
     for _ in 0..units {
         ask_for_lines::<8>(codes);
         for place in 0..QUADS {
-            for half in 0..HALVES {
+            // SAFETY: the caller's.
+            let quads: [__m256i; HALVES] =
+                std::array::from_fn(|half| unsafe { quad::<8>(codes, place, half) });
+            let even = quads.map(|quad| _mm256_and_si256(quad, low));
+            let odd = quads.map(|quad| _mm256_srli_epi16::<8>(quad));
+            for token in 0..W {
                 // SAFETY: the caller's.
-                let quad = unsafe { quad::<8>(codes, place, half) };
-                let even = _mm256_and_si256(quad, low);
-                let odd = _mm256_srli_epi16::<8>(quad);
-                for token in 0..W {
-                    // SAFETY: the caller's.
-                    let (even_values, odd_values) = unsafe {
-                        let words = words.add(token).cast::<i8>();
-                        (broadcast(words), broadcast(words.add(QUAD)))
-                    };
+                let (even_values, odd_values) = unsafe {
+                    let words = words.add(token).cast::<i8>();
+                    (broadcast(words), broadcast(words.add(QUAD)))
+                };
+                for half in 0..HALVES {
                     let sum = &mut sums[token][half];
-                    *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(even, even_values));
-                    *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(odd, odd_values));
+                    *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(even[half], even_values));
+                    *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(odd[half], odd_values));
                 }
             }
             words = words.wrapping_add(row);
