@@ -2,8 +2,6 @@
 //!
 //! Benchmarks run these beside the kernels, in the same seconds, and report fractions. No clock here.
 
-use super::dispatch::per_instruction_set;
-
 /// Vectors that are updated in turn: more than latency times pipes, fewer than registers.
 const CHAINS: usize = 12;
 
@@ -83,6 +81,7 @@ fn multiply_adds_portable(rounds: u64) -> (u64, f32) {
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use super::CHAINS;
+    use crate::kernels::prefetch::{AHEAD, prefetch};
     use std::arch::x86_64::*;
 
     #[target_feature(enable = "avx512f")]
@@ -119,6 +118,57 @@ mod x86 {
             rounds * 2 * (CHAINS * 8) as u64,
             _mm_cvtss_f32(_mm256_castps256_ps128(total)),
         )
+    }
+
+    /// Words of a pass of the reading loops: four cache lines.
+    const PASS: usize = 32;
+
+    #[target_feature(enable = "avx512f")]
+    pub(super) fn read_all_512(words: &[u64]) -> u64 {
+        let (passes, last) = words.as_chunks::<PASS>();
+        let mut sums = [_mm512_setzero_si512(); 4];
+        for (index, pass) in passes.iter().enumerate() {
+            ask_ahead(passes, index);
+            for (sum, line) in sums.iter_mut().zip(pass.as_chunks::<8>().0) {
+                // SAFETY: eight words are there to be read.
+                let line = unsafe { _mm512_loadu_si512(line.as_ptr().cast()) };
+                *sum = _mm512_add_epi64(*sum, line);
+            }
+        }
+        let mut lanes = [[0u64; 8]; 4];
+        for (lanes, sum) in lanes.iter_mut().zip(sums) {
+            // SAFETY: there is room for eight words.
+            unsafe { _mm512_storeu_si512(lanes.as_mut_ptr().cast(), sum) };
+        }
+        super::read_all_portable(lanes.as_flattened()).wrapping_add(super::read_all_portable(last))
+    }
+
+    #[target_feature(enable = "avx2")]
+    pub(super) fn read_all_256(words: &[u64]) -> u64 {
+        let (passes, last) = words.as_chunks::<PASS>();
+        let mut sums = [_mm256_setzero_si256(); 8];
+        for (index, pass) in passes.iter().enumerate() {
+            ask_ahead(passes, index);
+            for (sum, part) in sums.iter_mut().zip(pass.as_chunks::<4>().0) {
+                // SAFETY: four words are there to be read.
+                let part = unsafe { _mm256_loadu_si256(part.as_ptr().cast()) };
+                *sum = _mm256_add_epi64(*sum, part);
+            }
+        }
+        let mut lanes = [[0u64; 4]; 8];
+        for (lanes, sum) in lanes.iter_mut().zip(sums) {
+            // SAFETY: there is room for four words.
+            unsafe { _mm256_storeu_si256(lanes.as_mut_ptr().cast(), sum) };
+        }
+        super::read_all_portable(lanes.as_flattened()).wrapping_add(super::read_all_portable(last))
+    }
+
+    /// As the kernels do.
+    #[inline(always)]
+    fn ask_ahead(passes: &[[u64; PASS]], index: usize) {
+        for line in 0..4 {
+            prefetch(&passes[index], AHEAD + 64 * line);
+        }
     }
 
     #[target_feature(enable = "avx512f,avx512vnni")]
@@ -178,30 +228,49 @@ mod x86 {
     }
 }
 
-per_instruction_set! {
-    /// Reads every word once and returns their wrapping sum.
-    pub fn read_all(words: &[u64]) -> u64 {
-        const LANES: usize = 32;
-        let mut sums = [0u64; LANES];
-        let (whole, last) = words.as_chunks::<LANES>();
-        for words in whole {
-            for lane in 0..LANES {
-                sums[lane] = sums[lane].wrapping_add(words[lane]);
+/// Reads every word once and returns their wrapping sum.
+pub fn read_all(words: &[u64]) -> u64 {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use super::dispatch::{InstructionSet, instruction_set};
+        match instruction_set() {
+            // SAFETY: `instruction_set` found the features on this machine.
+            InstructionSet::Avx512Vnni | InstructionSet::Avx512 => {
+                return unsafe { x86::read_all_512(words) };
             }
+            // SAFETY: as above.
+            InstructionSet::Avx2Vnni | InstructionSet::Avx2 => {
+                return unsafe { x86::read_all_256(words) };
+            }
+            InstructionSet::Portable => {}
         }
-        sums.iter().chain(last).fold(0, |sum, &word| sum.wrapping_add(word))
     }
+    read_all_portable(words)
+}
+
+fn read_all_portable(words: &[u64]) -> u64 {
+    const LANES: usize = 8;
+    let mut sums = [0u64; LANES];
+    let (whole, last) = words.as_chunks::<LANES>();
+    for words in whole {
+        for lane in 0..LANES {
+            sums[lane] = sums[lane].wrapping_add(words[lane]);
+        }
+    }
+    let all = sums.iter().chain(last);
+    all.fold(0, |sum, &word| sum.wrapping_add(word))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernels::dispatch::same_on_every_instruction_set;
 
     #[test]
     fn reading_sums_every_word() {
         for len in [0, 1, 31, 32, 33, 100] {
             let words: Vec<u64> = (1..=len).collect();
-            assert_eq!(read_all(&words), len * (len + 1) / 2);
+            same_on_every_instruction_set(|| assert_eq!(read_all(&words), len * (len + 1) / 2));
         }
     }
 

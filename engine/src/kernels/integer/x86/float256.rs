@@ -1,6 +1,7 @@
 //! Few tokens of f32 with AVX2: codes become floats in registers, half a panel's rows at a time.
 
 use super::codes256::{HALVES, LANES, quad, steps};
+use super::for_each_quad;
 use crate::kernels::integer::aligned::LINE;
 use crate::kernels::integer::float::{AHEAD, FloatTile};
 use crate::kernels::integer::layout::QUAD;
@@ -30,9 +31,18 @@ fn of_bits<const BITS: u8, const W: usize>(tile: &FloatTile<'_, W>) -> [[f32; PA
     let mut column = 0;
     for (index, segment) in tile.segments.iter().enumerate() {
         let (scales, zeros) = steps(&tile.steps, segment.group);
-        for half in 0..HALVES {
-            // SAFETY: `FloatTile::check` found every unit and column.
-            let sums = unsafe { sums_of_half::<BITS, W>(tile, codes, column, segment.units, half) };
+        // SAFETY: `FloatTile::check` found every unit and column.
+        let halves = unsafe {
+            if W == 1 {
+                // Both halves at once hide each other's latency.
+                sums_of_halves::<BITS, W, 2>(tile, codes, column, segment.units, 0)
+            } else {
+                let [first] = sums_of_halves::<BITS, W, 1>(tile, codes, column, segment.units, 0);
+                let [last] = sums_of_halves::<BITS, W, 1>(tile, codes, column, segment.units, 1);
+                [first, last]
+            }
+        };
+        for (half, sums) in halves.into_iter().enumerate() {
             for (token, (total, [a, b, c, d])) in totals.iter_mut().zip(sums).enumerate() {
                 let products = _mm256_add_ps(_mm256_add_ps(a, b), _mm256_add_ps(c, d));
                 let sum = _mm256_set1_ps(tile.sums[token][index]);
@@ -53,38 +63,39 @@ fn of_bits<const BITS: u8, const W: usize>(tile: &FloatTile<'_, W>) -> [[f32; PA
     })
 }
 
-/// Products of half a panel over one segment: column `c` of each quad in sum `c`.
+/// Products of `H` halves of a panel, from `first` on, over one segment: column `c` of each quad in sum `c`.
 ///
 /// # Safety
 /// `units` units are there from `codes` and `column` on.
-#[inline]
+#[inline(never)]
 #[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn sums_of_half<const BITS: u8, const W: usize>(
+unsafe fn sums_of_halves<const BITS: u8, const W: usize, const H: usize>(
     tile: &FloatTile<'_, W>,
     mut codes: *const u8,
     mut column: usize,
     units: usize,
-    half: usize,
-) -> [[__m256; QUAD]; W] {
-    let mut sums = [[_mm256_setzero_ps(); QUAD]; W];
+    first: usize,
+) -> [[[__m256; QUAD]; W]; H] {
+    let mut sums = [[[_mm256_setzero_ps(); QUAD]; W]; H];
     for _ in 0..units {
-        if half == 0 {
-            for line in 0..usize::from(BITS) {
-                _mm_prefetch::<_MM_HINT_T0>(codes.wrapping_add(AHEAD + line * LINE).cast());
-            }
+        for line in 0..usize::from(BITS) {
+            _mm_prefetch::<_MM_HINT_T0>(codes.wrapping_add(AHEAD + line * LINE).cast());
         }
-        for place in 0..QUADS {
-            // SAFETY: the caller's.
-            let columns = columns(unsafe { quad::<BITS>(codes, place, half) });
-            for (token, sums) in sums.iter_mut().enumerate() {
-                for (place, sum) in sums.iter_mut().enumerate() {
-                    // SAFETY: the caller's.
-                    let value = unsafe { *tile.inputs[token].get_unchecked(column + place) };
-                    *sum = _mm256_fmadd_ps(columns[place], _mm256_set1_ps(value), *sum);
+        for_each_quad!(PLACE, {
+            for half in 0..H {
+                // SAFETY: the caller's.
+                let columns = columns(unsafe { quad::<BITS>(codes, PLACE, first + half) });
+                for token in 0..W {
+                    for place in 0..QUAD {
+                        // SAFETY: the caller's.
+                        let value = unsafe { *tile.inputs[token].get_unchecked(column + place) };
+                        let sum = &mut sums[half][token][place];
+                        *sum = _mm256_fmadd_ps(columns[place], _mm256_set1_ps(value), *sum);
+                    }
                 }
             }
             column += QUAD;
-        }
+        });
         codes = codes.wrapping_add(usize::from(BITS) * LINE);
     }
     sums
