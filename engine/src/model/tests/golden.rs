@@ -1,9 +1,10 @@
 //! Each family's tiny model against what the transformers library computed in f32.
 
+use super::laws::in_pieces;
 use super::memory::Memory;
 use super::shapes::{relative_error, values};
-use crate::model::Model;
 use crate::model::rope::Rope;
+use crate::model::{CacheKind, Model};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -22,8 +23,20 @@ fn open(folder: &Path) -> Model {
     Model::open(Arc::new(source), &serde_json::from_str(&text).unwrap()).unwrap()
 }
 
+/// What may be lost with each way to keep keys and values. These networks are random and narrow: no error averages out.
+const CACHE_TOLERANCES: [(CacheKind, f32); 3] = [
+    (CacheKind::F32, TOLERANCE),
+    (CacheKind::F16, 5e-4),
+    (CacheKind::Int8, 1e-2),
+];
+
 /// Largest difference relative to the expected tensor's largest magnitude.
 fn worst_error(folder: &Path, model: &Model) -> f32 {
+    error_of(folder, model, |row| values(&model.forward(row).unwrap()))
+}
+
+/// The same of what `run` makes of each row of ids.
+fn error_of(folder: &Path, model: &Model, run: impl Fn(&[u32]) -> Vec<f32>) -> f32 {
     let golden = Memory::read(&folder.join("golden.safetensors"));
     let (shape, ids) = &golden.tensors["input_ids"];
     let name = if model.is_encoder() {
@@ -35,8 +48,7 @@ fn worst_error(folder: &Path, model: &Model) -> f32 {
     let mut found = Vec::new();
     for row in ids.chunks(shape[1]) {
         let row: Vec<u32> = row.iter().map(|&id| id as u32).collect();
-        let output = model.forward(&row).unwrap();
-        found.extend(values(&output));
+        found.extend(run(&row));
     }
     relative_error(&found, expected)
 }
@@ -64,6 +76,37 @@ fn every_family_computes_what_transformers_computes() {
         .filter(|(_, error)| *error > TOLERANCE)
         .collect();
     assert!(wrong.is_empty(), "tolerance {TOLERANCE}: {wrong:?}");
+}
+
+#[test]
+fn caches_give_what_transformers_computes() {
+    let Ok(folders) = std::fs::read_dir(GOLDEN) else {
+        eprintln!("skipped: {GOLDEN} is absent");
+        return;
+    };
+    for folder in folders.map(|entry| entry.unwrap().path()) {
+        if !folder.join("golden.safetensors").exists() || folder.ends_with(ROUNDED_FREQUENCIES) {
+            continue;
+        }
+        let model = open(&folder);
+        if model.is_encoder() {
+            continue;
+        }
+        for (kind, tolerance) in CACHE_TOLERANCES {
+            let error = error_of(&folder, &model, |row| {
+                let first = row.len() / 2;
+                let mut pieces = vec![1; row.len() - first];
+                pieces[0] = first;
+                pieces.push(1);
+                in_pieces(&model, row, &pieces, kind)
+            });
+            assert!(
+                error <= tolerance,
+                "{}, {kind:?}: {error}",
+                folder.display()
+            );
+        }
+    }
 }
 
 #[test]
