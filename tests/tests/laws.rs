@@ -143,9 +143,13 @@ fn law_8_exports_reopen_with_the_same_values_and_the_same_score() {
             let found = (values(&out), perplexity(&workshop, &out));
             let place = format!("{} {bits} bits as {}", method.word(), format.word());
             assert!(found.0 == expected.0, "{place}: values differ");
-            assert_eq!(
-                found.1.to_bits(),
-                expected.1.to_bits(),
+            // Codes run on the same kernels whatever holds them; dense weights are summed in another order.
+            let allowed = match format {
+                Format::Dense => 1e-7 * expected.1,
+                Format::Pare | Format::Gptq => 0.0,
+            };
+            assert!(
+                (found.1 - expected.1).abs() <= allowed,
                 "{place}: {} and {}",
                 found.1,
                 expected.1
