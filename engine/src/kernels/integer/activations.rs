@@ -228,7 +228,8 @@ struct Work<'a> {
 impl Work<'_> {
     fn tile(&self, tokens: Range<usize>, values: &mut [u8], sums: &mut [f32], steps: &mut [f32]) {
         let (width, columns) = (tokens.len(), self.cut.unpadded());
-        let mut codes = vec![0; LONGEST_SEGMENT];
+        let values = values.as_chunks_mut::<QUAD>().0;
+        let mut codes = [[0; QUAD]; LONGEST_SEGMENT / QUAD];
         for (lane, token) in tokens.enumerate() {
             let row = &self.input[token * columns..(token + 1) * columns];
             let mut step = match self.scale {
@@ -240,16 +241,16 @@ impl Work<'_> {
                 if matches!(self.scale, ActivationScale::PerBlock(_)) {
                     step = self.step(part);
                 }
-                let codes = &mut codes[..part.len()];
-                let sum = encode(part, step, self.bits.range(), codes);
+                let codes = &mut codes[..part.len().div_ceil(QUAD)];
+                codes[codes.len() - 1] = [0; QUAD];
+                let places = &mut codes.as_flattened_mut()[..part.len()];
+                let sum = encode(part, step, self.bits.range(), places);
                 sums[index * width + lane] = sum as f32;
                 steps[index * width + lane] = step;
-                let first = segment.first_unit * super::panels::QUADS;
-                for (quad, codes) in codes.chunks(QUAD).enumerate() {
-                    let place = ((first + quad) * width + lane) * QUAD;
-                    for (value, &code) in values[place..].iter_mut().zip(codes) {
-                        *value = code as u8;
-                    }
+                let first = segment.first_unit * super::panels::QUADS * width + lane;
+                let places = values[first..].iter_mut().step_by(width);
+                for (value, &codes) in places.zip(codes.iter()) {
+                    *value = codes;
                 }
             }
         }
@@ -276,8 +277,8 @@ per_instruction_set! {
 }
 
 per_instruction_set! {
-    /// Codes of `values`, and their sum.
-    fn encode(values: &[f32], step: f32, range: (i8, i8), codes: &mut [i8]) -> i32 {
+    /// Codes of `values` in two's complement, and their sum.
+    fn encode(values: &[f32], step: f32, range: (i8, i8), codes: &mut [u8]) -> i32 {
         /// Adding and subtracting it rounds to the nearest whole number, ties to even.
         const ROUNDER: f32 = 12_582_912.0;
         let inverse = if step > 0.0 { 1.0 / step } else { 0.0 };
@@ -288,8 +289,8 @@ per_instruction_set! {
             let level = if level > low { level } else { low };
             let level = if level < high { level } else { high };
             // The lowest bits of the sum are the code in two's complement.
-            *code = (level + ROUNDER).to_bits() as i8;
-            sum += i32::from(*code);
+            *code = (level + ROUNDER).to_bits() as u8;
+            sum += i32::from(*code as i8);
         }
         sum
     }
