@@ -15,7 +15,7 @@ use crate::kernels::slabs::{Slab, for_each_slab};
 use crate::kernels::{InstructionSet, instruction_set};
 
 /// Bytes that are asked for ahead of their use.
-pub(super) const AHEAD: usize = 3072;
+pub(super) const AHEAD: usize = 5120;
 /// Tokens up to which codes are widened in registers.
 const FEW: usize = 8;
 /// Panels of a slab of few tokens.

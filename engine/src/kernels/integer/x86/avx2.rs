@@ -30,7 +30,7 @@ pub(in crate::kernels::integer) const KERNEL: Kernel = Kernel {
 };
 
 /// Bytes that are asked for ahead of their use when codes come from memory.
-const AHEAD: usize = 3072;
+const AHEAD: usize = 5120;
 /// Stands for codes and activations that are widened first.
 const WIDE: usize = 0;
 

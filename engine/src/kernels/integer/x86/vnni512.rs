@@ -21,7 +21,7 @@ pub(in crate::kernels::integer) const KERNEL: Kernel = Kernel {
 };
 
 /// Bytes that are asked for ahead of their use when codes come from memory.
-const AHEAD: usize = 3072;
+const AHEAD: usize = 5120;
 
 /// # Safety
 /// As `Kernel::multiply` says: the machine has AVX-512 F, BW, DQ, VL and VNNI.
