@@ -119,45 +119,54 @@ impl<W: Stored> OverLanes for ReadSlab<'_, '_, W> {
 /// Two rows of weights times one input: column `c` is added in lane `c % 32`, then lanes in pairs.
 #[inline(always)]
 fn dots<L: Lanes, W: Stored>(lanes: L, rows: [&[W]; 2], input: &[f32]) -> [f32; 2] {
-    let mut sums = [[lanes.splat(0.0); 2]; 2];
+    let zero = lanes.splat(0.0);
+    let (mut sums_of_first, mut sums_of_second) = ((zero, zero), (zero, zero));
     let (whole, last) = input.as_chunks();
     let (first, last_of_first) = rows[0].as_chunks();
     let (second, last_of_second) = rows[1].as_chunks();
+    // What follows a row is read already, as the other of the two: at its end the next two are asked for.
+    let row = size_of_val(rows[0]);
+    let mut ahead = AHEAD;
+    let mut left = row.saturating_sub(AHEAD);
     for ((x, first), second) in whole.iter().zip(first).zip(second) {
-        ask_ahead(first);
-        ask_ahead(second);
-        let rows = [wide(lanes, first), wide(lanes, second)];
-        add_products(lanes, &mut sums, rows, wide(lanes, x));
+        ahead = if left == 0 { AHEAD + row } else { ahead };
+        left = left.saturating_sub(size_of_val(first));
+        ask_ahead(first, ahead);
+        ask_ahead(second, ahead);
+        let x = wide(lanes, x);
+        sums_of_first = add_products(lanes, sums_of_first, wide(lanes, first), x);
+        sums_of_second = add_products(lanes, sums_of_second, wide(lanes, second), x);
     }
     if !last.is_empty() {
-        let rows = [last_of_first, last_of_second].map(|row| wide(lanes, &padded(row)));
-        add_products(lanes, &mut sums, rows, wide(lanes, &padded(last)));
+        let x = wide(lanes, &padded(last));
+        let first = wide(lanes, &padded(last_of_first));
+        let second = wide(lanes, &padded(last_of_second));
+        sums_of_first = add_products(lanes, sums_of_first, first, x);
+        sums_of_second = add_products(lanes, sums_of_second, second, x);
     }
-    sums.map(|[low, high]| lanes.sum(lanes.add(low, high)))
+    [
+        lanes.sum(lanes.add(sums_of_first.0, sums_of_first.1)),
+        lanes.sum(lanes.add(sums_of_second.0, sums_of_second.1)),
+    ]
 }
 
-/// 32 weights or inputs in registers.
+/// 32 weights, inputs or sums in registers.
+type Wide<L> = (<L as Lanes>::Vector, <L as Lanes>::Vector);
+
 #[inline(always)]
-fn wide<L: Lanes, W: Stored>(lanes: L, values: &[W; STEP]) -> [L::Vector; 2] {
+fn wide<L: Lanes, W: Stored>(lanes: L, values: &[W; STEP]) -> Wide<L> {
     let (low, high) = values.split_at(LANES);
-    let half = |values: &[W]| {
-        let values = values.try_into().expect("half of 32 values are 16");
-        W::load(lanes, values)
-    };
-    [half(low), half(high)]
+    let low = low.first_chunk().expect("half of 32 values are 16");
+    let high = high.first_chunk().expect("half of 32 values are 16");
+    (W::load(lanes, low), W::load(lanes, high))
 }
 
 #[inline(always)]
-fn add_products<L: Lanes>(
-    lanes: L,
-    sums: &mut [[L::Vector; 2]; 2],
-    [first, second]: [[L::Vector; 2]; 2],
-    x: [L::Vector; 2],
-) {
-    sums[0][0] = lanes.multiply_add(first[0], x[0], sums[0][0]);
-    sums[0][1] = lanes.multiply_add(first[1], x[1], sums[0][1]);
-    sums[1][0] = lanes.multiply_add(second[0], x[0], sums[1][0]);
-    sums[1][1] = lanes.multiply_add(second[1], x[1], sums[1][1]);
+fn add_products<L: Lanes>(lanes: L, sums: Wide<L>, weights: Wide<L>, x: Wide<L>) -> Wide<L> {
+    (
+        lanes.multiply_add(weights.0, x.0, sums.0),
+        lanes.multiply_add(weights.1, x.1, sums.1),
+    )
 }
 
 /// Fewer than 32 values, widened, with zero behind them.
@@ -170,12 +179,12 @@ fn padded<W: Stored>(values: &[W]) -> [f32; STEP] {
     padded
 }
 
-/// Asks for the memory that follows these weights.
+/// Asks for the memory `ahead` bytes behind these weights.
 #[inline(always)]
-fn ask_ahead<W>(weights: &[W; STEP]) {
+fn ask_ahead<W>(weights: &[W; STEP], ahead: usize) {
     const LINE: usize = 64;
     for line in (0..size_of_val(weights)).step_by(LINE) {
-        prefetch(weights, AHEAD + line);
+        prefetch(weights, ahead + line);
     }
 }
 

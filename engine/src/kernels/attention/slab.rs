@@ -23,18 +23,17 @@ pub(super) struct Rows<'a> {
 }
 
 impl Rows<'_> {
+    /// Each row and its scale, without end.
     #[inline(always)]
-    fn row(&self, index: usize) -> &[[f32; LANES]] {
-        let row = &self.values[index * self.stride..][..self.padded];
-        row.as_chunks().0
-    }
-
-    #[inline(always)]
-    fn scale(&self, index: usize) -> f32 {
-        match self.scales {
-            Some((scales, stride)) => scales[index * stride],
-            None => 1.0,
-        }
+    fn each(&self) -> impl Iterator<Item = (&[[f32; LANES]], f32)> {
+        let rows = self.values.chunks(self.stride);
+        rows.enumerate().map(|(index, row)| {
+            let scale = match self.scales {
+                Some((scales, stride)) => scales[index * stride],
+                None => 1.0,
+            };
+            (row[..self.padded].as_chunks().0, scale)
+        })
     }
 }
 
@@ -70,12 +69,12 @@ impl OverLanes for Dots<'_> {
 
     #[inline(always)]
     fn run<L: Lanes>(self, lanes: L) {
-        for (index, score) in self.scores.iter_mut().enumerate() {
+        for (score, (keys, scale)) in self.scores.iter_mut().zip(self.rows.each()) {
             let mut sum = lanes.splat(0.0);
-            for (query, key) in self.query.iter().zip(self.rows.row(index)) {
+            for (query, key) in self.query.iter().zip(keys) {
                 sum = lanes.multiply_add(lanes.load(query), lanes.load(key), sum);
             }
-            *score = lanes.sum(sum) * self.rows.scale(index);
+            *score = lanes.sum(sum) * scale;
         }
     }
 }
@@ -114,18 +113,17 @@ impl OverLanes for Mix<'_> {
     fn run<L: Lanes>(self, lanes: L) {
         let (wide, rest) = self.output.as_chunks_mut::<WIDE>();
         let narrow = wide.len() * WIDE;
-        for (index, output) in wide.iter_mut().enumerate() {
-            let [mut a, mut b, mut c, mut d] = [0, 1, 2, 3].map(|part| lanes.load(&output[part]));
-            for (position, share) in self.shares.iter().enumerate() {
-                let share = lanes.splat(share * self.rows.scale(position));
-                let [row_a, row_b, row_c, row_d] =
-                    &self.rows.row(position).as_chunks::<WIDE>().0[index];
+        for (index, [out_a, out_b, out_c, out_d]) in wide.iter_mut().enumerate() {
+            let (mut a, mut b) = (lanes.load(out_a), lanes.load(out_b));
+            let (mut c, mut d) = (lanes.load(out_c), lanes.load(out_d));
+            for (share, (row, scale)) in self.shares.iter().zip(self.rows.each()) {
+                let share = lanes.splat(share * scale);
+                let [row_a, row_b, row_c, row_d] = &row.as_chunks::<WIDE>().0[index];
                 a = lanes.multiply_add(share, lanes.load(row_a), a);
                 b = lanes.multiply_add(share, lanes.load(row_b), b);
                 c = lanes.multiply_add(share, lanes.load(row_c), c);
                 d = lanes.multiply_add(share, lanes.load(row_d), d);
             }
-            let [out_a, out_b, out_c, out_d] = output;
             lanes.store(a, out_a);
             lanes.store(b, out_b);
             lanes.store(c, out_c);
@@ -133,10 +131,9 @@ impl OverLanes for Mix<'_> {
         }
         for (index, output) in rest.iter_mut().enumerate() {
             let mut sum = lanes.load(output);
-            for (position, share) in self.shares.iter().enumerate() {
-                let share = lanes.splat(share * self.rows.scale(position));
-                let row = lanes.load(&self.rows.row(position)[narrow + index]);
-                sum = lanes.multiply_add(share, row, sum);
+            for (share, (row, scale)) in self.shares.iter().zip(self.rows.each()) {
+                let row = lanes.load(&row[narrow + index]);
+                sum = lanes.multiply_add(lanes.splat(share * scale), row, sum);
             }
             lanes.store(sum, output);
         }

@@ -102,8 +102,10 @@ impl LookUp<'_, '_> {
     #[inline(always)]
     fn tokens_of_panel<L: Lanes, const T: usize>(&mut self, lanes: L, panel: usize, token: usize) {
         let columns = self.weights.shape.columns;
-        let input = &self.input[token * columns..];
-        let inputs = std::array::from_fn(|index| &input[index * columns..][..columns]);
+        let mut inputs = [&self.input[..0]; T];
+        for (index, input) in inputs.iter_mut().enumerate() {
+            *input = &self.input[(token + index) * columns..][..columns];
+        }
         let totals = panel_sums::<L, T>(lanes, self.weights, panel, inputs);
         let first = panel * PANEL - self.slab.rows().start;
         for (index, total) in totals.into_iter().enumerate() {
@@ -127,35 +129,25 @@ fn panel_sums<L: Lanes, const T: usize>(
     let levels = lanes.load_levels(&weights.levels);
     let zero = lanes.splat(0.0);
     let mut totals = [zero; T];
-    let blocks = blocks_of(
-        weights.panel(panel),
-        weights.shape.block,
-        weights.shape.columns,
-    );
-    for (scales, codes, columns) in blocks {
-        let inputs = inputs.map(|input| &input[columns.clone()]);
+    let LevelShape { columns, block, .. } = weights.shape;
+    for (scales, codes, columns) in blocks_of(weights.panel(panel), block, columns) {
         let mut sums = [[zero; CHAINS]; T];
-        let (whole, odd) = codes.split_at(columns.len() / CODES);
-        for (index, line) in whole.iter().enumerate() {
+        for (line, first) in codes.iter().zip(columns.clone().step_by(CODES)) {
             let codes = lanes.load_codes(&line.0);
-            let inputs: [&[f32; CODES]; T] =
-                inputs.map(|input| &input.as_chunks::<CODES>().0[index]);
+            let mut padded = [[0.0; CODES]; T];
+            let mut x = [&[0.0; CODES]; T];
+            for ((x, padded), input) in x.iter_mut().zip(&mut padded).zip(inputs) {
+                let input = &input[first..columns.end];
+                *x = input.first_chunk().unwrap_or_else(|| {
+                    padded[..input.len()].copy_from_slice(input);
+                    padded
+                });
+            }
             for place in 0..CODES {
                 let level = lanes.level(levels, codes, place);
-                for (sums, input) in sums.iter_mut().zip(inputs) {
+                for (sums, x) in sums.iter_mut().zip(x) {
                     let sum = &mut sums[place % CHAINS];
-                    *sum = lanes.multiply_add(level, lanes.splat(input[place]), *sum);
-                }
-            }
-        }
-        for line in odd {
-            let codes = lanes.load_codes(&line.0);
-            for place in 0..columns.len() % CODES {
-                let level = lanes.level(levels, codes, place);
-                for (sums, input) in sums.iter_mut().zip(inputs) {
-                    let x = lanes.splat(input[whole.len() * CODES + place]);
-                    let sum = &mut sums[place % CHAINS];
-                    *sum = lanes.multiply_add(level, x, *sum);
+                    *sum = lanes.multiply_add(level, lanes.splat(x[place]), *sum);
                 }
             }
         }
