@@ -6,6 +6,9 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, Ordering};
 
+/// How many sets there are.
+const SETS: usize = 8;
+
 /// What a machine's vector units can do, as far as kernels care; the best first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum InstructionSet {
@@ -17,17 +20,26 @@ pub enum InstructionSet {
     Avx2Vnni,
     /// 256-bit vectors: AVX2, FMA and F16C.
     Avx2,
+    /// 128-bit vectors of arm64 with products of four bytes, unsigned times signed: i8mm and dotprod.
+    NeonI8mm,
+    /// 128-bit vectors of arm64 with products of four signed bytes: dotprod.
+    NeonDot,
+    /// 128-bit vectors of arm64: NEON.
+    Neon,
     /// What every machine of the target has.
     Portable,
 }
 
 impl InstructionSet {
     /// All sets, the best first.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; SETS] = [
         Self::Avx512Vnni,
         Self::Avx512,
         Self::Avx2Vnni,
         Self::Avx2,
+        Self::NeonI8mm,
+        Self::NeonDot,
+        Self::Neon,
         Self::Portable,
     ];
 
@@ -38,6 +50,9 @@ impl InstructionSet {
             Self::Avx512 => "avx512",
             Self::Avx2Vnni => "avx2-vnni",
             Self::Avx2 => "avx2",
+            Self::NeonI8mm => "neon-i8mm",
+            Self::NeonDot => "neon-dotprod",
+            Self::Neon => "neon",
             Self::Portable => "portable",
         }
     }
@@ -58,12 +73,26 @@ impl InstructionSet {
             Self::Avx512 => avx512,
             Self::Avx2Vnni => avx2 && is_x86_feature_detected!("avxvnni"),
             Self::Avx2 => avx2,
+            Self::NeonI8mm | Self::NeonDot | Self::Neon => false,
             Self::Portable => true,
         }
     }
 
     /// Whether this machine has it.
-    #[cfg(not(target_arch = "x86_64"))]
+    #[cfg(target_arch = "aarch64")]
+    pub fn is_available(self) -> bool {
+        use std::arch::is_aarch64_feature_detected;
+        let dotprod = is_aarch64_feature_detected!("dotprod");
+        match self {
+            Self::NeonI8mm => dotprod && is_aarch64_feature_detected!("i8mm"),
+            Self::NeonDot => dotprod,
+            Self::Neon | Self::Portable => true,
+            Self::Avx512Vnni | Self::Avx512 | Self::Avx2Vnni | Self::Avx2 => false,
+        }
+    }
+
+    /// Whether this machine has it.
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
     pub fn is_available(self) -> bool {
         self == Self::Portable
     }
@@ -89,7 +118,7 @@ pub fn limit_instruction_set(set: InstructionSet) {
 /// The instruction set that kernels use: the best of this machine, found once.
 #[inline]
 pub fn instruction_set() -> InstructionSet {
-    static FOUND: OnceLock<[InstructionSet; 5]> = OnceLock::new();
+    static FOUND: OnceLock<[InstructionSet; SETS]> = OnceLock::new();
     let best = FOUND.get_or_init(|| InstructionSet::ALL.map(InstructionSet::best_available));
     let limit = LIMIT.load(Ordering::Relaxed);
     #[cfg(test)]
@@ -145,7 +174,7 @@ macro_rules! per_instruction_set {
                     InstructionSet::Avx512Vnni | InstructionSet::Avx512 => return unsafe { avx512($($argument),*) },
                     // SAFETY: as above.
                     InstructionSet::Avx2Vnni | InstructionSet::Avx2 => return unsafe { avx2($($argument),*) },
-                    InstructionSet::Portable => {}
+                    _ => {}
                 }
             }
             portable($($argument),*)

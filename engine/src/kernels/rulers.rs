@@ -20,7 +20,7 @@ pub fn multiply_adds(rounds: u64) -> (u64, f32) {
             InstructionSet::Avx2Vnni | InstructionSet::Avx2 => {
                 return unsafe { x86::multiply_adds_256(rounds) };
             }
-            InstructionSet::Portable => {}
+            _ => {}
         }
     }
     multiply_adds_portable(rounds)

@@ -207,6 +207,10 @@ fn add<const W: usize>(tile: &FloatTile<'_, W>, set: InstructionSet) -> [[f32; P
             // SAFETY: as above.
             unsafe { super::x86::float256::add(tile) }
         }
+        #[cfg(target_arch = "aarch64")]
+        InstructionSet::NeonI8mm | InstructionSet::NeonDot | InstructionSet::Neon => {
+            super::neon::float::add(tile)
+        }
         _ => add_portable(tile),
     }
 }

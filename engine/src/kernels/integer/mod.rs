@@ -10,6 +10,8 @@ mod activations;
 mod aligned;
 mod float;
 mod layout;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod panels;
 mod portable;
 mod product;
@@ -37,6 +39,12 @@ fn kernel() -> &'static Kernel {
         InstructionSet::Avx2Vnni => &x86::vnni256::KERNEL,
         #[cfg(target_arch = "x86_64")]
         InstructionSet::Avx512 | InstructionSet::Avx2 => &x86::avx2::KERNEL,
+        #[cfg(target_arch = "aarch64")]
+        InstructionSet::NeonI8mm => &neon::USDOT,
+        #[cfg(target_arch = "aarch64")]
+        InstructionSet::NeonDot => &neon::SDOT,
+        #[cfg(target_arch = "aarch64")]
+        InstructionSet::Neon => &neon::SMULL,
         _ => &portable::KERNEL,
     }
 }

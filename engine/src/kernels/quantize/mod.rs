@@ -8,7 +8,9 @@
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
-use super::dispatch::{InstructionSet, instruction_set};
+#[cfg(target_arch = "x86_64")]
+use super::dispatch::InstructionSet;
+use super::dispatch::instruction_set;
 
 /// Candidates of one block.
 pub const LANES: usize = 8;
