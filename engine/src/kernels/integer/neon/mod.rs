@@ -33,6 +33,7 @@ const fn kernel<D: Dot>() -> Kernel {
     Kernel {
         tokens: TOKENS,
         panels: 1,
+        wants_words: false,
         multiply: multiply::<D>,
         unpack: portable::unpack,
     }
