@@ -41,7 +41,7 @@ pub fn integer_multiply_adds(rounds: u64) -> (u64, i32) {
             InstructionSet::Avx512 | InstructionSet::Avx2 => {
                 return unsafe { x86::integers_256(rounds) };
             }
-            InstructionSet::Portable => {}
+            _ => {}
         }
     }
     integers_portable(rounds)
