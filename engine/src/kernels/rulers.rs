@@ -242,7 +242,7 @@ pub fn read_all(words: &[u64]) -> u64 {
             InstructionSet::Avx2Vnni | InstructionSet::Avx2 => {
                 return unsafe { x86::read_all_256(words) };
             }
-            InstructionSet::Portable => {}
+            _ => {}
         }
     }
     read_all_portable(words)
