@@ -31,13 +31,13 @@ class Entry:
     """A case that is ready to be timed."""
 
     worker: Worker
-    case: str
+    name: str
     weight_bytes: int
     error: float
 
     def time(self, milliseconds: float) -> list[int]:
         """Time one slice."""
-        return [int(word) for word in self.worker.ask(f"time {self.case} {milliseconds}")]
+        return [int(word) for word in self.worker.ask(f"time {self.name} {milliseconds}")]
 
 
 @dataclass
@@ -67,7 +67,7 @@ def guarded(guard: list[str]) -> Iterator[None]:
 
 
 class Stage:
-    """One contest on some threads: prepares, checks, times and prints."""
+    """One contest on some threads: prepares, checks, times and reports."""
 
     def __init__(self, contest: Contest, workers: Workers, folder: Path) -> None:
         self._contest = contest
@@ -89,17 +89,19 @@ class Stage:
     def prepare(self, worker_name: str, case: str) -> None:
         """Make a case ready, check what it computes, and keep it."""
         contest, worker = self._contest, self._workers.get(worker_name)
+        # Rulers are the same in all contests.
+        name = case if case in RULERS else f"{contest.name}:{case}"
         size = f"{contest.tokens} {contest.rows} {contest.columns} {contest.copies}"
-        [weight_bytes] = worker.ask(f"prepare {case} {case} {size} {self._folder}")
+        [weight_bytes] = worker.ask(f"prepare {name} {case} {size} {self._folder}")
         error = 0.0
         if case not in RULERS:
             path = self._folder / "result.f32"
-            worker.ask(f"check {case} {path}")
+            worker.ask(f"check {name} {path}")
             result = np.fromfile(path, np.float32).reshape(contest.tokens, contest.rows)[:8]
             error = float(np.linalg.norm(result - self._reference) / np.linalg.norm(self._reference))
             if not error < 0.5:
                 raise Missing(f"computes something else: relative error {error:.3g}")
-        self._entries[worker_name, case] = Entry(worker, case, int(weight_bytes), error)
+        self._entries[worker_name, case] = Entry(worker, name, int(weight_bytes), error)
 
     def prepare_all(self) -> list[str]:
         """Make all cases ready and return a line for each that is missing."""
@@ -173,14 +175,6 @@ class Stage:
             f" {fractions[0]:>15} {fractions[1]:>5} {mine.error:11.4f} {other.error:7.4f}"
         )
 
-    def close(self) -> None:
-        """Free what was prepared."""
-        for entry in self._entries.values():
-            try:
-                entry.worker.ask(f"drop {entry.case}")
-            except Missing:
-                pass
-
 
 def main() -> None:
     """Run the contests that were asked for."""
@@ -193,22 +187,24 @@ def main() -> None:
     parser.add_argument("--slice-ms", type=float, default=8.0, help="a slice is at least one product")
     parser.add_argument("--guard", default="", help="command that runs another while the machine is left alone")
     options = parser.parse_args()
+    contests = [contest for contest in CONTESTS if contest.name in options.only]
     for threads in options.threads:
         workers = Workers(programs(options.cache), threads)
-        for contest in CONTESTS:
-            if contest.name not in options.only:
-                continue
+        prepared = []
+        for contest in contests:
             with tempfile.TemporaryDirectory() as folder:
                 stage = Stage(contest, workers, Path(folder))
-                missing = stage.prepare_all()
-                with guarded(shlex.split(options.guard)):
-                    began = time.monotonic()
-                    pairs, rulers = stage.time(options.rounds, options.slice_ms)
-                    took = time.monotonic() - began
-                for line in [*stage.report(pairs, rulers, threads), *missing]:
-                    print(line, flush=True)
-                print(f"{options.rounds} rounds in {took:.0f} s\n", flush=True)
-                stage.close()
+                prepared.append((stage, stage.prepare_all()))
+        timed = []
+        with guarded(shlex.split(options.guard)):
+            for stage, missing in prepared:
+                began = time.monotonic()
+                pairs, rulers = stage.time(options.rounds, options.slice_ms)
+                timed.append((stage, missing, pairs, rulers, time.monotonic() - began))
+        for stage, missing, pairs, rulers, took in timed:
+            for line in [*stage.report(pairs, rulers, threads), *missing]:
+                print(line)
+            print(f"{options.rounds} rounds in {took:.0f} s\n", flush=True)
         workers.close()
 
 
