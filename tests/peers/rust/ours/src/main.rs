@@ -2,7 +2,7 @@
 //!
 //! The files of the kernels are compiled in as they are, without the engine around them.
 
-#[allow(dead_code, unreachable_pub)] // what only other modules of the engine use
+#[allow(dead_code, unreachable_pub, unused_imports)] // what only other modules of the engine use
 #[path = "../../../../../engine/src/kernels/mod.rs"]
 mod kernels;
 
