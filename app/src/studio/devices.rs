@@ -95,9 +95,9 @@ impl Devices {
         }
     }
 
-    /// This machine was measured.
-    pub fn set_machine(&mut self, profile: DeviceProfile) {
-        self.machine = Some(Arc::new(profile));
+    /// This machine was measured; `None` where nothing that was measured holds any more.
+    pub fn set_machine(&mut self, profile: Option<DeviceProfile>) {
+        self.machine = profile.map(Arc::new);
     }
 
     /// So much memory is free on this machine.
@@ -173,7 +173,7 @@ mod tests {
         devices.set_own(Err("no".to_owned()));
         assert_eq!(devices.find(&known.name).origin, Origin::Table);
         assert_eq!(devices.problem.as_deref(), Some("no"));
-        devices.set_machine(known);
+        devices.set_machine(Some(known));
         assert!(devices.is_measured() && devices.find("").profile.is_some());
     }
 }

@@ -5,10 +5,9 @@ use crate::studio::draft::Draft;
 use crate::studio::preferences::Preferences;
 use crate::studio::project::Project;
 use pare_engine::device::DeviceProfile;
-use pare_engine::estimate::{EstimateInput, Form, LayerDemand, Network};
+use pare_engine::estimate::{EstimateInput, Network};
 use pare_engine::formats::Format;
 use pare_engine::formats::layout::stored_bytes;
-use pare_engine::model::LayerInfo;
 use pare_engine::recipe::LayerSettings;
 use std::sync::Arc;
 
@@ -57,22 +56,16 @@ impl Question {
             let reason = reason.unwrap_or("its architecture is not known");
             format!("Memory and speed need a network that Pare can run: {reason}")
         })?;
-        let demand = |(info, settings): (&LayerInfo, &LayerSettings)| {
-            let bytes = match info.compressible {
-                true => stored_bytes(self.draft.format, info, settings),
-                false => info.size_bytes,
-            };
-            let demand = LayerDemand::new(info, settings, bytes);
-            match self.draft.format {
-                // What is written are floats again.
-                Format::Dense => LayerDemand {
-                    form: Form::Dense,
-                    ..demand
-                },
-                _ => demand,
-            }
+        let mut layers = match self.draft.format {
+            // What is written are floats again.
+            Format::Dense => project.session.demands(&[]),
+            _ => project.session.demands(settings),
         };
-        let layers: Vec<LayerDemand> = project.layers.iter().zip(settings).map(demand).collect();
+        for ((demand, info), settings) in layers.iter_mut().zip(&*project.layers).zip(settings) {
+            if info.compressible {
+                demand.stored_bytes = stored_bytes(self.draft.format, info, settings);
+            }
+        }
         Ok(EstimateInput {
             network: Network::of(model.config(), !model.is_encoder()),
             bytes: layers.iter().map(|layer| layer.stored_bytes).sum(),

@@ -33,7 +33,7 @@ impl Studio {
         self.side_job = None;
         match outcome {
             Outcome::Done(profile) => {
-                self.devices.set_machine(*profile);
+                self.devices.set_machine(Some(*profile));
                 self.device_changed();
                 vec![self.tell(Level::Info, "This machine is measured")]
             }
@@ -48,9 +48,7 @@ impl Studio {
         free_bytes: Option<u64>,
         own: Result<Vec<DeviceProfile>, String>,
     ) -> Vec<Effect> {
-        if let Some(machine) = machine {
-            self.devices.set_machine(*machine);
-        }
+        self.devices.set_machine(machine.map(|machine| *machine));
         self.devices.set_free(free_bytes);
         let problem = own.as_ref().err().cloned();
         self.devices.set_own(own);

@@ -289,7 +289,9 @@ impl Studio {
         let before = std::mem::replace(&mut self.preferences, preferences.clone());
         let mut effects = vec![Effect::Start(Job::KeepPreferences(Box::new(preferences)))];
         self.device_changed();
-        if before.cache_folder != self.preferences.cache_folder {
+        // What was measured holds for its number of threads alone.
+        let is_elsewhere = before.cache_folder != self.preferences.cache_folder;
+        if is_elsewhere || before.threads != self.preferences.threads {
             effects.extend(self.find_devices());
         }
         effects
