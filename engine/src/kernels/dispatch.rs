@@ -99,9 +99,8 @@ impl InstructionSet {
 
     /// The best set of this machine that is no better than `self`.
     fn best_available(self) -> Self {
-        let sets = Self::ALL.into_iter().filter(|&set| set >= self);
-        sets.into_iter()
-            .find(|set| set.is_available())
+        let mut sets = Self::ALL.into_iter().filter(|&set| set >= self);
+        sets.find(|set| set.is_available())
             .unwrap_or(Self::Portable)
     }
 }

@@ -12,12 +12,12 @@ pub fn multiply_adds(rounds: u64) -> (u64, f32) {
     {
         use super::dispatch::{InstructionSet, instruction_set};
         match instruction_set() {
-            // SAFETY: `instruction_set` found the features on this machine.
             InstructionSet::Avx512Vnni | InstructionSet::Avx512 => {
+                // SAFETY: `instruction_set` found the features on this machine.
                 return unsafe { x86::multiply_adds_512(rounds) };
             }
-            // SAFETY: as above.
             InstructionSet::Avx2Vnni | InstructionSet::Avx2 => {
+                // SAFETY: as above.
                 return unsafe { x86::multiply_adds_256(rounds) };
             }
             _ => {}
@@ -37,8 +37,8 @@ pub fn integer_multiply_adds(rounds: u64) -> (u64, i32) {
             InstructionSet::Avx512Vnni => return unsafe { x86::integers_vnni_512(rounds) },
             // SAFETY: as above.
             InstructionSet::Avx2Vnni => return unsafe { x86::integers_vnni_256(rounds) },
-            // SAFETY: as above.
             InstructionSet::Avx512 | InstructionSet::Avx2 => {
+                // SAFETY: as above.
                 return unsafe { x86::integers_256(rounds) };
             }
             _ => {}
@@ -234,12 +234,12 @@ pub fn read_all(words: &[u64]) -> u64 {
     {
         use super::dispatch::{InstructionSet, instruction_set};
         match instruction_set() {
-            // SAFETY: `instruction_set` found the features on this machine.
             InstructionSet::Avx512Vnni | InstructionSet::Avx512 => {
+                // SAFETY: `instruction_set` found the features on this machine.
                 return unsafe { x86::read_all_512(words) };
             }
-            // SAFETY: as above.
             InstructionSet::Avx2Vnni | InstructionSet::Avx2 => {
+                // SAFETY: as above.
                 return unsafe { x86::read_all_256(words) };
             }
             _ => {}
@@ -253,8 +253,8 @@ fn read_all_portable(words: &[u64]) -> u64 {
     let mut sums = [0u64; LANES];
     let (whole, last) = words.as_chunks::<LANES>();
     for words in whole {
-        for lane in 0..LANES {
-            sums[lane] = sums[lane].wrapping_add(words[lane]);
+        for (sum, word) in sums.iter_mut().zip(words) {
+            *sum = sum.wrapping_add(*word);
         }
     }
     let all = sums.iter().chain(last);

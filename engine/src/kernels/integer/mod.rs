@@ -5,6 +5,7 @@
 //! Integer sums are exact on every instruction set and the f32 epilogue has one order, with fused multiply-adds where
 //! `reference` says so; results are equal to the last bit on every instruction set and at any thread count.
 //! Knows no layers: `packed` turns solved layers into `Panels`.
+#![allow(clippy::needless_range_loop)] // an index names a register, a lane or a column of several arrays at once
 
 mod activations;
 mod aligned;
