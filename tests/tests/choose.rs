@@ -129,6 +129,7 @@ fn allocate(
 ) -> Result<AllocateReport, SessionError> {
     let request = AllocateRequest {
         sensitivity: request(workshop),
+        target: None,
         budget,
         rules,
         verify: Some(Verification {
@@ -247,6 +248,7 @@ fn what_a_container_leaves_dense_eats_no_budget() {
     sensitivity.effort = Effort::quick();
     let request = AllocateRequest {
         sensitivity,
+        target: None,
         budget: Budget::BitsPerWeight(5.0),
         rules: Rules::default(),
         verify: None,

@@ -7,10 +7,6 @@ use crate::cli::printer::capital;
 use clap::CommandFactory;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
-/// Flags that do not work yet, and what does instead.
-const LATER: [(&str, &str); 2] = [("--latency-ms", LATER_LATENCY), ("--device", LATER_LATENCY)];
-const LATER_LATENCY: &str = "budgets of latency come once speeds of kernels are measured. Name a budget with --bits-per-weight X or --bytes N.";
-
 /// `error` as a person would say it: what is wrong, and what would be right.
 pub(super) fn sentence(error: &clap::Error) -> String {
     let context = |kind| error.get(kind).map(words);
@@ -30,18 +26,8 @@ pub(super) fn sentence(error: &clap::Error) -> String {
             "Something is missing: {}.",
             context(ContextKind::InvalidArg).unwrap_or_default()
         ),
-        ErrorKind::UnknownArgument => {
-            later(&flag(context(ContextKind::InvalidArg))).unwrap_or_else(|| first_sentence(error))
-        }
         _ => first_sentence(error),
     }
-}
-
-/// What is said of a flag that will come.
-fn later(flag: &str) -> Option<String> {
-    let name = flag.split('=').next().unwrap_or_default();
-    let (_, why) = LATER.iter().find(|(later, _)| *later == name)?;
-    Some(format!("{name} does not work yet: {why}"))
 }
 
 fn invalid_value(flag: &str, value: &str, valid: &str) -> String {
@@ -127,8 +113,8 @@ mod tests {
             ),
             ("pare compress x", "Something is missing: --out <DIR>."),
             (
-                "pare allocate x --out r.toml --latency-ms 20",
-                "--latency-ms does not work yet: budgets of latency come once speeds of kernels are measured. Name a budget with --bits-per-weight X or --bytes N.",
+                "pare allocate x --out r.toml --latency-ms 0",
+                "Invalid value '0' for '--latency-ms <T>': write milliseconds above 0, such as 20 or 0.5.",
             ),
         ];
         for (words, expected) in cases {

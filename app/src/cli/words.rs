@@ -202,6 +202,14 @@ pub(super) fn bits_per_weight(text: &str) -> Result<f64, String> {
     }
 }
 
+/// `--latency-ms`.
+pub(super) fn milliseconds(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(value) if value.is_finite() && value > 0.0 => Ok(value),
+        _ => Err("write milliseconds above 0, such as 20 or 0.5".to_owned()),
+    }
+}
+
 /// A count of at least one.
 pub(super) fn count(text: &str) -> Result<usize, String> {
     match text.parse::<usize>() {

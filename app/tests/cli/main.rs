@@ -20,6 +20,7 @@ mod inspect;
 #[cfg(unix)]
 mod interrupt;
 mod logits;
+mod machines;
 mod open;
 mod place;
 mod sensitivity;

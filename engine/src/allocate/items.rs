@@ -1,12 +1,13 @@
 //! What there is to choose: the layers that are free, those that must agree together, and what each may have.
 //!
-//! Bytes are those of the container, and an option that it would store otherwise than asked is none. Knows no budget.
+//! Bytes (or what else the price counts) are those of the container, and an option that it would store otherwise than asked
+//! is none. Knows no budget.
 
 use super::rules::Resolved;
-use super::{AllocateError, Predictor};
+use super::{AllocateError, Predictor, Price};
 use crate::budget::Choice;
 use crate::formats::Format;
-use crate::formats::layout::{preflight, stored_bytes};
+use crate::formats::layout::preflight;
 use crate::model::{LayerInfo, LayerKind};
 use crate::report::SensitivityTable;
 use crate::settings::{LayerOption, LayerSettings};
@@ -34,6 +35,7 @@ pub(super) struct Ground<'a> {
     /// What each layer has now.
     pub(super) base: &'a [LayerSettings],
     pub(super) format: Format,
+    pub(super) price: &'a Price,
     pub(super) rules: &'a Resolved,
 }
 
@@ -151,8 +153,8 @@ impl Ground<'_> {
             let held = self.hold(option, &offers, &mut asked);
             for (layer, offer) in offers.iter_mut().enumerate() {
                 if let Some(offer) = offer {
-                    let (info, settings) = &asked[layer];
-                    offer.bytes[place] = stored_bytes(self.format, info, settings);
+                    let settings = &asked[layer].1;
+                    offer.bytes[place] = self.price.of(layer, settings);
                     let may = held[layer] && self.rules.allow(layer, option);
                     let loss = self.predictor.layer_loss(layer, option);
                     offer.losses[place] = loss.filter(|_| may);

@@ -7,12 +7,14 @@ mod curve;
 mod items;
 mod planner;
 mod predict;
+mod price;
 mod rules;
 #[cfg(test)]
 mod tests;
 
 pub use planner::Planner;
 pub use predict::Predictor;
+pub use price::Price;
 
 use crate::budget::BudgetError;
 use crate::settings::{LayerOption, LayerSettings};

@@ -5,10 +5,9 @@
 
 use super::items::{Ground, Item, method_for};
 use super::rules::Resolved;
-use super::{AllocateError, Allocation, FrontPoint, Predictor, Rules};
+use super::{AllocateError, Allocation, FrontPoint, Predictor, Price, Rules};
 use crate::budget::{BudgetError, Front, solve};
 use crate::formats::Format;
-use crate::formats::layout::stored_bytes;
 use crate::model::LayerInfo;
 use crate::report::SensitivityTable;
 use crate::settings::{LayerOption, LayerSettings};
@@ -23,7 +22,7 @@ pub struct Planner {
     predictor: Predictor,
     options: Vec<LayerOption>,
     method: Method,
-    format: Format,
+    price: Price,
     layers: Vec<LayerInfo>,
     /// What each layer has where nothing is chosen.
     base: Vec<LayerSettings>,
@@ -45,6 +44,19 @@ impl Planner {
         format: Format,
         rules: &Rules,
     ) -> Result<Self, AllocateError> {
+        let price = Price::bytes(format, layers);
+        Self::priced(table, layers, settings, format, rules, price)
+    }
+
+    /// The same where a budget counts something else: all bytes that are told are then what `price` counts.
+    pub fn priced(
+        table: &SensitivityTable,
+        layers: &[LayerInfo],
+        settings: &[LayerSettings],
+        format: Format,
+        rules: &Rules,
+        price: Price,
+    ) -> Result<Self, AllocateError> {
         let rules = Resolved::new(rules, layers, format)?;
         let predictor = Predictor::new(table);
         let ground = Ground {
@@ -53,6 +65,7 @@ impl Planner {
             layers,
             base: settings,
             format,
+            price: &price,
             rules: &rules,
         };
         let items = ground.items()?;
@@ -65,7 +78,7 @@ impl Planner {
             predictor,
             options: table.options.clone(),
             method: table.method,
-            format,
+            price,
             layers: layers.to_vec(),
             base: settings.to_vec(),
             items,
@@ -204,7 +217,7 @@ impl Planner {
     }
 
     fn bytes_of(&self, layer: usize, settings: &LayerSettings) -> u64 {
-        stored_bytes(self.format, &self.layers[layer], settings)
+        self.price.of(layer, settings)
     }
 
     fn loss_of(&self, layer: usize, settings: &LayerSettings) -> Option<f64> {

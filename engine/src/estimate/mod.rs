@@ -219,6 +219,15 @@ pub fn estimate(input: &EstimateInput, device: &DeviceProfile, engine: &EnginePr
     }
 }
 
+/// Milliseconds that `layer` adds to the time of a token (of an encoder, of the prompt) in a model like `input`.
+pub fn layer_milliseconds(
+    input: &EstimateInput,
+    engine: &EngineProfile,
+    layer: &LayerDemand,
+) -> f64 {
+    passes::layer_milliseconds(input, engine, layer, ties(input))
+}
+
 /// Threads that work on `engine`: those asked for, as far as it has them.
 fn threads(input: &EstimateInput, engine: &EngineProfile) -> usize {
     input

@@ -52,6 +52,20 @@ pub(super) fn layer_times(
     times
 }
 
+/// What one layer adds.
+pub(super) fn layer_milliseconds(
+    input: &EstimateInput,
+    engine: &EngineProfile,
+    layer: &LayerDemand,
+    ties: bool,
+) -> f64 {
+    if !layer.is_product(ties) {
+        return 0.0;
+    }
+    let time = Timer::new(input, engine, ties).product(0, layer);
+    time.decode.unwrap_or(time.prefill).milliseconds
+}
+
 impl<'a> Timer<'a> {
     fn new(input: &'a EstimateInput, engine: &'a EngineProfile, ties: bool) -> Self {
         let network = &input.network;

@@ -2,7 +2,9 @@
 //!
 //! Types only. Every path is absolute or relative to the process.
 
+use super::estimate_job::RunShape;
 use crate::allocate::{FrontPoint, Rules};
+use crate::device::DeviceProfile;
 use crate::formats::Format;
 use crate::recipe::Recipe;
 use crate::report::{Measure, SensitivityTable};
@@ -123,6 +125,19 @@ pub enum Budget {
     BitsPerWeight(f64),
     /// Bytes of all files written.
     Bytes(u64),
+    /// Milliseconds of a token on the target, of an encoder of the prompt, as estimated.
+    Milliseconds(f64),
+}
+
+/// Where a model shall be fast.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LatencyTarget {
+    /// The device.
+    pub device: DeviceProfile,
+    /// What of it computes; `None` = the usual engine.
+    pub engine: Option<String>,
+    /// What is run.
+    pub run: RunShape,
 }
 
 /// What `allocate` is asked.
@@ -132,6 +147,8 @@ pub struct AllocateRequest {
     pub sensitivity: SensitivityRequest,
     /// What the result may take.
     pub budget: Budget,
+    /// Where times are told for; a budget of time needs it.
+    pub target: Option<LatencyTarget>,
     /// What must hold.
     pub rules: Rules,
     /// Measure the result, uniform bits and the ends-higher rule of thumb at the same bytes, and return the best.
@@ -164,6 +181,8 @@ pub struct AllocateReport {
     pub budget_bytes: u64,
     /// Predicted loss over bytes of all files, few bytes first.
     pub front: Vec<FrontPoint>,
+    /// Of a budget of time: milliseconds of each point of the front; else nothing.
+    pub front_milliseconds: Vec<f64>,
     /// For people.
     pub warnings: Vec<String>,
 }
@@ -189,6 +208,8 @@ pub struct CandidateReport {
     pub bytes: u64,
     /// Stored bits for each weight, over the layers that a budget in bits counts.
     pub bits_per_weight: f64,
+    /// Milliseconds of a token on the target (of an encoder, of the prompt), as estimated; `None` without a target.
+    pub milliseconds: Option<f64>,
     /// Loss predicted.
     pub predicted_loss: Option<f64>,
     /// Loss measured, and its standard error where there is one.

@@ -4,7 +4,7 @@
 
 use super::requests::CompressRequest;
 use super::{Session, SessionError};
-use crate::device::DeviceProfile;
+use crate::device::{DeviceProfile, EngineProfile};
 use crate::estimate::{Estimate, EstimateInput, Form, LayerDemand, Network, estimate};
 use crate::formats::Format;
 use crate::model::LayerInfo;
@@ -50,7 +50,18 @@ impl Session {
     /// What the model would take and give there.
     pub fn estimate(&self, request: &EstimateRequest) -> Result<Estimate, SessionError> {
         let device = &request.device;
-        let engine = device.engine(request.engine.as_deref()).ok_or_else(|| {
+        let engine = self.engine_of(device, request.engine.as_deref())?;
+        let input = self.estimate_input(request.recipe.as_ref(), request.format, request.run)?;
+        Ok(estimate(&input, device, engine))
+    }
+
+    /// The engine of that name; the usual one for none.
+    pub(super) fn engine_of<'a>(
+        &self,
+        device: &'a DeviceProfile,
+        name: Option<&str>,
+    ) -> Result<&'a EngineProfile, SessionError> {
+        device.engine(name).ok_or_else(|| {
             let names: Vec<&str> = device
                 .engines
                 .iter()
@@ -61,9 +72,7 @@ impl Session {
                 device.name,
                 names.join(", ")
             ))
-        })?;
-        let input = self.estimate_input(request.recipe.as_ref(), request.format, request.run)?;
-        Ok(estimate(&input, device, engine))
+        })
     }
 
     /// The counts behind an estimate: of the model as it is, or as a recipe would leave it.
@@ -81,7 +90,7 @@ impl Session {
         self.input_of(layers, bytes, kept, run)
     }
 
-    fn input_of(
+    pub(super) fn input_of(
         &self,
         layers: Vec<LayerDemand>,
         bytes: u64,

@@ -2,7 +2,7 @@
 //!
 //! Both ask the same questions about layers; `allocate` adds a budget and rules.
 
-use super::{CalibrationFlags, SolverFlags};
+use super::{CalibrationFlags, SolverFlags, TargetFlags};
 use crate::cli::options::{AllowedWord, OptionWord};
 use crate::cli::words;
 use clap::Args;
@@ -103,7 +103,7 @@ pub(crate) struct Sensitivity {
 /// `pare allocate`.
 #[derive(Debug, Clone, Args)]
 #[command(
-    after_help = "What `pare sensitivity` with the same flags has found is used; what is missing is gathered first. Budgets of latency do not work yet."
+    after_help = "What `pare sensitivity` with the same flags has found is used; what is missing is gathered first."
 )]
 pub(crate) struct Allocate {
     /// Recipe (TOML) to write.
@@ -118,6 +118,9 @@ pub(crate) struct Allocate {
     /// How the result is measured.
     #[command(flatten)]
     pub(crate) verification: VerificationFlags,
+    /// Where times are told for.
+    #[command(flatten)]
+    pub(crate) target: TargetFlags,
 }
 
 /// What the result may take and must keep to.
@@ -130,6 +133,9 @@ pub(crate) struct WishFlags {
     /// Bytes of all files of the written model, such as 3500000000, 3.5GB or 3GiB.
     #[arg(long, value_name = "BYTES", value_parser = words::bytes)]
     pub(crate) bytes: Option<u64>,
+    /// Milliseconds that a token may take on --device, as estimated; of an encoder, the prompt.
+    #[arg(long, value_name = "T", value_parser = words::milliseconds, conflicts_with_all = ["bytes", "bits_per_weight"])]
+    pub(crate) latency_ms: Option<f64>,
     /// Leave layers that this glob or /regex/ hits as the recipe has them; may be given again.
     #[arg(long, value_name = "PATTERN")]
     pub(crate) lock: Vec<String>,

@@ -28,8 +28,12 @@ pub(super) fn of(chosen: &Chosen<'_>) -> Value {
         Some(best) => of_candidate(best, report.measure),
         None => Map::new(),
     };
-    let front = report.front.iter();
-    let front: Vec<Value> = front.map(|point| of_point(point, report.measure)).collect();
+    let front = report.front.iter().enumerate();
+    let front = front.map(|(place, point)| {
+        let time = report.front_milliseconds.get(place).copied();
+        of_point(point, time, report.measure)
+    });
+    let front: Vec<Value> = front.collect();
     let layers: Vec<Value> = chosen.dry.layers.iter().map(of_layer).collect();
     let rest = [
         ("recipe", chosen.recipe.clone().into()),
@@ -75,6 +79,9 @@ fn of_candidate(candidate: &CandidateReport, measure: Measure) -> Map<String, Va
         "bits_per_weight".to_owned(),
         candidate.bits_per_weight.into(),
     );
+    if let Some(milliseconds) = candidate.milliseconds {
+        object.insert("predicted_milliseconds".to_owned(), milliseconds.into());
+    }
     losses::put(
         &mut object,
         Known::Predicted,
@@ -94,9 +101,12 @@ fn of_candidate(candidate: &CandidateReport, measure: Measure) -> Map<String, Va
     object
 }
 
-fn of_point(point: &FrontPoint, measure: Measure) -> Value {
+fn of_point(point: &FrontPoint, milliseconds: Option<f64>, measure: Measure) -> Value {
     let mut object = Map::new();
     object.insert("bytes".to_owned(), point.bytes.into());
+    if let Some(milliseconds) = milliseconds {
+        object.insert("milliseconds".to_owned(), milliseconds.into());
+    }
     losses::put(
         &mut object,
         Known::Predicted,
@@ -131,6 +141,7 @@ mod tests {
             candidate: Candidate::Allocated,
             bytes: 10,
             bits_per_weight: 4.0,
+            milliseconds: None,
             predicted_loss: Some(0.5),
             measured: None,
         };

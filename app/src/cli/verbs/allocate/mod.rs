@@ -9,6 +9,7 @@ use crate::cli::answer::Answer;
 use crate::cli::arguments::{Allocate, VerificationFlags, WishFlags};
 use crate::cli::context::{Context, Opened};
 use crate::cli::failure::Failure;
+use crate::cli::machines;
 use crate::cli::verbs::sensitivity::request;
 use crate::studio::copy::quoted;
 use crate::studio::sample::{self, Text};
@@ -17,7 +18,8 @@ use pare_engine::formats::Format;
 use pare_engine::formats::store::atomic;
 use pare_engine::recipe::{Recipe, SAMPLE_CORPUS};
 use pare_engine::session::{
-    AllocateReport, AllocateRequest, Budget, CompressRequest, DryRun, Verification,
+    AllocateReport, AllocateRequest, Budget, CompressRequest, DryRun, LatencyTarget, RunShape,
+    Verification,
 };
 use pare_engine::settings::LayerOption;
 use std::path::{Path, PathBuf};
@@ -39,6 +41,7 @@ struct Chosen<'a> {
 
 pub(super) fn run(arguments: &Allocate, context: &Context) -> Result<Answer, Failure> {
     let budget = budget(&arguments.wish)?;
+    let target = target(arguments, budget, context)?;
     if arguments.wish.minimum_end_bits.is_some() && !arguments.asked.judging.embeddings {
         return Err(Failure::WrongUse(
             "--minimum-end-bits is for embeddings and head, which keep what the recipe says. Add --embeddings, which judges them too."
@@ -47,7 +50,7 @@ pub(super) fn run(arguments: &Allocate, context: &Context) -> Result<Answer, Fai
     }
     request::check_place(&arguments.out)?;
     let opened = context.open(&arguments.asked.model)?;
-    let request = question(arguments, budget, context, &opened)?;
+    let request = question(arguments, (budget, target), context, &opened)?;
     // Whole runs that are measured lie in folders that must go again.
     context.stop.be_patient();
     context.stop.keep_cache(context.cache());
@@ -72,18 +75,42 @@ pub(super) fn run(arguments: &Allocate, context: &Context) -> Result<Answer, Fai
 }
 
 fn budget(wish: &WishFlags) -> Result<Budget, Failure> {
-    match (wish.bits_per_weight, wish.bytes) {
-        (Some(bits), _) => Ok(Budget::BitsPerWeight(bits)),
-        (None, Some(bytes)) => Ok(Budget::Bytes(bytes)),
-        (None, None) => Err(Failure::WrongUse(
-            "A budget is missing. Name one with --bits-per-weight X or --bytes N.".to_owned(),
+    match (wish.bits_per_weight, wish.bytes, wish.latency_ms) {
+        (Some(bits), ..) => Ok(Budget::BitsPerWeight(bits)),
+        (None, Some(bytes), _) => Ok(Budget::Bytes(bytes)),
+        (None, None, Some(milliseconds)) => Ok(Budget::Milliseconds(milliseconds)),
+        (None, None, None) => Err(Failure::WrongUse(
+            "A budget is missing. Name one with --bits-per-weight X, --bytes N or --latency-ms T."
+                .to_owned(),
         )),
     }
 }
 
-fn question(
+/// Where times are told for: of a budget of time always, else where a device is named.
+fn target(
     arguments: &Allocate,
     budget: Budget,
+    context: &Context,
+) -> Result<Option<LatencyTarget>, Failure> {
+    let flags = &arguments.target;
+    if flags.device.is_none() && !matches!(budget, Budget::Milliseconds(_)) {
+        return Ok(None);
+    }
+    Ok(Some(LatencyTarget {
+        device: machines::chosen(flags, context)?,
+        engine: flags.engine.clone(),
+        run: RunShape {
+            context: flags.context,
+            prompt: flags.prompt,
+            kv_cache: None,
+            threads: context.options.threads,
+        },
+    }))
+}
+
+fn question(
+    arguments: &Allocate,
+    (budget, target): (Budget, Option<LatencyTarget>),
     context: &Context,
     opened: &Opened,
 ) -> Result<AllocateRequest, Failure> {
@@ -97,6 +124,7 @@ fn question(
     Ok(AllocateRequest {
         sensitivity: request::question(&arguments.asked, recipe, &mentioned, context)?,
         budget,
+        target,
         rules,
         verify: verification(&arguments.verification, context.cache())?,
     })

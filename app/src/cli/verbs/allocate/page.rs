@@ -16,6 +16,7 @@ pub(super) fn of(chosen: &Chosen<'_>, layers: &[LayerInfo]) -> String {
     text.push_str(&verdict(report));
     text.push_str(&gap(report));
     text.push_str(&sizes(chosen));
+    text.push_str(&times(report));
     text.push_str(&histogram(&chosen.dry, layers));
     text.push_str(&format!("written     {}\n", chosen.out.display()));
     text.push_str(&format!("next        {}\n", chosen.next));
@@ -131,6 +132,7 @@ fn gap(report: &AllocateReport) -> String {
 fn sizes(chosen: &Chosen<'_>) -> String {
     let asked = match chosen.budget {
         Budget::BitsPerWeight(bits) => format!("{bits} bits/weight, "),
+        Budget::Milliseconds(time) => format!("{time} ms, "),
         Budget::Bytes(_) => String::new(),
     };
     let budget = chosen.report.budget_bytes;
@@ -145,6 +147,16 @@ fn sizes(chosen: &Chosen<'_>) -> String {
         ));
     }
     text
+}
+
+/// What a token takes, where a device is named.
+fn times(report: &AllocateReport) -> String {
+    let Some(best) = document::best(report).and_then(|best| best.milliseconds) else {
+        return String::new();
+    };
+    let uniform = document::find(report, Candidate::Uniform).and_then(|found| found.milliseconds);
+    let uniform = uniform.map_or_else(String::new, |time| format!("; uniform bits {time:.4} ms"));
+    format!("time        {best:.4} ms as estimated{uniform}\n")
 }
 
 /// How many weights have how many bits.
@@ -185,6 +197,7 @@ mod tests {
             candidate: which,
             bytes: 1000,
             bits_per_weight: 4.0,
+            milliseconds: None,
             predicted_loss: Some(predicted),
             measured: measured.map(|loss| (loss, None)),
         }
@@ -201,6 +214,7 @@ mod tests {
             ],
             budget_bytes: 1024,
             front: Vec::new(),
+            front_milliseconds: Vec::new(),
             warnings: Vec::new(),
         }
     }

@@ -4,12 +4,15 @@
 //! Bytes of layers are exact before anything is written; those of whole files come from a dry run, so that a budget in
 //! bytes is never exceeded by one.
 
-use super::choose_requests::{AllocateReport, AllocateRequest, Budget, Candidate, CandidateReport};
+mod clock;
+mod report;
+
+use super::choose_requests::{AllocateReport, AllocateRequest, Budget, Candidate};
 use super::requests::CompressRequest;
 use super::scored_text::{Loss, ScoredText};
 use super::sensitivity::settings_of;
 use super::{Session, SessionError};
-use crate::allocate::{AllocateError, Allocation, FrontPoint, Planner};
+use crate::allocate::{AllocateError, Allocation, Planner};
 use crate::formats::Format;
 use crate::formats::layout::{preflight, stored_bytes};
 use crate::model::LayerInfo;
@@ -17,10 +20,13 @@ use crate::recipe::Recipe;
 use crate::report::{Observer, SensitivityTable};
 use crate::settings::LayerSettings;
 use crate::solved::Method;
+use clock::Clock;
 use std::path::PathBuf;
 
 /// Tries to meet a budget of whole files: their headers grow and shrink with the choice by some bytes.
 const MOST_TRIES: usize = 16;
+/// Times layers are timed again about what was chosen: how much is read decides where it lies.
+const TIMINGS: usize = 3;
 
 /// One recipe and what it writes.
 struct Candidacy {
@@ -38,6 +44,10 @@ struct Field<'a> {
     request: &'a AllocateRequest,
     table: SensitivityTable,
     planner: Planner,
+    /// Tells times, where a device is named.
+    clock: Option<Clock>,
+    /// Of a budget of time: settings about which layers were timed.
+    around: Vec<LayerSettings>,
     /// Bytes of files beside the compressible layers, of the recipe as asked.
     beside: u64,
     /// Which layers bits for each weight are counted over: those that are chosen for, and those that are locked to codes.
@@ -108,18 +118,18 @@ impl<'a> Field<'a> {
     ) -> Result<Self, SessionError> {
         let sensitivity = &request.sensitivity;
         let base = session.held_settings(&sensitivity.recipe, sensitivity.format)?;
-        let planner = Planner::new(
-            &table,
-            session.layers(),
-            &base,
-            sensitivity.format,
-            &request.rules,
-        )?;
+        let kept = sensitivity.recipe.kv_cache;
+        let clock = request.target.as_ref();
+        let clock = clock.map(|target| Clock::new(session, target, sensitivity.format, kept));
+        let clock = clock.transpose()?;
+        let (planner, around) = planned(session, request, &table, &base, clock.as_ref())?;
         let mut field = Self {
             session,
             request,
             table,
             planner,
+            clock,
+            around,
             beside: 0,
             counted: vec![false; base.len()],
             other: 0,
@@ -142,7 +152,7 @@ impl<'a> Field<'a> {
     fn allocated(&self) -> Result<Candidacy, SessionError> {
         let solve = |bytes| {
             let solved = self.planner.solve(bytes);
-            Ok(Some(solved.map_err(|error| self.in_files(error))?))
+            Ok(Some(solved.map_err(|error| self.too_small(error))?))
         };
         let found = self.within(Candidate::Allocated, &solve)?;
         found.ok_or_else(|| {
@@ -168,17 +178,44 @@ impl<'a> Field<'a> {
         choose: &dyn Fn(u64) -> Result<Option<Allocation>, SessionError>,
     ) -> Result<Option<Candidacy>, SessionError> {
         let mut budget_bytes = self.layer_budget()?;
+        if let (Budget::Milliseconds(most), Some(clock)) = (self.request.budget, &self.clock) {
+            let solve = |room: u64| choose(room).ok().flatten();
+            return match clock.within(most, budget_bytes, &solve) {
+                Some(found) => self.candidacy(candidate, found).map(Some),
+                // Asked for nothing, it says what is the least.
+                None => choose(0).map(|_| None),
+            };
+        }
         for _ in 0..MOST_TRIES {
             let Some(allocation) = choose(budget_bytes)? else {
                 return Ok(None);
             };
             let found = self.candidacy(candidate, allocation)?;
-            match self.excess(found.bytes) {
+            match self.excess(&found) {
                 0 => return Ok(Some(found)),
                 excess => budget_bytes = found.allocation.bytes.saturating_sub(excess),
             }
         }
         Ok(None)
+    }
+
+    /// The smallest recipe in the words of the budget: milliseconds, or bytes of files.
+    fn too_small(&self, error: AllocateError) -> SessionError {
+        let (AllocateError::TooSmall { smallest_bytes, .. }, Some(clock)) = (&error, &self.clock)
+        else {
+            return self.in_files(error).into();
+        };
+        let smallest = self.planner.solve(*smallest_bytes).ok();
+        match (self.request.budget, smallest) {
+            (Budget::Milliseconds(asked), Some(found)) => {
+                let least = clock.milliseconds(&found.settings);
+                self.session.input_problem(&format!(
+                    "{asked} ms are too little: the fastest allowed recipe takes {least:.4} ms for {}; raise the budget, or allow fewer bits",
+                    clock.subject()
+                ))
+            }
+            _ => self.in_files(error).into(),
+        }
     }
 
     /// Of a budget of files, the smallest recipe is told in bytes of files.
@@ -225,45 +262,6 @@ impl<'a> Field<'a> {
         Ok(())
     }
 
-    fn report(&self, candidates: Vec<Candidacy>) -> Result<AllocateReport, SessionError> {
-        let best = best_of(&candidates);
-        let mut warnings = self.planner.warnings().to_vec();
-        if candidates[best].candidate != Candidate::Allocated {
-            warnings.push(format!(
-                "{} was measured to be better than the allocation at the same bytes, so it is what is returned",
-                candidates[best].candidate.name()
-            ));
-        }
-        let front = self.planner.front().iter().map(|point| FrontPoint {
-            bytes: point.bytes.saturating_add(self.beside),
-            ..*point
-        });
-        Ok(AllocateReport {
-            measure: self.table.measure,
-            recipe: candidates[best].recipe.clone(),
-            best: candidates[best].candidate,
-            budget_bytes: self.file_budget(&candidates)?,
-            front: front.collect(),
-            candidates: candidates
-                .iter()
-                .map(|found| self.describe(found))
-                .collect(),
-            warnings,
-        })
-    }
-
-    fn describe(&self, found: &Candidacy) -> CandidateReport {
-        let is_counted = |layer: usize| self.counted[layer];
-        let bytes = self.bytes_of_layers(&found.allocation.settings, is_counted);
-        CandidateReport {
-            candidate: found.candidate,
-            bytes: found.bytes,
-            bits_per_weight: 8.0 * bytes as f64 / self.counted_weights().max(1) as f64,
-            predicted_loss: self.planner.predict(&found.allocation.settings),
-            measured: found.measured.map(|loss| (loss.mean, loss.stderr)),
-        }
-    }
-
     fn candidacy(
         &self,
         candidate: Candidate,
@@ -284,10 +282,15 @@ impl<'a> Field<'a> {
         })
     }
 
-    /// Bytes that all compressible layers may take together.
+    /// What all compressible layers may take together: bytes, or nanoseconds of a budget of time.
     fn layer_budget(&self) -> Result<u64, SessionError> {
         match self.request.budget {
             Budget::Bytes(bytes) => Ok(bytes.saturating_sub(self.beside)),
+            Budget::Milliseconds(most) => {
+                let layers = of_layers(&self.planner, &self.around);
+                let clock = self.clock.as_ref();
+                Ok(clock.map_or(0, |clock| clock.room(most, &self.around, layers)))
+            }
             Budget::BitsPerWeight(bits) if bits.is_finite() && bits > 0.0 => {
                 let counted = (bits * self.counted_weights() as f64 / 8.0).floor() as u64;
                 Ok(counted.saturating_add(self.other))
@@ -303,6 +306,13 @@ impl<'a> Field<'a> {
         if let Budget::Bytes(bytes) = self.request.budget {
             return Ok(bytes);
         }
+        if let Budget::Milliseconds(_) = self.request.budget {
+            return Ok(candidates
+                .iter()
+                .map(|found| found.bytes)
+                .max()
+                .unwrap_or(0));
+        }
         let beside = |found: &Candidacy| found.bytes.saturating_sub(found.allocation.bytes);
         let beside = candidates.iter().map(beside).max();
         Ok(self
@@ -311,11 +321,11 @@ impl<'a> Field<'a> {
     }
 
     /// Bytes by which files exceed the budget.
-    fn excess(&self, bytes: u64) -> u64 {
+    fn excess(&self, found: &Candidacy) -> u64 {
         match self.request.budget {
-            Budget::Bytes(most) => bytes.saturating_sub(most),
-            // Solved in bytes of layers, which are exact.
-            Budget::BitsPerWeight(_) => 0,
+            Budget::Bytes(most) => found.bytes.saturating_sub(most),
+            // Solved in units of layers, which are exact.
+            Budget::BitsPerWeight(_) | Budget::Milliseconds(_) => 0,
         }
     }
 
@@ -348,25 +358,58 @@ impl<'a> Field<'a> {
     }
 }
 
-impl Candidate {
-    /// What a person calls it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Allocated => "the allocation",
-            Self::Uniform => "uniform bits",
-            Self::EndsHigher => "more bits for the first and last blocks",
-        }
+/// A planner whose prices are those of the budget, and the settings about which it was made.
+fn planned(
+    session: &Session,
+    request: &AllocateRequest,
+    table: &SensitivityTable,
+    base: &[LayerSettings],
+    clock: Option<&Clock>,
+) -> Result<(Planner, Vec<LayerSettings>), SessionError> {
+    let (layers, format) = (session.layers(), request.sensitivity.format);
+    let Budget::Milliseconds(most) = request.budget else {
+        let planner = Planner::new(table, layers, base, format, &request.rules)?;
+        return Ok((planner, base.to_vec()));
+    };
+    let Some(clock) = clock.filter(|_| most.is_finite() && most > 0.0) else {
+        return Err(session
+            .input_problem("a budget of time needs milliseconds above 0 and a device; name both"));
+    };
+    let priced = |around: &[LayerSettings]| {
+        Planner::priced(
+            table,
+            layers,
+            base,
+            format,
+            &request.rules,
+            clock.price(around),
+        )
+    };
+    let mut around = base.to_vec();
+    let mut made = Vec::new();
+    for _ in 0..TIMINGS {
+        let planner = priced(&around)?;
+        let room = clock.room(most, &around, of_layers(&planner, &around));
+        let next = planner.solve(room.max(planner.smallest_bytes()))?.settings;
+        made.push((planner, std::mem::replace(&mut around, next)));
     }
+    // What fits a cache is fast only if all is small: prices around the smallest recipe know that.
+    let smallest = made[0].0.solve(made[0].0.smallest_bytes())?.settings;
+    made.push((priced(&smallest)?, smallest));
+    let loss = |(planner, around): &(Planner, Vec<LayerSettings>)| {
+        let room = clock.room(most, around, of_layers(planner, around));
+        let found = clock.within(most, room, &|room| planner.solve(room).ok());
+        found.map_or(f64::INFINITY, |found| found.predicted_loss)
+    };
+    let losses: Vec<f64> = made.iter().map(loss).collect();
+    // Of equals the last, which knows the fastest.
+    let best = (0..made.len())
+        .rev()
+        .min_by(|left, right| losses[*left].total_cmp(&losses[*right]));
+    Ok(made.swap_remove(best.expect("some were made")))
 }
 
-/// The candidate of least loss measured; of equals, and where nothing was measured, the first.
-fn best_of(candidates: &[Candidacy]) -> usize {
-    let loss = |place: &usize| {
-        let measured = candidates[*place].measured;
-        measured.map_or(f64::INFINITY, |loss| loss.mean)
-    };
-    let places = 0..candidates.len();
-    places
-        .min_by(|left, right| loss(left).total_cmp(&loss(right)))
-        .expect("the allocation itself is a candidate")
+/// What compressible layers cost under `settings`.
+fn of_layers(planner: &Planner, settings: &[LayerSettings]) -> u64 {
+    planner.fixed_bytes() + planner.free_bytes_of(settings)
 }

@@ -1,0 +1,148 @@
+//! Times as a budget: what each option of a layer adds to the time of a token (of an encoder, of the prompt) on a device.
+//!
+//! Measures nothing: times are estimates.
+
+use super::super::choose_requests::LatencyTarget;
+use super::super::{Session, SessionError};
+use crate::allocate::{Allocation, Price};
+use crate::device::EngineProfile;
+use crate::estimate::{EstimateInput, Form, LayerDemand, estimate, layer_milliseconds};
+use crate::formats::Format;
+use crate::formats::layout::stored_bytes;
+use crate::settings::LayerSettings;
+use crate::solved::Method;
+
+/// A price counts these: 1e-6 of a millisecond.
+const NANOSECONDS: f64 = 1e6;
+/// Steps of a search between too little and too much.
+const HALVINGS: usize = 24;
+
+/// Tells times of recipes.
+pub(super) struct Clock {
+    target: LatencyTarget,
+    engine: EngineProfile,
+    /// The model as it is: what is asked, and how each layer is held where settings leave it.
+    input: EstimateInput,
+    demands: Demands,
+}
+
+/// Layers under settings.
+#[derive(Clone)]
+struct Demands {
+    format: Format,
+    layers: Vec<crate::model::LayerInfo>,
+    as_they_are: Vec<LayerDemand>,
+}
+
+impl Demands {
+    fn of(&self, layer: usize, settings: &LayerSettings) -> LayerDemand {
+        let info = &self.layers[layer];
+        if !info.compressible || settings.method == Method::None {
+            return self.as_they_are[layer].clone();
+        }
+        let form = match self.format {
+            // What is written are floats again.
+            Format::Dense => Form::Dense,
+            _ => Form::of(settings),
+        };
+        LayerDemand::held(info, form, stored_bytes(self.format, info, settings))
+    }
+}
+
+impl Clock {
+    pub(super) fn new(
+        session: &Session,
+        target: &LatencyTarget,
+        format: Format,
+        kept: crate::settings::KvCache,
+    ) -> Result<Self, SessionError> {
+        let engine = session.engine_of(&target.device, target.engine.as_deref())?;
+        let as_they_are = session.demands(&[]);
+        Ok(Self {
+            engine: engine.clone(),
+            input: session.input_of(as_they_are.clone(), 0, kept, target.run)?,
+            target: target.clone(),
+            demands: Demands {
+                format,
+                layers: session.layers().to_vec(),
+                as_they_are,
+            },
+        })
+    }
+
+    /// The model under the settings of all its layers.
+    fn input(&self, settings: &[LayerSettings]) -> EstimateInput {
+        let layers = settings.iter().enumerate();
+        EstimateInput {
+            layers: layers
+                .map(|(layer, settings)| self.demands.of(layer, settings))
+                .collect(),
+            ..self.input.clone()
+        }
+    }
+
+    /// Milliseconds of a token; of an encoder, of the prompt.
+    pub(super) fn milliseconds(&self, settings: &[LayerSettings]) -> f64 {
+        let found = estimate(&self.input(settings), &self.target.device, &self.engine);
+        let decode = found.decode.map(|decode| decode.milliseconds);
+        decode.unwrap_or(found.prefill.milliseconds)
+    }
+
+    /// What layers cost, in nanoseconds, while the whole model has about `settings`: how much is read decides where it
+    /// lies.
+    pub(super) fn price(&self, settings: &[LayerSettings]) -> Price {
+        let around = self.input(settings);
+        let engine = self.engine.clone();
+        let demands = self.demands.clone();
+        Price::new(move |layer, settings| {
+            let demand = demands.of(layer, settings);
+            let milliseconds = layer_milliseconds(&around, &engine, &demand);
+            (milliseconds * NANOSECONDS).ceil() as u64
+        })
+    }
+
+    /// Nanoseconds that are left to compressible layers which cost `layers` of a model under `settings`, so that the whole
+    /// takes `milliseconds`.
+    pub(super) fn room(&self, milliseconds: f64, settings: &[LayerSettings], layers: u64) -> u64 {
+        let beside = self.milliseconds(settings) * NANOSECONDS - layers as f64;
+        (milliseconds * NANOSECONDS - beside).max(0.0) as u64
+    }
+
+    /// The dearest of what `solve` makes of up to `room` that takes no more than `milliseconds`; `None` where nothing does.
+    /// Prices tell times only about: what is read from where depends on all layers together.
+    pub(super) fn within(
+        &self,
+        milliseconds: f64,
+        room: u64,
+        solve: &dyn Fn(u64) -> Option<Allocation>,
+    ) -> Option<Allocation> {
+        let fast = |found: &Allocation| {
+            // A rounding of sums is no time.
+            self.milliseconds(&found.settings) <= milliseconds * (1.0 + 1e-9)
+        };
+        if let Some(found) = solve(room).filter(fast) {
+            return Some(found);
+        }
+        let (mut low, mut high, mut best) = (0, room, None);
+        for _ in 0..HALVINGS {
+            let middle = low + (high - low) / 2;
+            match solve(middle) {
+                Some(found) if fast(&found) => {
+                    best = Some(found);
+                    low = middle;
+                }
+                Some(_) => high = middle,
+                None => low = middle,
+            }
+        }
+        best
+    }
+
+    /// What the time is of, for people.
+    pub(super) fn subject(&self) -> &'static str {
+        match self.input.network.writes_tokens {
+            true => "a token",
+            false => "the prompt",
+        }
+    }
+}
