@@ -1,7 +1,7 @@
 //! Holds estimated times against measured ones: the machine is measured by its own probes, then models that no probe has
 //! seen read a prompt and write text through the code that `pare generate` runs.
 //!
-//! `OPT=3 cargo run -p pare-tests --bin latency_report -- [--out FILE] [--rounds 3]`: reads models from `../shared`, makes
+//! `OPT=3 cargo run -p pare-tests --bin latency_report -- [--out FILE] [--rounds 7]`: reads models from `../shared`, makes
 //! larger ones of random weights in a temporary folder, writes `tests/reports/latency.txt`.
 
 #![allow(clippy::print_stdout)] // A tool for the command line.
@@ -94,7 +94,7 @@ impl Row {
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut out = PathBuf::from("tests/reports/latency.txt");
-    let mut rounds = 3;
+    let mut rounds = 7;
     let mut arguments = std::env::args().skip(1);
     while let Some(name) = arguments.next() {
         let value = arguments.next().ok_or(format!("{name} needs a value"))?;
@@ -115,10 +115,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let began = Instant::now();
     let device = measure_machine(&options, &Quiet::default())?;
     let seconds = began.elapsed().as_secs_f64();
-    let rows = SUBJECTS.iter().zip(&models);
-    let rows = rows
-        .map(|(subject, path)| row(subject, path, &options, &device, rounds))
-        .collect::<Result<Vec<Row>, _>>()?;
+    let rows = rows(&models, &options, &device, rounds)?;
     let text = report(&rows, &device, seconds);
     print!("{text}");
     write_bytes(&out, text.as_bytes())?;
@@ -202,14 +199,42 @@ fn gpt2() -> Value {
         "n_positions": 1024, "layer_norm_epsilon": 1e-5, "activation_function": "gelu_new"})
 }
 
-fn row(
-    subject: &Subject,
-    path: &Path,
+/// Subjects take turns, so that a slow minute of the machine slows a round of each and not all rounds of one.
+fn rows(
+    models: &[PathBuf],
     options: &SessionOptions,
     device: &DeviceProfile,
     rounds: usize,
+) -> Result<Vec<Row>, Box<dyn Error>> {
+    let sessions = models
+        .iter()
+        .map(|path| Session::open(path, options.clone()));
+    let sessions = sessions.collect::<Result<Vec<Session>, _>>()?;
+    let mut times = vec![[Vec::new(), Vec::new()]; SUBJECTS.len()];
+    for _ in 0..rounds {
+        for (times, (subject, session)) in times.iter_mut().zip(SUBJECTS.iter().zip(&sessions)) {
+            let [prompt, token] = measured(subject, session)?;
+            times[0].push(prompt);
+            times[1].push(token);
+        }
+    }
+    let subjects = SUBJECTS.iter().zip(&sessions).zip(times);
+    subjects
+        .map(|((subject, session), times)| row(subject, session, device, times.map(median)))
+        .collect()
+}
+
+fn median(mut times: Vec<f64>) -> f64 {
+    times.sort_by(f64::total_cmp);
+    times[times.len() / 2]
+}
+
+fn row(
+    subject: &Subject,
+    session: &Session,
+    device: &DeviceProfile,
+    measured: [f64; 2],
 ) -> Result<Row, Box<dyn Error>> {
-    let session = Session::open(path, options.clone())?;
     let found = session.estimate(&EstimateRequest {
         recipe: None,
         format: Format::Pare,
@@ -237,7 +262,7 @@ fn row(
             subject.kv.word()
         ),
         predicted: predicted(&found),
-        measured: measured(subject, &session, rounds)?,
+        measured,
     })
 }
 
@@ -247,12 +272,8 @@ fn predicted(found: &Estimate) -> [f64; 2] {
     [found.prefill.milliseconds, decode]
 }
 
-/// The same by running it: medians of rounds, after one that warms up.
-fn measured(
-    subject: &Subject,
-    session: &Session,
-    rounds: usize,
-) -> Result<[f64; 2], Box<dyn Error>> {
+/// The same by running it once, after a short run that warms up.
+fn measured(subject: &Subject, session: &Session) -> Result<[f64; 2], Box<dyn Error>> {
     let model = session.model_on_kernels()?;
     let vocabulary = model.config().vocabulary as u32;
     let prompt: Vec<u32> = (0..subject.prompt as u32)
@@ -270,19 +291,12 @@ fn measured(
         end_tokens: Vec::new(),
         memory_bytes: u64::MAX,
     };
-    let mut times: [Vec<f64>; 2] = [Vec::new(), Vec::new()];
-    for round in 0..=rounds {
-        let made = session
-            .install(|| generate_ids(&model, &prompt, &config, &Unwatched, &mut |_| Ok(())))?;
-        if round > 0 {
-            times[0].push(made.prefill.time.as_secs_f64() * 1e3);
-            times[1].push(made.decode.time.as_secs_f64() * 1e3 / made.decode.tokens as f64);
-        }
-    }
-    Ok(times.map(|mut times| {
-        times.sort_by(f64::total_cmp);
-        times[times.len() / 2]
-    }))
+    let run =
+        || session.install(|| generate_ids(&model, &prompt, &config, &Unwatched, &mut |_| Ok(())));
+    run()?;
+    let made = run()?;
+    let token = made.decode.time.as_secs_f64() / made.decode.tokens as f64;
+    Ok([made.prefill.time.as_secs_f64(), token].map(|seconds| seconds * 1e3))
 }
 
 fn report(rows: &[Row], device: &DeviceProfile, seconds: f64) -> String {

@@ -182,10 +182,18 @@ impl<'a> Probe<'a> {
         layers.filter(|layer| layer.kind == LayerKind::Linear)
     }
 
+    /// What its products take, as an estimate would tell: from the nearest cache, or from where so much of them lies.
     fn products_us(&self, tokens: usize) -> f64 {
-        let times = self.linears().map(|layer| {
-            let weights = (layer.rows * layer.columns) as f64;
-            self.kernel.microseconds_at(tokens as f64, weights)
+        let weights = || {
+            self.linears()
+                .map(|layer| (layer.rows * layer.columns) as f64)
+        };
+        let megabytes = weights().sum::<f64>() / 1e6;
+        let gb_per_s = self.kernel.gb_per_s_at(megabytes);
+        let launch_us = self.kernel.launch_us();
+        let times = weights().map(|weights| {
+            let near = self.kernel.microseconds_at(tokens as f64, weights);
+            near.max(launch_us + weights / gb_per_s * 1e-3)
         });
         times.sum()
     }
