@@ -61,6 +61,7 @@ pub fn gather_stage(
             count: moments.count,
             gram: moments.gram,
             cross,
+            abs_max: moments.abs_max,
         }
     });
     Ok(LayerStatistics {

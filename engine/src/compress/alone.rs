@@ -1,7 +1,7 @@
 //! Layers solved on their own: embeddings, output heads, and everything in a network that cannot be run.
 
 use super::describe::{Facts, describe, describe_untouched, original_tensor};
-use super::scaling::unsmoothed;
+use super::scaling::{NO_PRODUCER, smoothed_by};
 use super::{CompressError, Job, Ledger, Silent, inputs, needs_inputs};
 use crate::model::LayerKind;
 use crate::report::Fallback;
@@ -9,9 +9,6 @@ use crate::settings::LayerSettings;
 use crate::solve::solve_layer;
 use crate::solved::Method;
 use std::time::Instant;
-
-/// Why no layer outside the blocks is smoothed.
-const NO_PRODUCER: &str = "nothing that makes its input can be scaled";
 
 /// Solves choice `index` from the source's weights alone and stores it.
 pub(super) fn solve_alone(
@@ -33,7 +30,7 @@ pub(super) fn solve_alone(
     let (settings, fallback) = without_inputs(choice.settings, choice.fallback.clone());
     let fallback = match layer.kind {
         LayerKind::Embedding => fallback,
-        _ => unsmoothed(&settings, NO_PRODUCER, fallback),
+        _ => smoothed_by(&settings, 0.0, NO_PRODUCER, fallback),
     };
     let activations = inputs::plan(&settings, None);
     let weights = layer.read(job.source)?;
@@ -80,6 +77,6 @@ fn without_inputs(
             method: Method::Rtn,
             ..settings
         },
-        fallback.or(Some(told)),
+        Fallback::join(fallback, Some(told)),
     )
 }

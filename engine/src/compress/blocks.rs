@@ -1,7 +1,7 @@
 //! The block by block part of the loop.
 
 use super::describe::{Facts, describe, describe_untouched, original_tensor};
-use super::scaling::{FoldedScales, Inputs, unsmoothed};
+use super::scaling::{FoldedScales, Inputs};
 use super::{Calibration, Choice, CompressError, Job, Ledger, Silent, inputs};
 use crate::calibrate::{GatherPlan, Sides, Stream, gather_stage};
 use crate::model::{Block, Model, ModelError};
@@ -192,7 +192,7 @@ impl StageStep<'_> {
                 &Silent(ledger.observer),
             )
             .map_err(|error| CompressError::of_solver(info, error))?;
-            let activations = inputs::plan(&choice.settings, Some(&statistics.moments));
+            let activations = inputs::plan(&choice.settings, Some(statistics));
             let facts = Facts {
                 layer: info,
                 settings: choice.settings,
@@ -215,10 +215,7 @@ impl StageStep<'_> {
     /// What was done instead of what was asked, of the container and of smoothing.
     fn fallback(&self, layer: usize, choice: &Choice) -> Option<Fallback> {
         let told = choice.fallback.clone();
-        match self.scales.missed(layer) {
-            Some(reason) => unsmoothed(&choice.settings, reason, told),
-            None => told,
-        }
+        self.scales.tell(layer, &choice.settings, told)
     }
 
     fn gather(

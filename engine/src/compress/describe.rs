@@ -41,7 +41,7 @@ pub(super) fn describe(facts: Facts<'_>, weights: &Matrix, solved: &Solved) -> L
         cosine: distortion::cosine(weights, &after),
         max_error: distortion::max_error(weights, &after),
         seconds: facts.seconds,
-        fallback: facts.fallback.or_else(|| fallback_of(solved)),
+        fallback: Fallback::join(facts.fallback, fallback_of(solved)),
         warnings: solved.warnings.clone(),
         codes_used: codes_used(solved),
         dead_inputs: moments.map_or(0, |moments| moments.dead_inputs()),

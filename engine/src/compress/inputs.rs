@@ -4,7 +4,7 @@
 //! statistics keep no distribution, and what is clipped is what carries most.
 
 use super::needs_inputs;
-use crate::moments::Moments;
+use crate::moments::LayerStatistics;
 use crate::packed::{ActivationKind, ActivationPlan};
 use crate::settings::{Activations, LayerSettings};
 
@@ -17,40 +17,51 @@ pub struct Need {
     /// What is asked, as the recipe spells it.
     pub asked: String,
     /// What can be had instead, as the end of an advice.
-    pub instead: &'static str,
+    pub instead: String,
 }
 
-/// What of `settings` cannot do without the layer's inputs.
+/// What of `settings` cannot do without the layer's inputs, all of it at once.
 pub fn need_of(settings: &LayerSettings) -> Option<Need> {
     use crate::solved::Method;
     if settings.method == Method::None {
         return None;
     }
-    let need = |asked: String, instead| Some(Need { asked, instead });
+    let mut needs = Vec::new();
     if needs_inputs(settings.method) {
         let asked = format!("method {}", settings.method.word());
-        return need(asked, "choose rtn, hqq or nf4");
+        needs.push((asked, "rtn, hqq or nf4"));
     }
     if settings.activations == Activations::Static8 {
         let asked = format!("activations {}", settings.activations.word());
-        return need(asked, "choose activations dynamic8");
+        needs.push((asked, "activations dynamic8"));
     }
-    (settings.smooth > 0.0)
-        .then(|| need(format!("smooth {}", settings.smooth), "choose smooth 0"))
-        .flatten()
+    if settings.smooth > 0.0 {
+        needs.push((format!("smooth {}", settings.smooth), "smooth 0"));
+    }
+    let (asked, instead): (Vec<String>, Vec<&str>) = needs.into_iter().unzip();
+    (!asked.is_empty()).then(|| Need {
+        asked: asked.join(" and "),
+        instead: format!("choose {}", instead.join(" and ")),
+    })
 }
 
-/// What a layer of these settings does to its inputs. `moments` are those of the inputs that it will see.
-pub(super) fn plan(settings: &LayerSettings, moments: Option<&Moments>) -> ActivationPlan {
+/// What a layer of these settings does to its inputs. `statistics` are those of the inputs that it will see.
+pub(super) fn plan(
+    settings: &LayerSettings,
+    statistics: Option<&LayerStatistics>,
+) -> ActivationPlan {
     ActivationPlan::new(
         ActivationKind::of_settings(settings),
-        moments.map(static_step),
+        statistics.map(static_step),
     )
 }
 
-/// The step with which the largest input is the largest code; 1 where every input was 0.
-fn static_step(moments: &Moments) -> f32 {
-    let largest = moments.abs_max.iter().copied().fold(0.0, f32::max);
+/// The step with which the largest input is the largest code, those included that are kept out to judge; 1 where every
+/// input was 0.
+fn static_step(statistics: &LayerStatistics) -> f32 {
+    let held_out = statistics.held_out.iter().flat_map(|part| &part.abs_max);
+    let all = statistics.moments.abs_max.iter().chain(held_out);
+    let largest = all.copied().fold(0.0, f32::max);
     let step = largest / LARGEST_CODE;
     match step.is_normal() {
         true => step,
@@ -61,28 +72,54 @@ fn static_step(moments: &Moments) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::moments::Accumulator;
+    use crate::moments::{Accumulator, HeldOut};
 
-    fn moments(inputs: &[f32]) -> Moments {
+    fn statistics(inputs: &[f32], held_out: Option<[f32; 2]>) -> LayerStatistics {
         let mut accumulator = Accumulator::new(2, false);
         accumulator.add(0, inputs, None);
-        accumulator.finish().0
+        let moments = accumulator.finish().0;
+        LayerStatistics {
+            held_out: held_out.map(|abs_max| HeldOut {
+                count: 1,
+                gram: moments.gram.clone(),
+                cross: None,
+                abs_max: abs_max.to_vec(),
+            }),
+            moments,
+            cross: None,
+        }
     }
 
     #[test]
     fn the_largest_input_is_the_largest_code() {
         let cases = [
-            (&[1.0f32, -254.0, 3.0, 7.0][..], 2.0),
-            (&[12.7, 0.0], 0.1),
-            (&[0.0, 0.0], 1.0),
-            (&[1e-44, 0.0], 1.0),
+            (&[1.0f32, -254.0, 3.0, 7.0][..], None, 2.0),
+            (&[12.7, 0.0], None, 0.1),
+            (&[12.7, 0.0], Some([0.0, 25.4]), 0.2),
+            (&[0.0, 0.0], None, 1.0),
+            (&[1e-44, 0.0], None, 1.0),
         ];
-        for (inputs, expected) in cases {
-            let found = static_step(&moments(inputs));
+        for (inputs, held_out, expected) in cases {
+            let found = static_step(&statistics(inputs, held_out));
             assert!(
                 (found - expected).abs() < 1e-6,
                 "{inputs:?}: expected {expected}, found {found}"
             );
         }
+    }
+
+    #[test]
+    fn all_that_needs_inputs_is_told_at_once() {
+        let settings = LayerSettings {
+            activations: Activations::Static8,
+            smooth: 0.5,
+            ..crate::recipe::Recipe::default().default
+        };
+        let need = need_of(&settings);
+        let expected = Need {
+            asked: "method gptq and activations static8 and smooth 0.5".to_owned(),
+            instead: "choose rtn, hqq or nf4 and activations dynamic8 and smooth 0".to_owned(),
+        };
+        assert_eq!(need, Some(expected));
     }
 }

@@ -1,8 +1,8 @@
 //! Scaling inside the loop: before a block is solved, scales of AWQ or SmoothQuant are folded into it.
 //!
 //! A fold happens only where every consumer of the input asks for it. What the fold changes outside solved layers
-//! (norm weights, biases, producers left dense) is stored beside them. A layer that asks to be smoothed and is not is
-//! told of.
+//! (norm weights, biases) is stored beside them; layers that a recipe leaves as they are are not folded into. A layer
+//! that asks to be smoothed and is not, or less, is told of.
 
 use super::{CompressError, Job, Silent};
 use crate::calibrate::{GatherPlan, Sides, Stream, gather_stage};
@@ -15,13 +15,25 @@ use crate::solved::Method;
 use crate::tensor::Matrix;
 use crate::transform::{AwqConfig, awq_scales, smooth_scales};
 
+/// Why an input that no norm or layer of the block makes is not smoothed.
+pub(super) const NO_PRODUCER: &str = "nothing that makes its input can be scaled";
+
 /// What was folded into a block.
 #[derive(Debug, Default)]
 pub(super) struct FoldedScales {
     /// Stages and the scales by which their inputs were divided.
     scales: Vec<(usize, Vec<f32>)>,
-    /// Layers that asked to be smoothed and are not, with reasons.
-    missed: Vec<(usize, String)>,
+    /// Layers that are not smoothed as they asked.
+    missed: Vec<Missed>,
+}
+
+/// A layer that is not smoothed as it asked.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Missed {
+    layer: usize,
+    /// The exponent that it got.
+    exponent: f64,
+    reason: String,
 }
 
 impl FoldedScales {
@@ -33,11 +45,17 @@ impl FoldedScales {
             .map(|(_, scales)| scales.as_slice())
     }
 
-    /// Why a layer is not smoothed though it asked.
-    pub(super) fn missed(&self, layer: usize) -> Option<&str> {
-        let mut missed = self.missed.iter();
-        let found = missed.find(|(found, _)| *found == layer);
-        found.map(|(_, reason)| reason.as_str())
+    /// What is told of a layer that is not smoothed as it asked, beside what was `told` before.
+    pub(super) fn tell(
+        &self,
+        layer: usize,
+        settings: &LayerSettings,
+        told: Option<Fallback>,
+    ) -> Option<Fallback> {
+        match self.missed.iter().find(|missed| missed.layer == layer) {
+            Some(missed) => smoothed_by(settings, missed.exponent, &missed.reason, told),
+            None => told,
+        }
     }
 }
 
@@ -69,13 +87,16 @@ impl Inputs<'_> {
         let mut folded = FoldedScales::default();
         let mut smoothed = Vec::new();
         for fold in 0..block.folds().len() {
-            let (consumers, stage) = {
+            let (consumers, stage, producer) = {
                 let fold = &block.folds()[fold];
-                (fold.consumers.clone(), fold.stage)
+                (fold.consumers.clone(), fold.stage, fold.producer.clone())
             };
             let Some(scaling) = self.scaling(&consumers) else {
                 continue;
             };
+            if self.is_left_alone(&producer) {
+                continue;
+            }
             let key = StageKey {
                 block: index,
                 stage,
@@ -93,7 +114,7 @@ impl Inputs<'_> {
                     searched.map_err(|error| CompressError::of_solver(first, error))?
                 }
                 Scaling::Smooth(exponent) => {
-                    smoothed.push(stage);
+                    smoothed.push((stage, exponent));
                     smooth_scales(&weights, &moments, exponent)
                 }
             };
@@ -130,25 +151,59 @@ impl Inputs<'_> {
         Some(self.job.choices[self.chosen[layer]?].settings)
     }
 
-    /// Layers that ask to be smoothed, outside the stages that were.
-    fn missed(self, block: &Block, smoothed: &[usize]) -> Vec<(usize, String)> {
+    /// Whether `producer` is a layer that the recipe leaves as it is: then a fold must not change it either.
+    fn is_left_alone(self, producer: &str) -> bool {
+        let layer = self
+            .job
+            .layers
+            .iter()
+            .position(|layer| layer.name == producer);
+        let settings = layer.and_then(|layer| self.settings(layer));
+        settings.is_some_and(|settings| settings.method == Method::None)
+    }
+
+    /// Layers that ask to be smoothed and are not, or less than they ask, for a peer asks for less.
+    fn missed(self, block: &Block, smoothed: &[(usize, f64)]) -> Vec<Missed> {
         let mut missed = Vec::new();
         for (index, stage) in block.stages().iter().enumerate() {
-            if smoothed.contains(&index) {
-                continue;
-            }
+            let done = smoothed.iter().find(|(done, _)| *done == index);
+            let exponent = done.map_or(0.0, |(_, exponent)| *exponent);
+            let fold = block.folds().iter().find(|fold| fold.stage == index);
+            let producer = fold.map(|fold| fold.producer.as_str());
             let asking = stage.layers.iter().filter(|&&layer| {
                 let settings = self.settings(layer);
-                settings.is_some_and(|layer| layer.method != Method::None && layer.smooth > 0.0)
+                settings
+                    .is_some_and(|layer| layer.method != Method::None && layer.smooth > exponent)
             });
-            let has_fold = block.folds().iter().any(|fold| fold.stage == index);
-            missed.extend(asking.map(|&layer| (layer, self.why(layer, &stage.layers, has_fold))));
+            missed.extend(asking.map(|&layer| Missed {
+                layer,
+                exponent,
+                reason: match done {
+                    Some(_) => self.who_asks(&stage.layers, exponent),
+                    None => self.why(layer, &stage.layers, producer),
+                },
+            }));
         }
         missed
     }
 
-    /// Why `layer`, which asks for it, is not smoothed; `peers` share its input.
-    fn why(self, layer: usize, peers: &[usize], has_fold: bool) -> String {
+    /// The layer among `peers` for which an input is smoothed by no more than `exponent`.
+    fn who_asks(self, peers: &[usize], exponent: f64) -> String {
+        let asks = |&&peer: &&usize| {
+            let settings = self.settings(peer);
+            settings.is_some_and(|settings| settings.smooth == exponent)
+        };
+        match peers.iter().find(asks) {
+            Some(&peer) => format!(
+                "{}, which reads the same input, asks for no more",
+                self.job.layers[peer].name
+            ),
+            None => "a layer that reads the same input asks for no more".to_owned(),
+        }
+    }
+
+    /// Why `layer`, which asks for it, is not smoothed; `peers` share its input, which `producer` makes.
+    fn why(self, layer: usize, peers: &[usize], producer: Option<&str>) -> String {
         let awq = |layer: usize| {
             let settings = self.settings(layer);
             settings.is_some_and(|settings| settings.method == Method::Awq)
@@ -156,13 +211,18 @@ impl Inputs<'_> {
         let unwilling = peers
             .iter()
             .find(|&&peer| !self.settings(peer).as_ref().is_some_and(can_be_smoothed));
+        let Some(producer) = producer else {
+            return NO_PRODUCER.to_owned();
+        };
         match unwilling {
-            _ if !has_fold => "nothing that makes its input can be scaled".to_owned(),
             _ if awq(layer) => "AWQ finds scales of its own".to_owned(),
             Some(&peer) => format!(
                 "{}, which reads the same input, is not smoothed",
                 self.job.layers[peer].name
             ),
+            None if self.is_left_alone(producer) => {
+                format!("{producer}, which makes its input, is left as it is")
+            }
             None => "its input cannot be scaled".to_owned(),
         }
     }
@@ -215,26 +275,17 @@ fn can_be_smoothed(settings: &LayerSettings) -> bool {
     settings.smooth > 0.0 && !matches!(settings.method, Method::Awq | Method::None)
 }
 
-/// What is told of a layer that asks to be smoothed and is not, beside what was `told` before.
-pub(super) fn unsmoothed(
+/// What is told of a layer that asks to be smoothed and gets `exponent`, beside what was `told` before.
+pub(super) fn smoothed_by(
     settings: &LayerSettings,
+    exponent: f64,
     reason: &str,
     told: Option<Fallback>,
 ) -> Option<Fallback> {
-    if settings.smooth == 0.0 {
-        return told;
-    }
-    let (from, to) = (format!("smooth {}", settings.smooth), "smooth 0");
-    Some(match told {
-        None => Fallback {
-            from,
-            to: to.to_owned(),
-            reason: reason.to_owned(),
-        },
-        Some(told) => Fallback {
-            from: format!("{}, {from}", told.from),
-            to: format!("{}, {to}", told.to),
-            reason: format!("{}; {reason}", told.reason),
-        },
-    })
+    let less = (settings.smooth > exponent).then(|| Fallback {
+        from: format!("smooth {}", settings.smooth),
+        to: format!("smooth {exponent}"),
+        reason: reason.to_owned(),
+    });
+    Fallback::join(told, less)
 }

@@ -72,7 +72,7 @@ pub struct LayerStatistics {
     pub held_out: Option<HeldOut>,
 }
 
-/// Gram matrices over held-out rows: they judge a refinement, they never shape it.
+/// Statistics of held-out rows: they judge a refinement, they never shape codes.
 #[derive(Debug, Clone)]
 pub struct HeldOut {
     /// Tokens.
@@ -81,4 +81,6 @@ pub struct HeldOut {
     pub gram: Symmetric,
     /// Mean of `x_original x_seenᵀ`.
     pub cross: Option<Matrix>,
+    /// Largest magnitude of each input.
+    pub abs_max: Vec<f32>,
 }

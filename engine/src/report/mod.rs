@@ -47,6 +47,20 @@ pub struct Fallback {
     pub reason: String,
 }
 
+impl Fallback {
+    /// Two words on one layer as one, in the order in which they were spoken.
+    pub fn join(first: Option<Self>, second: Option<Self>) -> Option<Self> {
+        match (first, second) {
+            (Some(first), Some(second)) => Some(Self {
+                from: format!("{}, {}", first.from, second.from),
+                to: format!("{}, {}", first.to, second.to),
+                reason: format!("{}; {}", first.reason, second.reason),
+            }),
+            (first, second) => first.or(second),
+        }
+    }
+}
+
 /// One layer of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LayerReport {

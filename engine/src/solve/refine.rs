@@ -336,6 +336,7 @@ mod tests {
                 count: 300,
                 gram: gram_of(&held_seen),
                 cross: with_cross.then(|| mean_product(&held_original, &held_seen)),
+                abs_max: vec![4.0; WIDTH],
             }),
             moments: Moments {
                 count: 600,
@@ -424,6 +425,7 @@ mod tests {
             count: 400,
             gram: gram_of(&seen),
             cross: Some(mean_product(&original, &seen)),
+            abs_max: vec![4.0; WIDTH],
         });
         let judge = Judge::new(&weights, &statistics);
         let solve =

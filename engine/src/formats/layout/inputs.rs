@@ -8,30 +8,47 @@ use crate::report::Fallback;
 use crate::settings::{Activations, LayerSettings};
 use crate::solved::Method;
 
-/// `asked` with inputs that `format` and the layer can have, and what was done instead.
+/// `asked` with inputs that `format` and the layer can have, and what was done instead. Of a network that `has_head` of
+/// its own the embedding is a table to look up in and nothing else.
 pub(super) fn hold_inputs(
     format: Format,
     layer: &LayerInfo,
+    has_head: bool,
     asked: LayerSettings,
 ) -> (LayerSettings, Option<Fallback>) {
     if asked.method == Method::None || asked.activations == Activations::None {
         return (asked, None);
     }
-    if layer.kind == LayerKind::Embedding {
-        // A table is looked up in: there is no input to round, and nothing to tell.
+    if layer.kind == LayerKind::Embedding && has_head {
+        // There is no input to round, and nothing to tell.
         return (with(asked, Activations::None), None);
     }
     match instead(format, layer, &asked) {
-        None => (asked, None),
+        None => hold_block(asked),
         Some((activations, reason)) => {
             let fallback = Fallback {
                 from: words(asked.activations),
                 to: words(activations),
                 reason: reason.to_owned(),
             };
-            (with(asked, activations), Some(fallback))
+            let (held, block) = hold_block(with(asked, activations));
+            (held, Fallback::join(Some(fallback), block))
         }
     }
+}
+
+/// Blocks of inputs end where groups of weights do.
+fn hold_block(asked: LayerSettings) -> (LayerSettings, Option<Fallback>) {
+    let (block, group) = (asked.activation_block, asked.group);
+    if asked.activations == Activations::None || group == 0 || block <= group {
+        return (asked, None);
+    }
+    let told = Fallback {
+        from: format!("activation block {block}"),
+        to: format!("activation block {group}"),
+        reason: "blocks of inputs end where groups of weights do".to_owned(),
+    };
+    (asked, Some(told))
 }
 
 /// What is done where that which is asked cannot be, and why.
@@ -96,6 +113,7 @@ mod tests {
         };
         let (from, to) = ("activations static8", "activations none");
         let plain = Some(format!("{from} -> {to}"));
+        let dynamic = Some(format!("{from} -> activations dynamic8"));
         let dense = |method: &str| Some(format!("{method} -> none"));
         let both = Some(format!("f32 scales, {from} -> f16 scales, {to}"));
         let cases = [
@@ -109,18 +127,18 @@ mod tests {
                     both,
                 ],
             ),
-            // An embedding has no inputs, and says nothing.
+            // An embedding beside a head has no inputs, and says nothing; one that is the head does.
             (
                 Format::Dense,
                 [
-                    None,
+                    plain.clone(),
                     plain.clone(),
                     plain.clone(),
                     plain.clone(),
                     plain.clone(),
                 ],
             ),
-            (Format::Pare, [None, None, None, plain, None]),
+            (Format::Pare, [dynamic, None, None, plain, None]),
         ];
         for (format, expected) in cases {
             let held = hold(format, &asked, false).unwrap();
@@ -131,8 +149,45 @@ mod tests {
         }
         let held = hold(Format::Pare, &asked, false).unwrap();
         let kept: Vec<Activations> = held.iter().map(|held| held.settings.activations).collect();
-        use Activations::{None as Floats, Static8};
-        assert_eq!(kept, [Floats, Static8, Static8, Floats, Static8]);
+        use Activations::{Dynamic8, None as Floats, Static8};
+        assert_eq!(kept, [Dynamic8, Static8, Static8, Floats, Static8]);
+    }
+
+    #[test]
+    fn an_embedding_beside_a_head_has_no_inputs() {
+        let embedding = LayerInfo {
+            kind: LayerKind::Embedding,
+            block: None,
+            ..layer("embed", Role::Embedding, 100, 64, None)
+        };
+        let head = LayerInfo {
+            kind: LayerKind::Head,
+            block: None,
+            ..layer("lm_head", Role::Head, 100, 64, None)
+        };
+        let mut asked = settings(8, 0, false);
+        asked.activations = Activations::Dynamic8;
+        let layers = [(embedding, asked), (head, asked)];
+        let held = preflight(Format::Pare, &layers, true).unwrap();
+        let kept: Vec<Activations> = held.iter().map(|held| held.settings.activations).collect();
+        assert_eq!(kept, [Activations::None, Activations::Dynamic8]);
+    }
+
+    #[test]
+    fn blocks_of_inputs_that_groups_cut_are_told() {
+        let mut asked = settings(4, 32, false);
+        asked.activations = Activations::Dynamic8;
+        asked.activation_block = 128;
+        let linear = layer("q_proj", Role::Query, 64, 64, Some(0));
+        let held = preflight(Format::Pare, &[(linear.clone(), asked)], false).unwrap();
+        let told = held[0].fallback.as_ref().unwrap();
+        assert_eq!(
+            (told.from.as_str(), told.to.as_str()),
+            ("activation block 128", "activation block 32")
+        );
+        asked.group = 128;
+        let held = preflight(Format::Pare, &[(linear, asked)], true).unwrap();
+        assert_eq!(held[0].fallback, None);
     }
 
     #[test]

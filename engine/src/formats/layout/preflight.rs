@@ -29,10 +29,13 @@ pub fn preflight(
     layers: &[(LayerInfo, LayerSettings)],
     strict: bool,
 ) -> Result<Vec<Held>, LayoutError> {
+    let has_head = layers
+        .iter()
+        .any(|(layer, _)| layer.kind == LayerKind::Head);
     let mut held: Vec<Held> = layers
         .iter()
         .map(|(layer, settings)| {
-            let (settings, inputs) = hold_inputs(format, layer, *settings);
+            let (settings, inputs) = hold_inputs(format, layer, has_head, *settings);
             let weights = match format {
                 Format::Pare | Format::Dense => as_asked(settings),
                 Format::Gptq => hold_gptq(layer, settings),
@@ -60,17 +63,14 @@ fn as_asked(settings: LayerSettings) -> Held {
 
 /// The word on weights and that on inputs as one; a layer left dense has no inputs to speak of.
 fn joined(weights: Held, inputs: Option<Fallback>) -> Held {
-    let fallback = match (weights.fallback, inputs) {
-        (Some(weights), Some(inputs)) if weights.to != Method::None.word() => Some(Fallback {
-            from: format!("{}, {}", weights.from, inputs.from),
-            to: format!("{}, {}", weights.to, inputs.to),
-            reason: format!("{}; {}", weights.reason, inputs.reason),
-        }),
-        (weights, inputs) => weights.or(inputs),
-    };
+    let is_left_dense = weights
+        .fallback
+        .as_ref()
+        .is_some_and(|told| told.to == Method::None.word());
+    let inputs = inputs.filter(|_| !is_left_dense);
     Held {
-        fallback,
-        ..weights
+        fallback: Fallback::join(weights.fallback, inputs),
+        settings: weights.settings,
     }
 }
 
