@@ -72,7 +72,7 @@ fn instead(
     if asked.method == Method::Nf4 {
         return Some((Activations::None, "levels of NF4 are multiplied by floats"));
     }
-    let is_alone = layer.block.is_none();
+    let is_alone = layer.block.is_none() || layer.kind != LayerKind::Linear;
     (asked.activations == Activations::Static8 && is_alone).then_some((
         Activations::Dynamic8,
         "no inputs are gathered outside the blocks",
