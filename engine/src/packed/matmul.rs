@@ -1,5 +1,7 @@
 //! Products with packed layers through the kernels.
 //!
+//! Panels pad every group to whole units; a matrix of such short groups that its panels would outgrow plain floats (act-order
+//! of gptq, read as groups of one column) is held as floats, and rounded inputs are multiplied as what they stand for.
 //! Knows no models: a linear layer holds a `PackedMatrix` and a plan.
 
 use super::ActivationPlan;
@@ -9,7 +11,7 @@ use crate::kernels::integer::{
     ActivationBits, ActivationScale, Activations, PanelShape, Panels, multiply_float,
     multiply_integer,
 };
-use crate::kernels::{LevelPanels, LevelShape, multiply_levels};
+use crate::kernels::{LevelPanels, LevelShape, Operand, Threads, gemm, multiply_levels};
 use crate::settings;
 use crate::solved::{Codes, Grid, Solved};
 use crate::tensor::Matrix;
@@ -24,6 +26,7 @@ pub struct PackedMatrix {
 enum Weights {
     Panels(Panels),
     Levels(LevelPanels),
+    Floats(Matrix),
 }
 
 /// An input that matrices of one layout share, quantized once.
@@ -37,13 +40,15 @@ pub struct PreparedInput<'a> {
 enum InputKind<'a> {
     Float(&'a [f32]),
     Integer(Activations),
+    /// What rounded inputs stand for.
+    Rounded(Vec<f32>),
 }
 
 impl PackedMatrix {
     /// Packs a solved layer, of any bits; 7 take the room of 8.
     pub fn new(solved: &Solved) -> Self {
         let weights = match &solved.grid {
-            Grid::Affine(grid) => Weights::Panels(panels(&solved.codes, grid)),
+            Grid::Affine(grid) => affine(solved, grid),
             Grid::Codebook(codebook) => Weights::Levels(levels(&solved.codes, codebook)),
         };
         Self { weights }
@@ -54,6 +59,7 @@ impl PackedMatrix {
         match &self.weights {
             Weights::Panels(panels) => panels.shape().rows,
             Weights::Levels(panels) => panels.shape().rows,
+            Weights::Floats(matrix) => matrix.rows(),
         }
     }
 
@@ -62,6 +68,7 @@ impl PackedMatrix {
         match &self.weights {
             Weights::Panels(panels) => panels.shape().columns,
             Weights::Levels(panels) => panels.shape().columns,
+            Weights::Floats(matrix) => matrix.columns(),
         }
     }
 
@@ -70,6 +77,7 @@ impl PackedMatrix {
         match &self.weights {
             Weights::Panels(panels) => panels.size_bytes(),
             Weights::Levels(panels) => panels.size_bytes(),
+            Weights::Floats(matrix) => size_of_val(matrix.data()),
         }
     }
 
@@ -81,14 +89,22 @@ impl PackedMatrix {
         tokens: usize,
         plan: &ActivationPlan,
     ) -> PreparedInput<'a> {
+        let quantize = |layout: &PanelShape, scale| {
+            Activations::quantize(input, tokens, layout, scale, ActivationBits::Eight)
+        };
         let kind = match (&self.weights, scale_of(plan)) {
-            (Weights::Panels(panels), Some(scale)) => InputKind::Integer(Activations::quantize(
-                input,
-                tokens,
-                panels.shape(),
-                scale,
-                ActivationBits::Eight,
-            )),
+            (Weights::Panels(panels), Some(scale)) => {
+                InputKind::Integer(quantize(panels.shape(), scale))
+            }
+            (Weights::Floats(matrix), Some(scale)) => {
+                let layout = PanelShape {
+                    rows: 1,
+                    columns: matrix.columns(),
+                    bits: 8,
+                    group: 0,
+                };
+                InputKind::Rounded(quantize(&layout, scale).dequantize())
+            }
             _ => InputKind::Float(input),
         };
         PreparedInput { tokens, kind }
@@ -99,6 +115,8 @@ impl PackedMatrix {
         let layout = |matrix: &Self| match &matrix.weights {
             Weights::Panels(panels) => Some((panels.shape().columns, panels.shape().group)),
             Weights::Levels(_) => None,
+            // No panel has this group.
+            Weights::Floats(matrix) => Some((matrix.columns(), usize::MAX)),
         };
         let scales = (scale_of(one.1), scale_of(other.1));
         scales == (None, None) || (scales.0 == scales.1 && layout(one.0) == layout(other.0))
@@ -118,8 +136,16 @@ impl PackedMatrix {
             (Weights::Levels(panels), InputKind::Float(input)) => {
                 multiply_levels(&mut output, input, tokens, panels);
             }
-            (Weights::Levels(_), InputKind::Integer(_)) => {
-                unreachable!("inputs of codebooks are never quantized")
+            (Weights::Floats(matrix), InputKind::Float(input)) => {
+                multiply_dense(&mut output, input, tokens, matrix);
+            }
+            (Weights::Floats(matrix), InputKind::Rounded(input)) => {
+                multiply_dense(&mut output, input, tokens, matrix);
+            }
+            (Weights::Panels(_), InputKind::Rounded(_))
+            | (Weights::Levels(_), InputKind::Integer(_) | InputKind::Rounded(_))
+            | (Weights::Floats(_), InputKind::Integer(_)) => {
+                unreachable!("inputs are shared only where `share_inputs` allows it")
             }
         }
         output
@@ -135,6 +161,7 @@ impl PackedMatrix {
         let panels = match &self.weights {
             Weights::Panels(panels) => panels,
             Weights::Levels(panels) => return dequantized_levels(panels),
+            Weights::Floats(matrix) => return matrix.clone(),
         };
         let (codes, scales, zeros) = panels.unpack();
         let shape = panels.shape();
@@ -192,7 +219,9 @@ fn group_size(shape: &PanelShape) -> usize {
     }
 }
 
-fn panels(codes: &Codes, grid: &AffineGrid) -> Panels {
+/// Panels, or floats where those take less.
+fn affine(solved: &Solved, grid: &AffineGrid) -> Weights {
+    let (codes, columns) = (&solved.codes, solved.codes.columns);
     let bits = match grid.config.bits {
         7 => 8,
         bits => bits,
@@ -203,7 +232,21 @@ fn panels(codes: &Codes, grid: &AffineGrid) -> Panels {
         bits,
         group: grid.config.group,
     };
-    Panels::pack(shape, &codes.values, &grid.scales, &grid.zeros)
+    if shape.most_row_bytes() > columns * size_of::<f32>() && grid.groups().count() > 1 {
+        return Weights::Floats(solved.dequantize());
+    }
+    let panels = Panels::pack(shape, &codes.values, &grid.scales, &grid.zeros);
+    Weights::Panels(panels)
+}
+
+fn multiply_dense(output: &mut [f32], input: &[f32], tokens: usize, weights: &Matrix) {
+    let (rows, columns) = (weights.rows(), weights.columns());
+    let operands = (
+        Operand::new(input, columns),
+        Operand::transposed(weights.data(), columns),
+    );
+    let shape = [tokens, rows, columns];
+    gemm(output, rows, shape, operands, (1.0, 0.0), Threads::Pool);
 }
 
 fn levels(codes: &Codes, codebook: &BlockCodebook) -> LevelPanels {
@@ -232,7 +275,6 @@ mod tests {
     use super::*;
     use crate::codebook::BlockScales;
     use crate::grid::{GridConfig, ScaleDtype};
-    use crate::kernels::{Operand, Threads, gemm};
     use crate::rng::Rng;
     use crate::solved::Method;
 
@@ -278,21 +320,55 @@ mod tests {
         }
     }
 
-    fn multiply_dense(output: &mut [f32], input: &[f32], tokens: usize, weights: &Matrix) {
-        let (rows, columns) = (weights.rows(), weights.columns());
-        let operands = (
-            Operand::new(input, columns),
-            Operand::transposed(weights.data(), columns),
-        );
-        let shape = [tokens, rows, columns];
-        gemm(output, rows, shape, operands, (1.0, 0.0), Threads::Pool);
-    }
-
     const DYNAMIC: ActivationPlan = ActivationPlan {
         mode: settings::Activations::Dynamic8,
         block: 0,
         static_step: None,
     };
+
+    #[test]
+    fn groups_too_short_for_panels_take_no_more_than_floats() {
+        let (rows, columns, tokens) = (20, 96, 3);
+        let short = solved(4, 1, rows, columns);
+        let matrix = PackedMatrix::new(&short);
+        assert_eq!(matrix.size_bytes(), 4 * rows * columns);
+        assert_eq!(matrix.dequantize(), short.dequantize());
+        let mut rng = Rng::new(3, 0);
+        let input: Vec<f32> = (0..tokens * columns).map(|_| rng.normal() as f32).collect();
+        // The same weights as panels: rounded inputs must mean the same in both forms.
+        let one_step = solved(8, 0, columns, columns);
+        let plans = [
+            DYNAMIC,
+            ActivationPlan {
+                block: 32,
+                ..DYNAMIC
+            },
+        ];
+        for plan in plans {
+            let prepared = matrix.prepare(&input, tokens, &plan);
+            let InputKind::Rounded(rounded) = &prepared.kind else {
+                panic!("inputs are rounded: {:?}", prepared.kind);
+            };
+            let panels = PackedMatrix::new(&one_step);
+            let found = panels.multiply(&input, tokens, &plan);
+            let mut expected = vec![0.0; tokens * columns];
+            multiply_dense(&mut expected, rounded, tokens, &one_step.dequantize());
+            let largest = expected
+                .iter()
+                .fold(0.0f32, |most, value| most.max(value.abs()));
+            for (found, expected) in found.iter().zip(&expected) {
+                assert!(
+                    (found - expected).abs() <= 1e-4 * largest,
+                    "{plan:?}: expected {expected}, found {found}"
+                );
+            }
+        }
+        let either = PackedMatrix::share_inputs(
+            (&matrix, &DYNAMIC),
+            (&PackedMatrix::new(&one_step), &DYNAMIC),
+        );
+        assert!(!either, "floats and panels take inputs in different forms");
+    }
 
     #[test]
     fn weights_come_back_as_they_were_solved() {

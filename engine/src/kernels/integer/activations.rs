@@ -171,6 +171,26 @@ impl Activations {
         self.tiles.tokens
     }
 
+    /// The values that the codes stand for, `[tokens, columns]`.
+    pub fn dequantize(&self) -> Vec<f32> {
+        let columns = self.cut.unpadded();
+        let mut output = vec![0.0; self.tokens() * columns];
+        for tile in (0..self.tiles.count()).map(|tile| self.tile(tile)) {
+            for (index, segment) in self.segments.iter().enumerate() {
+                let first = segment.first_unit * super::panels::QUADS;
+                for lane in 0..tile.tokens {
+                    let step = tile.steps[index * tile.tokens + lane];
+                    let row = &mut output[(tile.first + lane) * columns..][..columns];
+                    for (offset, value) in row[segment.range()].iter_mut().enumerate() {
+                        let quad = (first + offset / QUAD) * tile.tokens + lane;
+                        *value = step * f32::from(tile.values[quad * QUAD + offset % QUAD]);
+                    }
+                }
+            }
+        }
+        output
+    }
+
     /// Whether `layout` cuts its columns as these activations were cut.
     pub fn fit(&self, layout: &PanelShape) -> bool {
         self.cut == layout.cut()

@@ -50,6 +50,12 @@ impl PanelShape {
         self.cut().groups()
     }
 
+    /// Most bytes of one row in memory: codes in whole units, scales and zeros.
+    pub fn most_row_bytes(&self) -> usize {
+        const GROUP_BYTES: usize = 8;
+        self.cut().padded() * usize::from(self.bits) / 8 + self.groups() * GROUP_BYTES
+    }
+
     /// Panels, the last of which may be padded.
     pub(crate) fn panels(&self) -> usize {
         self.rows.div_ceil(PANEL)
