@@ -26,7 +26,8 @@ pub struct PackedMatrix {
 enum Weights {
     Panels(Panels),
     Levels(LevelPanels),
-    Floats(Matrix),
+    /// With the columns of a group, at whose ends blocks of inputs end too.
+    Floats(Matrix, usize),
 }
 
 /// An input that matrices of one layout share, quantized once.
@@ -59,7 +60,7 @@ impl PackedMatrix {
         match &self.weights {
             Weights::Panels(panels) => panels.shape().rows,
             Weights::Levels(panels) => panels.shape().rows,
-            Weights::Floats(matrix) => matrix.rows(),
+            Weights::Floats(matrix, _) => matrix.rows(),
         }
     }
 
@@ -68,7 +69,7 @@ impl PackedMatrix {
         match &self.weights {
             Weights::Panels(panels) => panels.shape().columns,
             Weights::Levels(panels) => panels.shape().columns,
-            Weights::Floats(matrix) => matrix.columns(),
+            Weights::Floats(matrix, _) => matrix.columns(),
         }
     }
 
@@ -77,7 +78,7 @@ impl PackedMatrix {
         match &self.weights {
             Weights::Panels(panels) => panels.size_bytes(),
             Weights::Levels(panels) => panels.size_bytes(),
-            Weights::Floats(matrix) => size_of_val(matrix.data()),
+            Weights::Floats(matrix, _) => size_of_val(matrix.data()),
         }
     }
 
@@ -96,12 +97,15 @@ impl PackedMatrix {
             (Weights::Panels(panels), Some(scale)) => {
                 InputKind::Integer(quantize(panels.shape(), scale))
             }
-            (Weights::Floats(matrix), Some(scale)) => {
+            (Weights::Floats(matrix, group), Some(scale)) => {
                 let layout = PanelShape {
                     rows: 1,
                     columns: matrix.columns(),
                     bits: 8,
-                    group: 0,
+                    group: match scale {
+                        ActivationScale::PerBlock(_) => *group,
+                        ActivationScale::PerToken | ActivationScale::Static(_) => 0,
+                    },
                 };
                 InputKind::Rounded(quantize(&layout, scale).dequantize())
             }
@@ -113,10 +117,12 @@ impl PackedMatrix {
     /// Whether an input that was prepared for one matrix and plan serves the other.
     pub fn share_inputs(one: (&Self, &ActivationPlan), other: (&Self, &ActivationPlan)) -> bool {
         let layout = |matrix: &Self| match &matrix.weights {
-            Weights::Panels(panels) => Some((panels.shape().columns, panels.shape().group)),
+            Weights::Panels(panels) => {
+                let shape = panels.shape();
+                Some((true, shape.columns, shape.group))
+            }
             Weights::Levels(_) => None,
-            // No panel has this group.
-            Weights::Floats(matrix) => Some((matrix.columns(), usize::MAX)),
+            Weights::Floats(matrix, group) => Some((false, matrix.columns(), *group)),
         };
         let scales = (scale_of(one.1), scale_of(other.1));
         scales == (None, None) || (scales.0 == scales.1 && layout(one.0) == layout(other.0))
@@ -136,15 +142,15 @@ impl PackedMatrix {
             (Weights::Levels(panels), InputKind::Float(input)) => {
                 multiply_levels(&mut output, input, tokens, panels);
             }
-            (Weights::Floats(matrix), InputKind::Float(input)) => {
+            (Weights::Floats(matrix, _), InputKind::Float(input)) => {
                 multiply_dense(&mut output, input, tokens, matrix);
             }
-            (Weights::Floats(matrix), InputKind::Rounded(input)) => {
+            (Weights::Floats(matrix, _), InputKind::Rounded(input)) => {
                 multiply_dense(&mut output, input, tokens, matrix);
             }
             (Weights::Panels(_), InputKind::Rounded(_))
             | (Weights::Levels(_), InputKind::Integer(_) | InputKind::Rounded(_))
-            | (Weights::Floats(_), InputKind::Integer(_)) => {
+            | (Weights::Floats(..), InputKind::Integer(_)) => {
                 unreachable!("inputs are shared only where `share_inputs` allows it")
             }
         }
@@ -161,7 +167,7 @@ impl PackedMatrix {
         let panels = match &self.weights {
             Weights::Panels(panels) => panels,
             Weights::Levels(panels) => return dequantized_levels(panels),
-            Weights::Floats(matrix) => return matrix.clone(),
+            Weights::Floats(matrix, _) => return matrix.clone(),
         };
         let (codes, scales, zeros) = panels.unpack();
         let shape = panels.shape();
@@ -233,7 +239,7 @@ fn affine(solved: &Solved, grid: &AffineGrid) -> Weights {
         group: grid.config.group,
     };
     if shape.most_row_bytes() > columns * size_of::<f32>() && grid.groups().count() > 1 {
-        return Weights::Floats(solved.dequantize());
+        return Weights::Floats(solved.dequantize(), shape.group);
     }
     let panels = Panels::pack(shape, &codes.values, &grid.scales, &grid.zeros);
     Weights::Panels(panels)
@@ -337,31 +343,19 @@ mod tests {
         let input: Vec<f32> = (0..tokens * columns).map(|_| rng.normal() as f32).collect();
         // The same weights as panels: rounded inputs must mean the same in both forms.
         let one_step = solved(8, 0, columns, columns);
-        let plans = [
-            DYNAMIC,
-            ActivationPlan {
-                block: 32,
-                ..DYNAMIC
-            },
-        ];
-        for plan in plans {
-            let prepared = matrix.prepare(&input, tokens, &plan);
-            let InputKind::Rounded(rounded) = &prepared.kind else {
-                panic!("inputs are rounded: {:?}", prepared.kind);
-            };
-            let panels = PackedMatrix::new(&one_step);
-            let found = panels.multiply(&input, tokens, &plan);
-            let mut expected = vec![0.0; tokens * columns];
-            multiply_dense(&mut expected, rounded, tokens, &one_step.dequantize());
-            let largest = expected
-                .iter()
-                .fold(0.0f32, |most, value| most.max(value.abs()));
-            for (found, expected) in found.iter().zip(&expected) {
-                assert!(
-                    (found - expected).abs() <= 1e-4 * largest,
-                    "{plan:?}: expected {expected}, found {found}"
-                );
-            }
+        let prepared = matrix.prepare(&input, tokens, &DYNAMIC);
+        let InputKind::Rounded(rounded) = &prepared.kind else {
+            panic!("inputs are rounded: {:?}", prepared.kind);
+        };
+        let found = PackedMatrix::new(&one_step).multiply(&input, tokens, &DYNAMIC);
+        let mut expected = vec![0.0; tokens * columns];
+        multiply_dense(&mut expected, rounded, tokens, &one_step.dequantize());
+        let largest = expected.iter().map(|value| value.abs()).fold(0.0, f32::max);
+        for (found, expected) in found.iter().zip(&expected) {
+            assert!(
+                (found - expected).abs() <= 1e-4 * largest,
+                "expected {expected}, found {found}"
+            );
         }
         let either = PackedMatrix::share_inputs(
             (&matrix, &DYNAMIC),
