@@ -1,14 +1,14 @@
 //! The loops around register tiles: which panels, which columns, which tokens, on which thread.
 //!
 //! Few tokens: each panel is read once, from wherever it lies, unpacked in registers. Many tokens: columns are cut into
-//! blocks whose codes, as bytes, stay in the first-level cache while all tokens pass by; narrower codes are unpacked
-//! there once. Threads take neighbouring panels; none shares a row of the result.
+//! blocks whose codes, as bytes, stay in the first-level cache while tokens pass by that the second-level cache holds;
+//! narrower codes are unpacked there. Threads take neighbouring panels; none shares a row of the result.
 
 use super::activations::{ActivationBits, Activations, TokenTile};
 use super::aligned::AlignedBytes;
 use super::layout::{LONGEST_SEGMENT, QUAD, Segment, UNIT};
 use super::panels::{PANEL, Panels, QUADS};
-use super::tile::{Kernel, PANELS_OF_TILE, PanelSteps, TOKENS_OF_STREAM, Tile};
+use super::tile::{Kernel, PANELS_OF_TILE, PanelSteps, TOKENS_OF_STREAM, TOKENS_OF_TILE, Tile};
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -16,6 +16,8 @@ use std::ops::Range;
 const LEAST_WORK: usize = 1 << 19;
 /// Tiles of activations that stay in the second-level cache while panels pass by: of the longest segment 252 KiB.
 const TILES_AT_HAND: usize = 21;
+/// Most rows of a register tile.
+const ROWS_OF_TILE: usize = PANELS_OF_TILE * PANEL;
 /// Pieces per thread, so that a thread that is held up does not hold up all.
 const PIECES_PER_THREAD: usize = 4;
 
@@ -83,6 +85,16 @@ struct Product<'a> {
     output: Output,
 }
 
+/// Where totals go.
+#[derive(Clone, Copy)]
+struct Place {
+    /// That of the first row of a panel and of `first_token`.
+    start: *mut f32,
+    /// Floats from one token to the next.
+    stride: usize,
+    first_token: usize,
+}
+
 /// Neighbouring segments whose codes are at hand as bytes.
 struct Block<'a> {
     segments: &'a [Segment],
@@ -109,25 +121,65 @@ impl Product<'_> {
                     segments,
                     first_segment: 0,
                 };
-                self.tiles(
-                    panel..panel + 1,
-                    codes,
-                    self.weights.shape().bits,
-                    &block,
-                    tokens,
-                );
+                let bits = self.weights.shape().bits;
+                let place = self.place(panel, 0);
+                self.tiles(panel..panel + 1, codes, bits, &block, tokens, place);
             }
         }
     }
 
-    /// Many tokens: blocks of columns outside, then tokens that the second-level cache holds, then pairs of panels, and
+    /// Where the totals of a panel and of the tokens from `first_token` on belong.
+    fn place(&self, panel: usize, first_token: usize) -> Place {
+        let stride = self.weights.shape().rows;
+        let first = first_token * stride + panel * PANEL;
+        Place {
+            start: self.output.0.wrapping_add(first),
+            stride,
+            first_token,
+        }
+    }
+
+    /// Many tokens: tokens that the second-level cache holds outside, then pairs of panels, blocks of columns, and
     /// register tiles innermost.
     fn blocked(&self, panels: Range<usize>) {
         let mut slab = AlignedBytes::zeroed(match self.weights.shape().bits {
             8 => 0,
             _ => PANELS_OF_TILE * PANEL * LONGEST_SEGMENT,
         });
+        let mut totals = vec![0.0; TILES_AT_HAND * TOKENS_OF_TILE * ROWS_OF_TILE];
+        let tiles = self.activations.tiles().count();
+        for first in (0..tiles).step_by(TILES_AT_HAND) {
+            let tiles = first..(first + TILES_AT_HAND).min(tiles);
+            for first in panels.clone().step_by(self.kernel.panels) {
+                let panels = first..(first + self.kernel.panels).min(panels.end);
+                self.tokens_at_hand(panels, tiles.clone(), slab.as_mut_slice(), &mut totals);
+            }
+        }
+    }
+
+    /// Some tiles of activations with one pair of panels. Totals of several blocks of columns are kept close together:
+    /// in the output neighbouring tokens may be pages apart.
+    fn tokens_at_hand(
+        &self,
+        panels: Range<usize>,
+        tiles: Range<usize>,
+        slab: &mut [u8],
+        totals: &mut [f32],
+    ) {
         let segments = self.activations.segments();
+        let all = self.activations.tiles();
+        let tokens = all.range(tiles.start).start..all.range(tiles.end - 1).end;
+        let output = self.place(panels.start, tokens.start);
+        let in_one = end_of_block(segments, 0) == segments.len();
+        let place = if in_one {
+            output
+        } else {
+            Place {
+                start: totals.as_mut_ptr(),
+                stride: ROWS_OF_TILE,
+                ..output
+            }
+        };
         let mut first_segment = 0;
         while first_segment < segments.len() {
             let end = end_of_block(segments, first_segment);
@@ -135,30 +187,27 @@ impl Product<'_> {
                 segments: &segments[first_segment..end],
                 first_segment,
             };
-            let tiles = self.activations.tiles().count();
-            for first in (0..tiles).step_by(TILES_AT_HAND) {
-                let tiles = first..(first + TILES_AT_HAND).min(tiles);
-                self.tokens_at_hand(panels.clone(), &block, tiles, slab.as_mut_slice());
+            let codes = self.bytes(panels.clone(), block.segments, slab);
+            for tile in tiles.clone() {
+                let tokens = self.activations.tile(tile);
+                self.tiles(panels.clone(), codes, 8, &block, tokens, place);
             }
             first_segment = end;
         }
-    }
-
-    /// Some tiles of activations with some panels.
-    fn tokens_at_hand(
-        &self,
-        panels: Range<usize>,
-        block: &Block<'_>,
-        tiles: Range<usize>,
-        slab: &mut [u8],
-    ) {
-        for first in panels.clone().step_by(self.kernel.panels) {
-            let some = first..(first + self.kernel.panels).min(panels.end);
-            let codes = self.bytes(some.clone(), block.segments, slab);
-            for tile in tiles.clone() {
-                self.tiles(some.clone(), codes, 8, block, self.activations.tile(tile));
+        if !in_one {
+            let rows = self.rows(&panels);
+            for (token, totals) in totals.chunks(ROWS_OF_TILE).take(tokens.len()).enumerate() {
+                let start = output.start.wrapping_add(token * output.stride);
+                // SAFETY: these rows of these tokens lie in the output and are this piece's alone.
+                let output = unsafe { std::slice::from_raw_parts_mut(start, rows) };
+                output.copy_from_slice(&totals[..rows]);
             }
         }
+    }
+
+    /// Rows of some panels that are no padding.
+    fn rows(&self, panels: &Range<usize>) -> usize {
+        (self.weights.shape().rows - panels.start * PANEL).min(panels.len() * PANEL)
     }
 
     /// Codes of some panels over some segments as bytes: as they lie, or unpacked into `slab`.
@@ -204,10 +253,10 @@ impl Product<'_> {
         bits: u8,
         block: &Block<'_>,
         tokens: TokenTile<'_>,
+        place: Place,
     ) {
         let shape = self.weights.shape();
         let last = panels.end - 1;
-        let row = panels.start * PANEL;
         let pieces = tokens.tokens.div_ceil(self.kernel.tokens);
         let words: &[_] = if self.wants_words() {
             self.activations.words()
@@ -237,12 +286,11 @@ impl Product<'_> {
                 steps: &tokens.steps[first..],
                 stride: tokens.tokens,
                 tokens: end - lane,
-                output: self
-                    .output
-                    .0
-                    .wrapping_add((tokens.first + lane) * shape.rows + row),
-                output_stride: shape.rows,
-                rows: (shape.rows - row).min(panels.len() * PANEL),
+                output: place
+                    .start
+                    .wrapping_add((tokens.first - place.first_token + lane) * place.stride),
+                output_stride: place.stride,
+                rows: self.rows(&panels),
                 first: block.first_segment == 0,
             };
             tile.check();
