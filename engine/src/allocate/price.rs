@@ -9,9 +9,12 @@ use crate::settings::LayerSettings;
 use std::fmt;
 use std::sync::Arc;
 
-/// The cost of a layer (an index into the model's list) under settings.
+/// A layer (an index into the model's list) and its settings to their cost.
+type Cost = dyn Fn(usize, &LayerSettings) -> u64 + Send + Sync;
+
+/// The cost of layers under settings.
 #[derive(Clone)]
-pub struct Price(Arc<dyn Fn(usize, &LayerSettings) -> u64 + Send + Sync>);
+pub struct Price(Arc<Cost>);
 
 impl Price {
     /// Any cost that adds up over layers.

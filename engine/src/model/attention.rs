@@ -109,7 +109,7 @@ impl Mixer {
                 let exact = cache.tokens() == 0 && cache.kind() == CacheKind::F32;
                 self.remember(cache, &keys, &projected.values)?;
                 match cache.held().filter(|_| !exact) {
-                    Some(held) => self.from_cache(held, cache.tokens())?,
+                    Some(held) => self.cached_tensors(held, cache.tokens())?,
                     None => (keys, projected.values),
                 }
             }
@@ -154,7 +154,7 @@ impl Mixer {
     }
 
     /// What a cache holds as tensors.
-    fn from_cache(
+    fn cached_tensors(
         &self,
         [keys, values]: [Vec<f32>; 2],
         tokens: usize,

@@ -117,12 +117,12 @@ unsafe fn sums_of_runs<const BITS: u8, const RUN: usize, const W: usize>(
                 for half in 0..HALVES {
                     let products = _mm256_maddubs_epi16(quads[half], value);
                     let short = &mut short[token][half];
-                    *short = if PLACE % RUN == 0 {
+                    *short = if PLACE.is_multiple_of(RUN) {
                         products
                     } else {
                         _mm256_add_epi16(*short, products)
                     };
-                    if (PLACE + 1) % RUN == 0 {
+                    if (PLACE + 1).is_multiple_of(RUN) {
                         let sum = &mut sums[token][half];
                         *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(*short, ones));
                     }

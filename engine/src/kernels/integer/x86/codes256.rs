@@ -24,7 +24,7 @@ pub(super) unsafe fn quad<const BITS: u8>(unit: *const u8, quad: usize, half: us
         |line: usize| unsafe { _mm256_loadu_si256(unit.add(line * LINE + half * VECTOR).cast()) };
     let nibble = || {
         let line = line(quad / 2);
-        let moved = if quad % 2 == 0 {
+        let moved = if quad.is_multiple_of(2) {
             line
         } else {
             _mm256_srli_epi16::<4>(line)
