@@ -20,7 +20,7 @@ pub(super) fn bytes_within(project: &Project, seconds: f64) -> Option<u64> {
     let front = &project.sensitivity.front;
     let is_fast = |bytes: u64| seconds_at(project, bytes).is_some_and(|found| found <= seconds);
     let slow = front.partition_point(|point| is_fast(point.bytes));
-    let place = slow.checked_sub(1).unwrap_or_default();
+    let place = slow.saturating_sub(1);
     seconds_at(project, front.get(place)?.bytes)?;
     Some(front[place].bytes)
 }
