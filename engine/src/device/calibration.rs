@@ -99,8 +99,10 @@ pub struct LookCosts {
 pub struct CachedLooks {
     /// How the cache is kept.
     pub kept: KvCache,
-    /// What looks cost.
+    /// What looks of one head cost where each has keys of its own.
     pub costs: LookCosts,
+    /// Part of that which heads that share keys pay once.
+    pub shared: f64,
 }
 
 /// A way in which a product is computed.
@@ -123,6 +125,14 @@ pub enum Weights {
     Codes(u8),
     /// As 4-bit codes into a table of levels.
     Levels,
+}
+
+impl CachedLooks {
+    /// Nanoseconds of a look of all `heads` over so many channels, where they share the keys of `kv_heads`.
+    pub fn nanoseconds(&self, heads: f64, kv_heads: f64, channels: f64) -> f64 {
+        let paid = heads * (1.0 - self.shared) + kv_heads * self.shared;
+        paid * self.costs.nanoseconds(channels)
+    }
 }
 
 impl LookCosts {
@@ -153,11 +163,10 @@ impl Calibration {
         same.or_else(|| self.blocks.first())
     }
 
-    /// What a look at a cache costs; `None` where none was measured.
-    pub fn cached(&self, kept: KvCache) -> Option<LookCosts> {
+    /// What looks at a cache cost; `None` where none were measured.
+    pub fn cached(&self, kept: KvCache) -> Option<&CachedLooks> {
         let same = self.cached.iter().find(|looks| looks.kept == kept);
-        let found = same.or_else(|| self.cached.first())?;
-        Some(found.costs)
+        same.or_else(|| self.cached.first())
     }
 
     /// What is wrong with it, as a clause.
@@ -176,6 +185,8 @@ impl Calibration {
         });
         let mut times = looks.chain(blocks).chain([self.pass_us, self.logit_ns]);
         let shares = self.spread > 0.0 && self.spread < 1.0;
+        let parts = |looks: &CachedLooks| (0.0..=1.0).contains(&looks.shared);
+        let shares = shares && self.cached.iter().all(parts);
         let some = !self.kernels.is_empty() && !self.blocks.is_empty();
         let few = self
             .kernels

@@ -175,6 +175,7 @@ impl<'a> Timer<'a> {
             style: self.style,
             looks: network.looks(block, pass.before, pass.tokens),
             heads: network.heads as f64,
+            kv_heads: network.kv_heads as f64,
             channels: network.head_dim as f64,
             bytes: seen as f64 * of_token,
             cached: (pass.tokens == 1 && network.writes_tokens).then_some(kept),

@@ -48,6 +48,8 @@ pub(super) struct Looking {
     /// Pairs of tokens.
     pub(super) looks: f64,
     pub(super) heads: f64,
+    /// Heads of keys and values.
+    pub(super) kv_heads: f64,
     pub(super) channels: f64,
     /// Bytes of keys and values that are read.
     pub(super) bytes: f64,
@@ -123,17 +125,17 @@ impl<'a> Machine<'a> {
         } = looking;
         let measured = self.engine.calibration.as_ref();
         let costs = measured.and_then(|measured| {
-            let of_prompt = || Some(measured.block(looking.style)?.looks);
-            let costs = match looking.cached {
-                Some(kept) => measured.cached(kept).or_else(of_prompt),
-                None => of_prompt(),
+            let cached = looking.cached.and_then(|kept| measured.cached(kept));
+            let look_ns = match cached {
+                Some(cached) => cached.nanoseconds(heads, looking.kv_heads, channels),
+                None => heads * measured.block(looking.style)?.looks.nanoseconds(channels),
             };
-            Some((measured, costs?.nanoseconds(channels)))
+            Some((measured, look_ns))
         });
         match costs {
             Some((measured, look_ns)) => Terms {
                 launch: 0.0,
-                compute: looks * heads * look_ns * 1e-9 * self.stretch(measured) / self.share(),
+                compute: looks * look_ns * 1e-9 * self.stretch(measured) / self.share(),
                 memory: 0.0,
             },
             None => Terms {

@@ -18,7 +18,7 @@ use std::path::PathBuf;
 /// Profiles are some ten thousand bytes; anything far larger is none.
 const MOST_BYTES: u64 = 4 << 20;
 /// Changes when what is measured, or how it is kept, changes.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// Memory assumed where the system does not tell.
 const ASSUMED_MEMORY_BYTES: u64 = 8 << 30;
 

@@ -32,18 +32,26 @@ const VOCABULARY: usize = 16_384;
 struct Width {
     hidden: usize,
     heads: usize,
+    kv_heads: usize,
     inner: usize,
 }
 
 const NARROW: Width = Width {
     hidden: 64,
     heads: 4,
+    kv_heads: 4,
     inner: 128,
 };
 const WIDE: Width = Width {
     hidden: 512,
     heads: 8,
+    kv_heads: 8,
     inner: 1024,
+};
+/// As wide, with keys that four heads share.
+const GROUPED: Width = Width {
+    kv_heads: 2,
+    ..WIDE
 };
 
 impl Width {
@@ -80,14 +88,20 @@ pub(super) fn measure(
         probe(BlockStyle::Gated, NARROW)?,
         probe(BlockStyle::Gated, WIDE)?,
     );
+    let shared = probe(BlockStyle::Gated, GROUPED)?;
     let mut cached = Vec::new();
     for kept in KvCache::ALL {
         let costs = line(
             (NARROW.channels(), gated.0.cached_look_ns(kept)?),
             (WIDE.channels(), gated.1.cached_look_ns(kept)?),
         );
+        let own = WIDE.heads as f64 * gated.1.cached_look_ns(kept)?;
+        let grouped = WIDE.heads as f64 * shared.cached_look_ns(kept)?;
+        let heads = (WIDE.heads - GROUPED.kv_heads) as f64 / WIDE.heads as f64;
+        let part = (own - grouped) / (own * heads).max(f64::MIN_POSITIVE);
         cached.push(CachedLooks {
             kept,
+            shared: part.clamp(0.0, 1.0),
             costs: LookCosts {
                 look_ns: costs.0,
                 channel_ns: costs.1,
@@ -307,12 +321,13 @@ fn config(style: BlockStyle, width: Width, vocabulary: usize) -> Value {
     let Width {
         hidden,
         heads,
+        kv_heads,
         inner,
     } = width;
     match style {
         BlockStyle::Gated => json!({
             "model_type": "llama", "hidden_size": hidden, "intermediate_size": inner, "num_hidden_layers": 1,
-            "num_attention_heads": heads, "num_key_value_heads": heads, "vocab_size": vocabulary,
+            "num_attention_heads": heads, "num_key_value_heads": kv_heads, "vocab_size": vocabulary,
             "max_position_embeddings": POSITIONS, "rms_norm_eps": 1e-5, "rope_theta": 10000.0,
             "tie_word_embeddings": false, "hidden_act": "silu"}),
         BlockStyle::Plain => json!({
