@@ -83,6 +83,49 @@ impl BlockCodebook {
     }
 }
 
+/// Palettes over a layer: a code names one of `2^bits` weights that some rows share (k-means; Han et al. 2016, arXiv
+/// 1510.00149, section 3).
+#[derive(Debug, Clone, PartialEq)]
+pub struct Palettes {
+    /// Rows (outputs).
+    pub rows: usize,
+    /// Columns (inputs).
+    pub columns: usize,
+    /// Bits of a code, 2 to 8.
+    pub bits: u8,
+    /// Rows that share a palette; 0 = all. The last palette may serve fewer.
+    pub rows_per_palette: usize,
+    /// How levels are stored.
+    pub level_dtype: crate::grid::ScaleDtype,
+    /// `[palettes, 2^bits]`, each palette ascending, snapped to `level_dtype`.
+    pub levels: Vec<f32>,
+}
+
+impl Palettes {
+    /// Palettes that `rows` rows need.
+    pub fn count(rows: usize, rows_per_palette: usize) -> usize {
+        match rows_per_palette {
+            0 => 1,
+            shared => rows.div_ceil(shared),
+        }
+    }
+
+    /// The palette of a row.
+    pub fn of_row(&self, row: usize) -> &[f32] {
+        let size = 1 << self.bits;
+        let palette = row.checked_div(self.rows_per_palette).unwrap_or(0);
+        &self.levels[palette * size..(palette + 1) * size]
+    }
+
+    /// Weights of one row from its codes.
+    pub fn dequantize_row(&self, row: usize, codes: &[u8], output: &mut [f32]) {
+        let levels = self.of_row(row);
+        for (weight, &code) in output.iter_mut().zip(codes) {
+            *weight = levels[usize::from(code) & (levels.len() - 1)];
+        }
+    }
+}
+
 /// Code of the NF4 level nearest to `value`; the lower one on ties and for NaN.
 #[inline(always)]
 pub fn nearest_nf4(value: f32) -> u8 {

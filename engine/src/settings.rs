@@ -3,6 +3,7 @@
 //! Knows no recipe text and no rules; no field has a hidden default.
 
 use crate::grid::{GridConfig, ScaleDtype};
+use crate::mask::SparsityPattern;
 use crate::moments::Prefix;
 use crate::solved::Method;
 use std::fmt;
@@ -43,6 +44,138 @@ pub struct LayerSettings {
     /// SmoothQuant's exponent, 0 to 1: how much of the inputs' range moves into the weights; 0 = none.
     #[serde(default)]
     pub smooth: f64,
+    /// Which weights become zero.
+    #[serde(default)]
+    pub prune: Pruning,
+    /// Factors: in place of the weights where `method` is `Method::Float` and nothing is pruned, else added to what codes
+    /// and zeros lose.
+    #[serde(default)]
+    pub rank: Rank,
+    /// Rows that share a palette under `Method::Palette`; 0 = all of a layer.
+    #[serde(default)]
+    pub palette_rows: usize,
+}
+
+/// Which weights become zero, and who says so.
+#[derive(Debug, Clone, Copy, PartialEq, Default, serde::Serialize, serde::Deserialize)]
+pub struct Pruning {
+    /// How weights are scored and what happens to those that stay.
+    pub method: PruneMethod,
+    /// Where zeros may lie.
+    pub pattern: SparsityPattern,
+    /// Share of weights that become zero, 0 to 1; of an N:M pattern always 1 - N/M.
+    pub sparsity: f64,
+    /// Among which weights an unstructured or block pattern chooses.
+    pub scope: PruneScope,
+}
+
+impl Pruning {
+    /// No weight.
+    pub const NONE: Self = Self {
+        method: PruneMethod::None,
+        pattern: SparsityPattern::Unstructured,
+        sparsity: 0.0,
+        scope: PruneScope::Row,
+    };
+
+    /// Whether nothing is pruned.
+    pub fn is_none(&self) -> bool {
+        self.method == PruneMethod::None
+    }
+}
+
+/// How weights are scored for pruning.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, Default, serde::Serialize, serde::Deserialize,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum PruneMethod {
+    /// Nothing is pruned.
+    #[default]
+    None,
+    /// By magnitude.
+    Magnitude,
+    /// By magnitude times the norm of the input (Sun et al. 2023, arXiv 2306.11695).
+    Wanda,
+    /// By what a zero would cost while the other weights make up for it, which they then do (Frantar and Alistarh 2023,
+    /// arXiv 2301.00774).
+    SparseGpt,
+}
+
+impl PruneMethod {
+    /// All, in the order in which they are listed.
+    pub const ALL: [Self; 4] = [Self::None, Self::Magnitude, Self::Wanda, Self::SparseGpt];
+
+    /// The method's word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Magnitude => "magnitude",
+            Self::Wanda => "wanda",
+            Self::SparseGpt => "sparsegpt",
+        }
+    }
+}
+
+/// Among which weights an unstructured or block pattern chooses its zeros.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, Default, serde::Serialize, serde::Deserialize,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum PruneScope {
+    /// Each row has its share.
+    #[default]
+    Row,
+    /// Each layer has its share.
+    Layer,
+    /// All layers with the same settings share one threshold; settled into layers of their own sparsity before a run.
+    Model,
+}
+
+impl PruneScope {
+    /// All, in the order in which they are listed.
+    pub const ALL: [Self; 3] = [Self::Row, Self::Layer, Self::Model];
+
+    /// The scope's word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Row => "row",
+            Self::Layer => "layer",
+            Self::Model => "model",
+        }
+    }
+}
+
+/// How thin factors are.
+#[derive(Debug, Clone, Copy, PartialEq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Rank {
+    /// There are none.
+    #[default]
+    None,
+    /// So many columns of the one and rows of the other.
+    Fixed(usize),
+    /// As many as take this share of the bytes that the dense layer would take in the factors' dtype.
+    Share(f64),
+    /// As many as hold this share of the squared singular values of the weights; settled before a run.
+    Energy(f64),
+}
+
+impl Rank {
+    /// The rank for a layer of this shape; at least 1, at most the smaller dimension. `None` where there are no factors
+    /// or weights must tell.
+    pub fn of_shape(self, rows: usize, columns: usize) -> Option<usize> {
+        let most = rows.min(columns).max(1);
+        match self {
+            Self::None | Self::Energy(_) => None,
+            Self::Fixed(rank) => Some(rank.clamp(1, most)),
+            Self::Share(share) => {
+                let dense = rows as f64 * columns as f64;
+                let of_one = (rows + columns).max(1) as f64;
+                Some(((share * dense / of_one) as usize).clamp(1, most))
+            }
+        }
+    }
 }
 
 /// What `LayerSettings::activation_block` can be.
@@ -67,6 +200,22 @@ impl LayerSettings {
             smooth: 0.0,
             ..self
         }
+    }
+
+    /// The same with `Method::None` where floats would be neither pruned nor factored, and the sparsity that an N:M
+    /// pattern fixes.
+    pub fn settled(self) -> Self {
+        let mut settings = self;
+        if let Some(sparsity) = self.prune.pattern.sparsity() {
+            settings.prune.sparsity = sparsity;
+        }
+        if self.prune.is_none() {
+            settings.prune = Pruning::NONE;
+        }
+        if self.method == Method::Float && self.prune.is_none() && self.rank == Rank::None {
+            settings.method = Method::None;
+        }
+        settings
     }
 
     /// Weights per block of NF4, which has no scale of a whole row: where that is asked, the block of bitsandbytes.
@@ -189,7 +338,8 @@ impl LayerOption {
     pub fn of(settings: &LayerSettings) -> Option<Self> {
         match settings.method {
             Method::None => Some(Self::Dense),
-            Method::Nf4 => None,
+            Method::Nf4 | Method::Palette | Method::Float => None,
+            _ if !settings.prune.is_none() || settings.rank != Rank::None => None,
             _ => Some(Self::Grid {
                 bits: settings.bits,
                 group: settings.group,

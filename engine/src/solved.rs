@@ -2,9 +2,10 @@
 //!
 //! Knows no solver, bytes or files; `packed` turns it into bytes.
 
-use crate::codebook::BlockCodebook;
-use crate::grid::AffineGrid;
-use crate::tensor::Matrix;
+use crate::codebook::{BlockCodebook, Palettes};
+use crate::grid::{AffineGrid, ScaleDtype};
+use crate::mask::Mask;
+use crate::tensor::{Dtype, Matrix};
 use rayon::prelude::*;
 
 /// The words for methods, as recipes and reports spell them.
@@ -21,18 +22,24 @@ pub enum Method {
     Hqq,
     /// 4-bit NormalFloat.
     Nf4,
-    /// Left as it is.
+    /// A palette of weights, found by k-means.
+    Palette,
+    /// Weights stay floats; what is pruned or factored is told beside it.
+    Float,
+    /// Left as it is, whatever else is asked.
     None,
 }
 
 impl Method {
     /// All methods, in the order in which errors list them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::Rtn,
         Self::Gptq,
         Self::Awq,
         Self::Hqq,
         Self::Nf4,
+        Self::Palette,
+        Self::Float,
         Self::None,
     ];
 
@@ -44,6 +51,8 @@ impl Method {
             Self::Awq => "awq",
             Self::Hqq => "hqq",
             Self::Nf4 => "nf4",
+            Self::Palette => "palette",
+            Self::Float => "float",
             Self::None => "none",
         }
     }
@@ -56,7 +65,7 @@ pub struct Codes {
     pub rows: usize,
     /// Columns (inputs).
     pub columns: usize,
-    /// `rows * columns` codes.
+    /// `rows * columns` codes; none where the grid is floats or nothing.
     pub values: Vec<u8>,
 }
 
@@ -74,6 +83,39 @@ pub enum Grid {
     Affine(AffineGrid),
     /// `absmax * level[code]` (NF4).
     Codebook(BlockCodebook),
+    /// `palette[code]`.
+    Palette(Palettes),
+    /// The weights themselves, without codes.
+    Floats(Floats),
+    /// Zeros, without codes: factors are all there is.
+    Nothing,
+}
+
+/// Weights that stay floats.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Floats {
+    /// How they are stored; values are exact in it.
+    pub dtype: Dtype,
+    /// `[rows, columns]`, row-major.
+    pub values: Vec<f32>,
+}
+
+/// A product of two thin matrices that is added to what codes and mask give.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LowRank {
+    /// `[rows, rank]`.
+    pub outer: Matrix,
+    /// `[rank, columns]`.
+    pub inner: Matrix,
+    /// How both are stored; values are exact in it.
+    pub dtype: ScaleDtype,
+}
+
+impl LowRank {
+    /// Columns of the one, rows of the other.
+    pub fn rank(&self) -> usize {
+        self.inner.rows()
+    }
 }
 
 /// A solved layer.
@@ -85,6 +127,10 @@ pub struct Solved {
     pub codes: Codes,
     /// Their meaning.
     pub grid: Grid,
+    /// Which weights are kept; the others are zero, whatever their codes say.
+    pub mask: Option<Mask>,
+    /// What is added to them.
+    pub factors: Option<LowRank>,
     /// Half the summed squared GPTQ errors `(w - q) / U_ii`, where GPTQ solved it without later refinement.
     pub loss: Option<f64>,
     /// What a reader of the report must know.
@@ -134,7 +180,10 @@ impl Solved {
 
     /// One row of `dequantize`, into `output` (`columns` values).
     pub fn dequantize_row(&self, row: usize, output: &mut [f32]) {
-        let codes = self.codes.row(row);
+        let codes = match &self.grid {
+            Grid::Floats(_) | Grid::Nothing => &[],
+            _ => self.codes.row(row),
+        };
         match &self.grid {
             Grid::Affine(grid) => {
                 let size = grid.groups().size();
@@ -147,6 +196,29 @@ impl Solved {
                 }
             }
             Grid::Codebook(codebook) => codebook.dequantize_row(row, codes, output),
+            Grid::Palette(palettes) => palettes.dequantize_row(row, codes, output),
+            Grid::Floats(floats) => {
+                let start = row * self.codes.columns;
+                output.copy_from_slice(&floats.values[start..start + self.codes.columns]);
+            }
+            Grid::Nothing => output.fill(0.0),
+        }
+        if let Some(mask) = &self.mask {
+            for (weight, &keep) in output.iter_mut().zip(mask.row(row)) {
+                *weight = if keep { *weight } else { 0.0 };
+            }
+        }
+        if let Some(factors) = &self.factors {
+            for (&share, inner) in factors
+                .outer
+                .row(row)
+                .iter()
+                .zip(factors.inner.data().chunks(self.codes.columns.max(1)))
+            {
+                for (weight, value) in output.iter_mut().zip(inner) {
+                    *weight += share * value;
+                }
+            }
         }
     }
 }

@@ -113,6 +113,9 @@ fn overrides(flags: &SolverFlags) -> Overrides {
         activations: flags.activations,
         activation_block: flags.activation_block,
         smooth: flags.smooth,
+        prune: None,
+        rank: None,
+        palette_rows: None,
     }
 }
 

@@ -168,6 +168,8 @@ pub fn method_name(method: Method) -> &'static str {
         Method::Awq => "AWQ",
         Method::Hqq => "HQQ",
         Method::Nf4 => "NF4",
+        Method::Palette => "palette",
+        Method::Float => "float",
         Method::None => "dense",
     }
 }

@@ -105,6 +105,9 @@ fn settings(method: Method, bits: u8, group: usize) -> LayerSettings {
         activations: Activations::None,
         activation_block: 0,
         smooth: 0.0,
+        prune: crate::settings::Pruning::NONE,
+        rank: crate::settings::Rank::None,
+        palette_rows: 0,
     }
 }
 

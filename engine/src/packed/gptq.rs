@@ -253,6 +253,8 @@ pub fn unpack(
         method: Method::Gptq,
         codes,
         grid: Grid::Affine(grid),
+        mask: None,
+        factors: None,
         loss: None,
         warnings: Vec::new(),
     })

@@ -142,6 +142,10 @@ impl CodeKind {
                     crate::codebook::BlockScales::Double { .. }
                 ),
             },
+            Grid::Palette(_) | Grid::Floats(_) | Grid::Nothing => Self::Nf4 {
+                block: 0,
+                double_quant: false,
+            },
         }
     }
 

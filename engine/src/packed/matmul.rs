@@ -48,7 +48,12 @@ enum InputKind<'a> {
 impl PackedMatrix {
     /// Packs a solved layer, of any bits; 7 take the room of 8.
     pub fn new(solved: &Solved) -> Self {
+        let is_plain = solved.mask.is_none() && solved.factors.is_none();
         let weights = match &solved.grid {
+            _ if !is_plain => Weights::Floats(solved.dequantize(), 0),
+            Grid::Palette(_) | Grid::Floats(_) | Grid::Nothing => {
+                Weights::Floats(solved.dequantize(), 0)
+            }
             Grid::Affine(grid) => affine(solved, grid),
             Grid::Codebook(codebook) => Weights::Levels(levels(&solved.codes, codebook)),
         };
@@ -307,6 +312,8 @@ mod tests {
                     .collect(),
             },
             grid: Grid::Affine(grid),
+            mask: None,
+            factors: None,
             loss: None,
             warnings: Vec::new(),
         }

@@ -83,11 +83,14 @@ pub fn pack(
     solved: &Solved,
     activations: &ActivationPlan,
 ) -> Result<PackedLayer, PackError> {
-    let manifest = LayerManifest::of_solved(name, tensor, solved, activations.kind());
     let unfit = |problem: String| PackError {
         layer: name.to_owned(),
         problem,
     };
+    if solved.mask.is_some() || solved.factors.is_some() {
+        return Err(unfit("masks and factors cannot be packed yet".into()));
+    }
+    let manifest = LayerManifest::of_solved(name, tensor, solved, activations.kind());
     let specs = manifest.parts().map_err(|error| unfit(error.to_string()))?;
     check_codes(&solved.codes, manifest.code.bits()).map_err(unfit)?;
     let mut bytes = vec![bits::pack_rows(
@@ -98,6 +101,9 @@ pub fn pack(
     match &solved.grid {
         Grid::Affine(grid) => pack_affine(grid, &mut bytes).map_err(unfit)?,
         Grid::Codebook(codebook) => pack_codebook(codebook, &mut bytes),
+        Grid::Palette(_) | Grid::Floats(_) | Grid::Nothing => {
+            return Err(unfit("its form cannot be packed yet".into()));
+        }
     }
     let mut parts: Vec<Part> = specs
         .into_iter()
@@ -167,6 +173,8 @@ pub fn unpack(manifest: &LayerManifest, parts: &[Part]) -> Result<Solved, Unpack
             values,
         },
         grid,
+        mask: None,
+        factors: None,
         loss: parse_loss(manifest)?,
         warnings: manifest
             .origin

@@ -72,6 +72,8 @@ pub(super) fn affine(
         },
         codes: codes(rows, columns, config.bits, &mut next),
         grid: Grid::Affine(grid),
+        mask: None,
+        factors: None,
         loss: Some(next() as f64 / 3.0),
         warnings: vec![Warning::DeadInputs { count: 3 }],
     }
@@ -100,6 +102,8 @@ fn nf4(rows: usize, columns: usize, block: usize, double: bool, seed: u64) -> So
             block,
             scales,
         }),
+        mask: None,
+        factors: None,
         loss: None,
         warnings: Vec::new(),
     }
@@ -216,6 +220,9 @@ fn settings_tell_the_bytes_before_anything_is_solved() {
         activations: Activations::None,
         activation_block: 0,
         smooth: 0.0,
+        prune: crate::settings::Pruning::NONE,
+        rank: crate::settings::Rank::None,
+        palette_rows: 0,
     };
     let planned = CodeKind::of_settings(&settings)
         .stored_bytes(7, 100)

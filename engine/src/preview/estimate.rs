@@ -149,7 +149,9 @@ pub(super) fn stand_in(
         Method::Rtn | Method::Gptq | Method::Awq => {
             round_layer(weights, importance, settings, monitor)?
         }
-        Method::Hqq | Method::Nf4 => solve_layer(weights, None, settings, monitor)?,
+        Method::Hqq | Method::Nf4 | Method::Palette | Method::Float => {
+            solve_layer(weights, None, settings, monitor)?
+        }
     };
     Ok(Some(solved))
 }

@@ -144,7 +144,12 @@ pub fn outlier_channels(channels: &[Channel], count: usize) -> Vec<usize> {
 /// Whether a preview's codes are those that a run would choose from the same statistics.
 fn is_exact(method: Method, kind: Kind) -> bool {
     match method {
-        Method::Rtn | Method::Hqq | Method::Nf4 | Method::None => true,
+        Method::Rtn
+        | Method::Hqq
+        | Method::Nf4
+        | Method::Palette
+        | Method::Float
+        | Method::None => true,
         Method::Gptq => kind == Kind::Exact,
         Method::Awq => false,
     }
@@ -154,6 +159,8 @@ fn codes_possible(solved: &Solved) -> u32 {
     match &solved.grid {
         Grid::Affine(grid) => u32::from(grid.config.max_code()) + 1,
         Grid::Codebook(_) => crate::codebook::NF4_LEVELS.len() as u32,
+        Grid::Palette(palettes) => 1 << palettes.bits,
+        Grid::Floats(_) | Grid::Nothing => 0,
     }
 }
 

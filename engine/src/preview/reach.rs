@@ -35,6 +35,15 @@ impl Reach {
                 let half = |gap: f32| 0.5 * scale * gap;
                 Self::between(low, high, half(second - first), half(last - before_last))
             }
+            Grid::Palette(palettes) => {
+                let levels = palettes.of_row(row);
+                let ends = (levels[0], levels[levels.len() - 1]);
+                Self::between(ends.0, ends.1, f32::INFINITY, f32::INFINITY)
+            }
+            Grid::Floats(_) | Grid::Nothing => {
+                let (least, most) = (f32::NEG_INFINITY, f32::INFINITY);
+                Self::between(least, most, 0.0, 0.0)
+            }
         }
     }
 
@@ -60,5 +69,6 @@ pub(super) fn group_size(solved: &Solved) -> usize {
     match &solved.grid {
         Grid::Affine(grid) => grid.groups().size(),
         Grid::Codebook(codebook) => codebook.block,
+        Grid::Palette(_) | Grid::Floats(_) | Grid::Nothing => solved.codes.columns.max(1),
     }
 }

@@ -36,6 +36,9 @@ fn settings(method: Method, bits: u8) -> LayerSettings {
         activations: crate::settings::Activations::None,
         activation_block: 0,
         smooth: 0.0,
+        prune: crate::settings::Pruning::NONE,
+        rank: crate::settings::Rank::None,
+        palette_rows: 0,
     }
 }
 

@@ -134,6 +134,9 @@ fn differences(from: LayerSettings, to: LayerSettings) -> Overrides {
         activations: changed(from.activations, to.activations),
         activation_block: changed(from.activation_block, to.activation_block),
         smooth: changed(from.smooth, to.smooth),
+        prune: changed(from.prune, to.prune),
+        rank: changed(from.rank, to.rank),
+        palette_rows: changed(from.palette_rows, to.palette_rows),
     }
 }
 

@@ -8,6 +8,7 @@
 #[cfg(test)]
 mod activation_tests;
 mod compose;
+mod compression;
 mod error;
 mod parse;
 mod pattern;
@@ -27,7 +28,10 @@ pub use resolve::{Decision, Resolved};
 
 use crate::grid::ScaleDtype;
 use crate::moments::Prefix;
-pub use crate::settings::{Activations, ColumnOrder, KvCache, LayerSettings, Refine};
+pub use crate::settings::{
+    Activations, ColumnOrder, KvCache, LayerSettings, PruneMethod, PruneScope, Pruning, Rank,
+    Refine,
+};
 use crate::solved::Method;
 
 /// The version this program writes.
@@ -51,8 +55,55 @@ pub struct Recipe {
     pub calibration: CalibrationSettings,
     /// Rules in order; later ones win.
     pub layers: Vec<LayerRule>,
+    /// What is taken out of the network as a whole, before anything else is done.
+    pub structure: Structure,
     /// How a decoder of this recipe keeps keys and values where nobody says otherwise; read from `[default]` only.
     pub kv_cache: KvCache,
+}
+
+/// Parts of a network that are taken out, so that an ordinary smaller one is left: from every block the same number, as
+/// `config.json` can say it.
+#[derive(Debug, Clone, PartialEq, Default, serde::Serialize, serde::Deserialize)]
+pub struct Structure {
+    /// Share of attention heads (with shared keys: of groups of heads) that goes, 0 to 1.
+    pub heads: f64,
+    /// Share of feed-forward neurons that goes, 0 to 1.
+    pub neurons: f64,
+    /// Neurons stay in multiples of this, so that widths fit kernels and groups; 0 = 1.
+    pub neuron_multiple: usize,
+    /// Whole blocks that go.
+    pub blocks: BlockChoice,
+    /// Whether tokens that the calibration text does not contain lose their rows.
+    pub vocabulary: bool,
+    /// Whether the layers after heads and neurons are fitted to what is left (least squares).
+    pub repair: bool,
+}
+
+/// Which blocks go.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(untagged)]
+pub enum BlockChoice {
+    /// So many: those whose output is most like their input.
+    Count(usize),
+    /// These, counted from 0.
+    These(Vec<usize>),
+}
+
+impl Default for BlockChoice {
+    fn default() -> Self {
+        Self::Count(0)
+    }
+}
+
+impl Structure {
+    /// Nothing goes.
+    pub fn is_none(&self) -> bool {
+        let no_block = match &self.blocks {
+            BlockChoice::Count(count) => *count == 0,
+            BlockChoice::These(blocks) => blocks.is_empty(),
+        };
+        self.heads == 0.0 && self.neurons == 0.0 && no_block && !self.vocabulary
+    }
 }
 
 /// Which text calibrates and how much of it.
@@ -94,6 +145,9 @@ pub struct Overrides {
     pub activations: Option<Activations>,
     pub activation_block: Option<usize>,
     pub smooth: Option<f64>,
+    pub prune: Option<Pruning>,
+    pub rank: Option<Rank>,
+    pub palette_rows: Option<usize>,
 }
 
 impl Recipe {
@@ -139,6 +193,9 @@ impl Overrides {
             activations: first(self.activations, rule.activations),
             activation_block: first(self.activation_block, rule.activation_block),
             smooth: first(self.smooth, rule.smooth),
+            prune: first(self.prune, rule.prune),
+            rank: first(self.rank, rule.rank),
+            palette_rows: first(self.palette_rows, rule.palette_rows),
         }
     }
 
@@ -159,6 +216,9 @@ impl Overrides {
             activations: self.activations.unwrap_or(settings.activations),
             activation_block: self.activation_block.unwrap_or(settings.activation_block),
             smooth: self.smooth.unwrap_or(settings.smooth),
+            prune: self.prune.unwrap_or(settings.prune),
+            rank: self.rank.unwrap_or(settings.rank),
+            palette_rows: self.palette_rows.unwrap_or(settings.palette_rows),
         }
     }
 }
@@ -184,6 +244,9 @@ impl Default for Recipe {
                 activations: Activations::None,
                 activation_block: 0,
                 smooth: 0.0,
+                prune: Pruning::NONE,
+                rank: Rank::None,
+                palette_rows: 0,
             },
             embeddings: None,
             calibration: CalibrationSettings {
@@ -193,6 +256,10 @@ impl Default for Recipe {
                 seed: 0,
             },
             layers: Vec::new(),
+            structure: Structure {
+                repair: true,
+                ..Structure::default()
+            },
             kv_cache: KvCache::F32,
         }
     }

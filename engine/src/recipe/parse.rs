@@ -7,14 +7,16 @@ use std::ops::RangeInclusive;
 
 use toml::de::DeTable;
 
+use super::compression::{self, structure};
 use super::error::RecipeError;
 use super::pattern::Pattern;
 use super::section::{Section, line_at};
 use super::{CalibrationSettings, LayerRule, Overrides, RECIPE_VERSION, Recipe};
 use crate::settings::ACTIVATION_BLOCKS;
+use crate::solved::Method;
 
 /// Keys that `[default]`, `[embeddings]` and `[[layer]]` share, in the order in which they are written.
-const SETTINGS: [&str; 13] = [
+const SETTINGS: [&str; 17] = [
     "method",
     "bits",
     "group",
@@ -28,6 +30,10 @@ const SETTINGS: [&str; 13] = [
     "activations",
     "activation_block",
     "smooth",
+    "prune",
+    "rank",
+    "palette",
+    "palette_rows",
 ];
 
 const BITS: RangeInclusive<u64> = 2..=8;
@@ -51,6 +57,7 @@ impl Recipe {
                 "strict",
                 "default",
                 "embeddings",
+                "structure",
                 "calibration",
                 "layer",
             ],
@@ -70,6 +77,9 @@ impl Recipe {
             )?)?),
             None => None,
         };
+        if let Some(table) = top.table("structure")? {
+            recipe.structure = structure(text, table)?;
+        }
         if let Some(table) = top.table("calibration")? {
             recipe.calibration = calibration(text, table, recipe.calibration)?;
         }
@@ -104,9 +114,11 @@ fn read_default(text: &str, table: &DeTable<'_>, recipe: &mut Recipe) -> Result<
 }
 
 fn overrides(section: &Section<'_>) -> Result<Overrides, RecipeError> {
+    let palette = section.whole("palette", BITS)?;
+    let bits = section.whole("bits", BITS)?.or(palette);
     Ok(Overrides {
-        method: section.word("method")?,
-        bits: section.whole("bits", BITS)?.map(|bits| bits as u8),
+        method: section.word("method")?.or(palette.map(|_| Method::Palette)),
+        bits: bits.map(|bits| bits as u8),
         group: section.whole("group", GROUP)?.map(|group| group as usize),
         symmetric: section.boolean("symmetric")?,
         scale_dtype: section.word("scale_dtype")?,
@@ -120,6 +132,11 @@ fn overrides(section: &Section<'_>) -> Result<Overrides, RecipeError> {
         activations: section.word("activations")?,
         activation_block: section.one_of("activation_block", &ACTIVATION_BLOCKS)?,
         smooth: section.share("smooth")?,
+        prune: compression::pruning(section)?,
+        rank: compression::rank(section)?,
+        palette_rows: section
+            .whole("palette_rows", GROUP)?
+            .map(|rows| rows as usize),
     })
 }
 

@@ -67,6 +67,14 @@ impl Recipe {
 
     /// `rules` are those that hit the layer and may decide it, in order.
     fn decide(&self, layer: &LayerInfo, rules: &[&LayerRule]) -> Decision {
+        let decision = self.decide_unsettled(layer, rules);
+        Decision {
+            settings: decision.settings.settled(),
+            ..decision
+        }
+    }
+
+    fn decide_unsettled(&self, layer: &LayerInfo, rules: &[&LayerRule]) -> Decision {
         let untouched = LayerSettings {
             method: Method::None,
             ..self.default

@@ -162,6 +162,73 @@ impl<'table> Section<'table> {
         self.of_kind(key, "a table", DeValue::as_table)
     }
 
+    /// Whether a table stands under `key`.
+    pub(super) fn is_table(&self, key: &str) -> bool {
+        let value = self.table.get(key).map(Spanned::get_ref);
+        value.is_some_and(|value| value.as_table().is_some())
+    }
+
+    /// The table under `key`, which may hold the keys `known` and no others.
+    pub(super) fn section(
+        &self,
+        key: &str,
+        title: &'static str,
+        known: &[&'static str],
+    ) -> Result<Option<Self>, RecipeError> {
+        let table = self.table(key)?;
+        table
+            .map(|table| Self::new(self.text, title, table, known))
+            .transpose()
+    }
+
+    /// A list of whole numbers within `range`; `None` where no list stands under `key`.
+    pub(super) fn whole_list(
+        &self,
+        key: &str,
+        range: RangeInclusive<u64>,
+    ) -> Result<Option<Vec<usize>>, RecipeError> {
+        let list = self.table.get(key).map(Spanned::get_ref);
+        let Some(list) = list.and_then(DeValue::as_array) else {
+            return Ok(None);
+        };
+        let number = |value: &DeValue<'_>| {
+            let integer = value.as_integer()?;
+            let number = u64::from_str_radix(integer.as_str(), integer.radix()).ok()?;
+            range.contains(&number).then_some(number as usize)
+        };
+        list.iter()
+            .map(|value| {
+                number(value.get_ref()).ok_or_else(|| RecipeError::WrongType {
+                    line: line_at(self.text, value.span().start),
+                    key: self.full(key),
+                    expected: "whole numbers",
+                    found: kind_of(value.get_ref()),
+                })
+            })
+            .collect::<Result<_, _>>()
+            .map(Some)
+    }
+
+    /// What stands under a key that cannot be left out.
+    pub(super) fn needed<T: Word>(&self, key: &str, found: Option<T>) -> Result<T, RecipeError> {
+        let words = || list(T::TABLE.iter().map(|(word, _)| *word));
+        found.ok_or_else(|| self.unlisted_owned(key, "nothing", words()))
+    }
+
+    /// `found` is none of what `key` allows.
+    pub(super) fn unlisted(&self, key: &str, found: &str, allowed: &str) -> RecipeError {
+        self.unlisted_owned(key, found, allowed.to_owned())
+    }
+
+    fn unlisted_owned(&self, key: &str, found: &str, allowed: String) -> RecipeError {
+        RecipeError::UnknownWord {
+            line: self.line_of(key),
+            key: self.full(key),
+            found: found.to_owned(),
+            allowed,
+        }
+    }
+
     /// The tables under `key`, each with the byte where it begins.
     pub(super) fn tables(
         &self,
@@ -186,7 +253,13 @@ impl<'table> Section<'table> {
             .collect()
     }
 
-    fn out_of_range(&self, key: &str, allowed: String, found: impl Display) -> RecipeError {
+    /// `found` is outside what `key` allows.
+    pub(super) fn out_of_range(
+        &self,
+        key: &str,
+        allowed: String,
+        found: impl Display,
+    ) -> RecipeError {
         RecipeError::OutOfRange {
             line: self.line_of(key),
             key: self.full(key),

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::words::Word;
 use super::*;
+use crate::mask::SparsityPattern;
 use crate::model::{LayerInfo, LayerKind, Role};
 use crate::tensor::Dtype;
 
@@ -434,7 +435,8 @@ fn any_overrides() -> impl Strategy<Value = Overrides> {
         )),
         maybe(0.0..=1.0f64),
     );
-    (grid, search, inputs).prop_map(|(grid, search, inputs)| Overrides {
+    let less = (maybe(any_pruning()), maybe(any_rank()), maybe(0..=64usize));
+    (grid, search, inputs, less).prop_map(|(grid, search, inputs, less)| Overrides {
         method: grid.0,
         bits: grid.1,
         group: grid.2,
@@ -449,7 +451,125 @@ fn any_overrides() -> impl Strategy<Value = Overrides> {
         activations: inputs.0,
         activation_block: inputs.1,
         smooth: inputs.2,
+        prune: less.0,
+        rank: less.1,
+        palette_rows: less.2,
     })
+}
+
+fn any_pruning() -> impl Strategy<Value = Pruning> {
+    let pattern = ["unstructured", "2:4", "4:8", "1:32", "1x4"]
+        .map(|word| word.parse::<SparsityPattern>().unwrap());
+    let pattern = proptest::sample::select(pattern.to_vec());
+    let parts = (
+        word::<PruneMethod>(),
+        pattern,
+        0.0..=1.0f64,
+        word::<PruneScope>(),
+    );
+    parts.prop_map(|(method, pattern, sparsity, scope)| match method {
+        PruneMethod::None => Pruning::NONE,
+        method => Pruning {
+            method,
+            pattern,
+            sparsity: pattern.sparsity().unwrap_or(sparsity),
+            scope,
+        },
+    })
+}
+
+fn any_rank() -> impl Strategy<Value = Rank> {
+    prop_oneof![
+        Just(Rank::None),
+        (1..=4096usize).prop_map(Rank::Fixed),
+        (0.0..=1.0f64).prop_map(Rank::Share),
+        (0.0..=1.0f64).prop_map(Rank::Energy),
+    ]
+}
+
+#[test]
+fn what_is_pruned_factored_and_taken_out_is_read_from_its_tables() {
+    let recipe = Recipe::parse(
+        r#"version = 1
+[default]
+method = "float"
+prune = { method = "sparsegpt", pattern = "2:4" }
+rank = { share = 0.25 }
+[structure]
+heads = 0.25
+neurons = 0.5
+neuron_multiple = 32
+blocks = [3, 1]
+[[layer]]
+match = "*.down_proj"
+palette = 4
+palette_rows = 16
+rank = 8
+prune = { method = "none" }
+"#,
+    )
+    .unwrap();
+    assert_eq!(recipe.default.prune.method, PruneMethod::SparseGpt);
+    assert_eq!(recipe.default.prune.pattern, SparsityPattern::TWO_OF_FOUR);
+    assert_eq!(recipe.default.prune.sparsity, 0.5);
+    assert_eq!(recipe.default.rank, Rank::Share(0.25));
+    let structure = &recipe.structure;
+    assert_eq!(
+        (structure.heads, structure.neurons, structure.repair),
+        (0.25, 0.5, true)
+    );
+    assert_eq!(structure.blocks, BlockChoice::These(vec![3, 1]));
+    let rule = &recipe.layers[0].overrides;
+    assert_eq!((rule.method, rule.bits), (Some(Method::Palette), Some(4)));
+    assert_eq!(
+        (rule.rank, rule.palette_rows),
+        (Some(Rank::Fixed(8)), Some(16))
+    );
+    assert_eq!(rule.prune, Some(Pruning::NONE));
+    assert_eq!(Recipe::parse(&recipe.to_toml()).unwrap(), recipe);
+}
+
+#[test]
+fn what_cannot_be_pruned_so_is_named() {
+    let cases = [
+        (r#"prune = "sparsegpt""#, "a table"),
+        (r#"prune = { pattern = "2:4" }"#, "magnitude"),
+        (r#"prune = { method = "sparsegp" }"#, "sparsegpt"),
+        (r#"prune = { method = "wanda", pattern = "4:2" }"#, "2:4"),
+        (
+            r#"prune = { method = "wanda", pattern = "2:4", sparsity = 0.6 }"#,
+            "0.5",
+        ),
+        (r#"prune = { method = "wanda", sparsity = 1.5 }"#, "0 to 1"),
+        (
+            r#"prune = { method = "wanda", sparcity = 0.5 }"#,
+            "sparsity",
+        ),
+        ("rank = -1", "0 to"),
+        ("rank = { energy = 0.5, share = 0.5 }", "energy"),
+        ("palette = 9", "2 to 8"),
+    ];
+    for (line, expected) in cases {
+        let text = format!(
+            "version = 1
+[default]
+{line}
+"
+        );
+        let error = Recipe::parse(&text).unwrap_err().to_string();
+        assert!(error.contains(expected), "{line}: {error}");
+        assert!(error.contains("line 3"), "{line}: {error}");
+    }
+    for (line, expected) in [("blocks = [1.5]", "whole numbers"), ("heads = 2", "0 to 1")] {
+        let text = format!(
+            "version = 1
+[structure]
+{line}
+"
+        );
+        let error = Recipe::parse(&text).unwrap_err().to_string();
+        assert!(error.contains(expected), "{line}: {error}");
+    }
 }
 
 fn any_recipe() -> impl Strategy<Value = Recipe> {

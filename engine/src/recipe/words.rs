@@ -2,7 +2,7 @@
 
 use crate::grid::ScaleDtype;
 use crate::moments::Prefix;
-use crate::settings::{Activations, ColumnOrder, KvCache, Refine};
+use crate::settings::{Activations, ColumnOrder, KvCache, PruneMethod, PruneScope, Refine};
 use crate::solved::Method;
 
 /// A choice that has words.
@@ -25,7 +25,26 @@ impl Word for Method {
         ("awq", Self::Awq),
         ("hqq", Self::Hqq),
         ("nf4", Self::Nf4),
+        ("palette", Self::Palette),
+        ("float", Self::Float),
         ("none", Self::None),
+    ];
+}
+
+impl Word for PruneMethod {
+    const TABLE: &'static [(&'static str, Self)] = &[
+        ("none", Self::None),
+        ("magnitude", Self::Magnitude),
+        ("wanda", Self::Wanda),
+        ("sparsegpt", Self::SparseGpt),
+    ];
+}
+
+impl Word for PruneScope {
+    const TABLE: &'static [(&'static str, Self)] = &[
+        ("row", Self::Row),
+        ("layer", Self::Layer),
+        ("model", Self::Model),
     ];
 }
 
@@ -97,6 +116,12 @@ mod tests {
         }
         for cache in KvCache::ALL {
             assert_eq!(Word::word(cache), cache.word());
+        }
+        for method in PruneMethod::ALL {
+            assert_eq!(Word::word(method), method.word());
+        }
+        for scope in PruneScope::ALL {
+            assert_eq!(Word::word(scope), scope.word());
         }
         for prefix in [Prefix::Compressed, Prefix::Original] {
             match prefix {

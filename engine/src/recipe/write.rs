@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::words::Word;
-use super::{Overrides, Recipe};
+use super::{BlockChoice, Overrides, Pruning, Rank, Recipe, Structure};
 use crate::settings::LayerSettings;
 
 impl Recipe {
@@ -19,6 +19,10 @@ impl Recipe {
         if let Some(embeddings) = &self.embeddings {
             text.head("[embeddings]");
             text.overrides(embeddings);
+        }
+        if !self.structure.is_none() {
+            text.head("[structure]");
+            text.structure(&self.structure);
         }
         text.head("[calibration]");
         text.some("corpus", self.calibration.corpus.as_deref().map(quoted));
@@ -50,6 +54,9 @@ fn spelled_out(settings: LayerSettings) -> Overrides {
         activations: Some(settings.activations),
         activation_block: Some(settings.activation_block),
         smooth: Some(settings.smooth),
+        prune: Some(settings.prune),
+        rank: Some(settings.rank),
+        palette_rows: Some(settings.palette_rows),
     }
 }
 
@@ -96,6 +103,46 @@ impl Lines {
         self.word("activations", overrides.activations);
         self.some("activation_block", overrides.activation_block);
         self.number("smooth", overrides.smooth);
+        self.some("prune", overrides.prune.map(pruning));
+        self.some("rank", overrides.rank.map(rank));
+        self.some("palette_rows", overrides.palette_rows);
+    }
+
+    fn structure(&mut self, structure: &Structure) {
+        self.number("heads", Some(structure.heads));
+        self.number("neurons", Some(structure.neurons));
+        self.pair("neuron_multiple", structure.neuron_multiple);
+        match &structure.blocks {
+            BlockChoice::Count(count) => self.pair("blocks", count),
+            BlockChoice::These(blocks) => self.pair("blocks", format!("{blocks:?}")),
+        }
+        self.pair("vocabulary", structure.vocabulary);
+        self.pair("repair", structure.repair);
+    }
+}
+
+/// An inline table.
+fn pruning(pruning: Pruning) -> String {
+    if pruning.is_none() {
+        return format!("{{ method = {} }}", quoted(pruning.method.word()));
+    }
+    let (method, scope) = (pruning.method.word(), pruning.scope.word());
+    format!(
+        "{{ method = {}, pattern = {}, sparsity = {:?}, scope = {} }}",
+        quoted(method),
+        quoted(&pruning.pattern.to_string()),
+        pruning.sparsity,
+        quoted(scope)
+    )
+}
+
+/// A number of columns, or an inline table that says how to find it.
+fn rank(rank: Rank) -> String {
+    match rank {
+        Rank::None => "0".to_owned(),
+        Rank::Fixed(rank) => rank.to_string(),
+        Rank::Share(share) => format!("{{ share = {share:?} }}"),
+        Rank::Energy(energy) => format!("{{ energy = {energy:?} }}"),
     }
 }
 

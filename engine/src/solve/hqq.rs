@@ -66,6 +66,8 @@ pub fn hqq(
             values: codes,
         },
         grid: Grid::Affine(grid),
+        mask: None,
+        factors: None,
         loss: None,
         warnings: Vec::new(),
     })

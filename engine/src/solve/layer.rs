@@ -68,6 +68,9 @@ pub fn solve_layer_sharing(
             };
             nf4(weights, &config, monitor)
         }
+        Method::Palette | Method::Float => Err(SolveError::BadConfig {
+            problem: format!("method {} is not there yet", settings.method.word()),
+        }),
         Method::None => Err(SolveError::BadConfig {
             problem: "method none leaves a layer as it is; there is nothing to solve".into(),
         }),
@@ -158,6 +161,9 @@ mod tests {
             activations: crate::settings::Activations::None,
             activation_block: 0,
             smooth: 0.0,
+            prune: crate::settings::Pruning::NONE,
+            rank: crate::settings::Rank::None,
+            palette_rows: 0,
         }
     }
 

@@ -60,6 +60,8 @@ pub fn nf4(
             values: codes,
         },
         grid: Grid::Codebook(codebook),
+        mask: None,
+        factors: None,
         loss: None,
         warnings: Vec::new(),
     })

@@ -68,6 +68,8 @@ pub fn rtn(
             values: codes,
         },
         grid: Grid::Affine(grid),
+        mask: None,
+        factors: None,
         loss: None,
         warnings: Vec::new(),
     })
@@ -122,7 +124,7 @@ mod tests {
     fn affine(solved: &Solved) -> &AffineGrid {
         match &solved.grid {
             Grid::Affine(grid) => grid,
-            Grid::Codebook(_) => panic!("rtn gives affine grids"),
+            _ => panic!("rtn gives affine grids"),
         }
     }
 

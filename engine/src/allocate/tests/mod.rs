@@ -32,6 +32,9 @@ fn base_settings() -> LayerSettings {
         activations: crate::settings::Activations::None,
         activation_block: 0,
         smooth: 0.0,
+        prune: crate::settings::Pruning::NONE,
+        rank: crate::settings::Rank::None,
+        palette_rows: 0,
     }
 }
 

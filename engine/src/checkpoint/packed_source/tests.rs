@@ -56,6 +56,8 @@ fn solved(rows: usize, columns: usize, values: Vec<u8>, grid: Grid) -> Solved {
             values,
         },
         grid,
+        mask: None,
+        factors: None,
         loss: None,
         warnings: Vec::new(),
     }

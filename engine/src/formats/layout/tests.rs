@@ -50,6 +50,9 @@ pub(super) fn settings(bits: u8, group: usize, symmetric: bool) -> LayerSettings
         activations: Activations::None,
         activation_block: 0,
         smooth: 0.0,
+        prune: crate::settings::Pruning::NONE,
+        rank: crate::settings::Rank::None,
+        palette_rows: 0,
     }
 }
 

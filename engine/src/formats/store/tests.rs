@@ -35,6 +35,8 @@ fn solved() -> Solved {
             values: vec![0, 15, 8, 1, 2, 3],
         },
         grid: Grid::Affine(AffineGrid::neutral(config, 2, 3)),
+        mask: None,
+        factors: None,
         loss: None,
         warnings: vec![],
     }

@@ -48,6 +48,8 @@ pub(super) fn codes(bits: u8, rows: usize, columns: usize, group: usize) -> Solv
             zeros: zeros.collect(),
             fractional_zeros: false,
         }),
+        mask: None,
+        factors: None,
         loss: None,
         warnings: Vec::new(),
     }
@@ -65,6 +67,8 @@ pub(super) fn levels(rows: usize, columns: usize) -> Solved {
             block: BLOCK,
             scales: BlockScales::Plain(vec![0.1; rows * blocks]),
         }),
+        mask: None,
+        factors: None,
         loss: None,
         warnings: Vec::new(),
     }

@@ -144,6 +144,8 @@ fn random_codes(tensor: &PlannedTensor, index: usize) -> Solved {
             values,
         },
         grid,
+        mask: None,
+        factors: None,
         loss: None,
         warnings: Vec::new(),
     }

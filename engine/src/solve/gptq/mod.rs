@@ -148,6 +148,8 @@ impl Prepared {
             method: Method::Gptq,
             codes,
             grid: Grid::Affine(grid),
+            mask: None,
+            factors: None,
             loss: Some(loss),
             warnings: self.warnings(),
         })

@@ -76,7 +76,7 @@ fn solve(weights: &Matrix, moments: &Moments, config: &GptqConfig) -> Solved {
 fn affine(solved: &Solved) -> &AffineGrid {
     match &solved.grid {
         Grid::Affine(grid) => grid,
-        Grid::Codebook(_) => panic!("GPTQ gives affine grids"),
+        _ => panic!("GPTQ gives affine grids"),
     }
 }
 

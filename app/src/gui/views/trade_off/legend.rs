@@ -77,6 +77,8 @@ pub(super) fn shape(method: Method) -> MarkerShape {
         Method::Awq => MarkerShape::Up,
         Method::Hqq => MarkerShape::Down,
         Method::Nf4 => MarkerShape::Left,
+        Method::Palette => MarkerShape::Right,
+        Method::Float => MarkerShape::Plus,
         Method::None => MarkerShape::Cross,
     }
 }
