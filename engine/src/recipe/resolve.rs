@@ -299,7 +299,11 @@ mod tests {
             }
             found
         };
-        layers.iter().map(decide).collect()
+        let settled = |decision: Decision| Decision {
+            settings: decision.settings.settled(),
+            ..decision
+        };
+        layers.iter().map(decide).map(settled).collect()
     }
 
     /// Names of few letters, so that rules often hit, and several hit one layer.

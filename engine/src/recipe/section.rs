@@ -42,10 +42,13 @@ impl<'table> Section<'table> {
         }
     }
 
-    /// The line of `key`'s value; 1 where the key is absent. Counted for errors alone: it walks the whole text.
+    /// The line of `key`'s value; where the key is absent, of the table's first key. Counted for errors alone: it walks the whole text.
     pub(super) fn line_of(&self, key: &str) -> usize {
-        let value = self.table.get(key);
-        value.map_or(1, |value| line_at(self.text, value.span().start))
+        let first = || self.table.keys().map(|key| key.span().start).min();
+        let value = self.table.get(key).map(|value| value.span().start);
+        value
+            .or_else(first)
+            .map_or(1, |byte| line_at(self.text, byte))
     }
 
     /// A value of the kind that `take` picks out.

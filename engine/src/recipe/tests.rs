@@ -235,7 +235,10 @@ fn numbers_out_of_range() {
 #[test]
 fn unknown_words_list_those_that_exist() {
     let cases = [
-        ("method = \"gtpq\"", "rtn, gptq, awq, hqq, nf4, none"),
+        (
+            "method = \"gtpq\"",
+            "rtn, gptq, awq, hqq, nf4, palette, float, none",
+        ),
         ("scale_dtype = \"f8\"", "f16, bf16, f32"),
         ("order = \"desc\"", "none, static, gar"),
         ("refine = \"yes\"", "auto, off, on"),
