@@ -3,7 +3,7 @@
 //! Knows no recipe text and no rules; no field has a hidden default.
 
 use crate::grid::{GridConfig, ScaleDtype};
-use crate::mask::SparsityPattern;
+use crate::mask::{Among, SparsityPattern};
 use crate::moments::Prefix;
 use crate::solved::Method;
 use std::fmt;
@@ -82,7 +82,20 @@ impl Pruning {
     pub fn is_none(&self) -> bool {
         self.method == PruneMethod::None
     }
+
+    /// Among which weights an unstructured or block pattern chooses its zeros: SparseGPT's sweep sees the weights of a
+    /// span of columns at a time, whatever the scope. For planning and solving alike, so that sizes are known before.
+    pub fn among(&self) -> Among {
+        match (self.method, self.scope) {
+            (PruneMethod::SparseGpt, _) => Among::Span(SPARSEGPT_SPAN),
+            (_, PruneScope::Row) => Among::Row,
+            (_, PruneScope::Layer | PruneScope::Model) => Among::Layer,
+        }
+    }
 }
+
+/// Columns, in the order in which they are visited, over which SparseGPT chooses zeros at a time.
+pub const SPARSEGPT_SPAN: usize = 128;
 
 /// How weights are scored for pruning.
 #[derive(
