@@ -9,6 +9,8 @@
 mod activation_tests;
 mod compose;
 mod compression;
+#[cfg(test)]
+mod compression_tests;
 mod error;
 mod parse;
 mod pattern;
