@@ -6,10 +6,9 @@ mod option;
 mod pruning;
 
 pub use option::{LayerOption, NoOption};
-pub use pruning::{PruneMethod, PruneScope, Pruning, Rank};
+pub use pruning::{PruneMethod, PruneScope, Pruning, Rank, SPARSEGPT_SPAN};
 
 use crate::grid::{GridConfig, ScaleDtype};
-use crate::mask::{Among, SparsityPattern};
 use crate::moments::Prefix;
 use crate::solved::Method;
 

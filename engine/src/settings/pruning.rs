@@ -2,7 +2,7 @@
 //!
 //! Knows no mask and no weight: where zeros may lie is `mask`'s word, which ones it are is `solve`'s question.
 
-use crate::mask::SparsityPattern;
+use crate::mask::{Among, SparsityPattern};
 
 /// Which weights become zero, and who says so.
 #[derive(Debug, Clone, Copy, PartialEq, Default, serde::Serialize, serde::Deserialize)]
