@@ -108,6 +108,8 @@ pub enum Among {
     Layer,
     /// Those of so many columns, over all rows; the last span may be narrower.
     Span(usize),
+    /// Those of so many columns, row by row; the last span may be narrower.
+    RowSpan(usize),
 }
 
 impl SparsityPattern {
@@ -132,6 +134,11 @@ impl SparsityPattern {
                 let of_span = |units: usize| kept_count(rows.saturating_mul(units), sparsity);
                 let whole = (units / span).saturating_mul(of_span(span));
                 whole.saturating_add(of_span(units % span))
+            }
+            Among::RowSpan(columns_of_span) => {
+                let span = (columns_of_span / unit).max(1);
+                let whole = (units / span) * kept_count(span, sparsity);
+                rows.saturating_mul(whole + kept_count(units % span, sparsity))
             }
         };
         stored.saturating_mul(unit)
@@ -268,6 +275,11 @@ mod tests {
         assert_eq!(stored("1x4", 11, Among::Row), 3 * 2 * 4);
         assert_eq!(stored("1x4", 11, Among::Layer), 5 * 4);
         assert_eq!(stored("1x4", 11, Among::Span(8)), (3 + 2) * 4);
+        assert_eq!(
+            stored("unstructured", 11, Among::RowSpan(4)),
+            3 * (2 + 2 + 2)
+        );
+        assert_eq!(stored("1x4", 11, Among::RowSpan(8)), 3 * (1 + 1) * 4);
     }
 
     #[test]

@@ -31,11 +31,14 @@ impl Pruning {
         self.method == PruneMethod::None
     }
 
-    /// Among which weights an unstructured or block pattern chooses its zeros: SparseGPT's sweep sees the weights of a
-    /// span of columns at a time, whatever the scope. For planning and solving alike, so that sizes are known before.
+    /// Among which weights an unstructured or block pattern chooses its zeros. SparseGPT goes from left to right, and what
+    /// lies right still moves: it chooses span by span. For planning and solving alike, so that sizes are known before.
     pub fn among(&self) -> Among {
         match (self.method, self.scope) {
-            (PruneMethod::SparseGpt, _) => Among::Span(SPARSEGPT_SPAN),
+            (PruneMethod::SparseGpt, PruneScope::Row) => Among::RowSpan(SPARSEGPT_SPAN),
+            (PruneMethod::SparseGpt, PruneScope::Layer | PruneScope::Model) => {
+                Among::Span(SPARSEGPT_SPAN)
+            }
             (_, PruneScope::Row) => Among::Row,
             (_, PruneScope::Layer | PruneScope::Model) => Among::Layer,
         }
