@@ -71,6 +71,7 @@ fn layer(index: usize) -> LayerInfo {
         parameters: (rows * columns) as u64,
         transposed: false,
         compressible: true,
+        packed: false,
         fused_peers: (index % 5 < 3).then_some(index / 5),
     }
 }

@@ -344,6 +344,7 @@ pub(crate) mod testing {
             parameters: 64 * 128,
             transposed: false,
             compressible: true,
+            packed: false,
             fused_peers: None,
         }
     }

@@ -22,7 +22,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::packed::{ActivationPlan, CodeKind, PackedSource};
+use crate::packed::{ActivationPlan, CodeKind, LayerManifest, PackedSource};
 use crate::settings::Activations;
 use crate::solved::Solved;
 use crate::tensor::{Dtype, SourceError, TensorInfo, WeightSource};
@@ -260,6 +260,15 @@ impl Checkpoint {
         })
     }
 
+    /// A stored tensor that stands for itself only as a part of a packed one: it is not listed, but whoever knows its name
+    /// can read it.
+    fn part(&self, name: &str) -> Option<usize> {
+        match self.by_name.contains_key(name) {
+            true => None,
+            false => self.shards.find(name),
+        }
+    }
+
     /// What a layer does to its inputs when it runs; of plain tensors, nothing.
     pub fn activations(&self, tensor: &str) -> Result<ActivationPlan, SourceError> {
         match &self.entries[self.find(tensor)?] {
@@ -296,7 +305,10 @@ impl WeightSource for Checkpoint {
     }
 
     fn info(&self, name: &str) -> Option<TensorInfo> {
-        Some(match &self.entries[*self.by_name.get(name)?] {
+        let Some(&index) = self.by_name.get(name) else {
+            return Some(self.shards.tensors[self.part(name)?].info.clone());
+        };
+        Some(match &self.entries[index] {
             Entry::Plain(stored) => self.shards.tensors[*stored].info.clone(),
             Entry::Packed(packed) => packed.info.clone(),
         })
@@ -310,8 +322,15 @@ impl WeightSource for Checkpoint {
     }
 
     fn read_bytes(&self, name: &str, offset: u64, buffer: &mut [u8]) -> Result<(), SourceError> {
-        let index = self.find(name)?;
-        let total = match &self.entries[index] {
+        let part = self.part(name).map(Entry::Plain);
+        let (index, entry) = match &part {
+            Some(part) => (usize::MAX, part),
+            None => {
+                let index = self.find(name)?;
+                (index, &self.entries[index])
+            }
+        };
+        let total = match entry {
             Entry::Plain(stored) => self.shards.tensors[*stored].info.size_bytes,
             Entry::Packed(packed) => packed.info.elements() * 4,
         };
@@ -325,7 +344,7 @@ impl WeightSource for Checkpoint {
                 ),
             });
         };
-        match &self.entries[index] {
+        match entry {
             Entry::Plain(stored) => self.shards.read_at(*stored, offset, buffer),
             Entry::Packed(packed) => {
                 copy_bytes(&self.unpacked(index, packed)?, offset as usize, buffer);
@@ -348,6 +367,13 @@ impl PackedSource for Checkpoint {
         match index.map(|&index| &self.entries[index]) {
             Some(Entry::Packed(packed)) => packed.layer(&self.shards).map(Some),
             _ => Ok(None),
+        }
+    }
+
+    fn manifest(&self, tensor: &str) -> Option<&LayerManifest> {
+        match &self.entries[*self.by_name.get(tensor)?] {
+            Entry::Plain(_) => None,
+            Entry::Packed(packed) => packed.manifest(),
         }
     }
 }

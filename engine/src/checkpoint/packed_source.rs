@@ -260,6 +260,14 @@ impl PackedTensor {
         }
     }
 
+    /// What its manifest says; `None` of other containers.
+    pub(super) fn manifest(&self) -> Option<&LayerManifest> {
+        match &self.layer {
+            Layer::Pare(manifest) => Some(manifest),
+            Layer::Gptq { .. } => None,
+        }
+    }
+
     /// How its codes are to be read, and how its inputs are rounded; headers tell.
     pub(super) fn code(&self) -> (CodeKind, Activations) {
         match &self.layer {

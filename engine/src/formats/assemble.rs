@@ -8,7 +8,7 @@ use super::layout::{Content, FileContent, Placement, Plan, PlannedLayer, Planned
 use super::store::stream::{TensorSpec, write_tensors};
 use super::store::{StoreError, StoredLayer, atomic, changed_tensor_of_run, layer_of_run};
 use crate::checkpoint::Checkpoint;
-use crate::packed::{ActivationPlan, Part};
+use crate::packed::{ActivationPlan, LayerManifest, PackedSource, Part};
 use crate::report::{Notice, Observer, Verified};
 use crate::tensor::WeightSource;
 use std::fs;
@@ -100,7 +100,10 @@ pub(super) fn verify(
     };
     for layer in &plan.layers {
         observer.check()?;
-        if layer.placement != Placement::Source {
+        if let Some(manifest) = &layer.carried {
+            reader.compare_carried(manifest)?;
+            verified.tensors += 1;
+        } else if layer.placement != Placement::Source {
             let difference = reader.compare_layer(layer)?;
             verified.max_abs_difference = verified.max_abs_difference.max(difference);
             verified.tensors += 1;
@@ -255,7 +258,7 @@ impl Verifier<'_> {
         let solved = emit::dense_values(&stored.solved, layer.tensor.transposed).into_data();
         let found = self.reopened.read_f32(&layer.tensor.name)?;
         let same = match layer.placement {
-            Placement::Source | Placement::Dense => {
+            Placement::Source | Placement::Carried | Placement::Dense => {
                 found == emit::rounded(&solved, layer.tensor.dtype)
             }
             Placement::Pare(..) | Placement::Gptq(_) => found == solved,
@@ -271,6 +274,17 @@ impl Verifier<'_> {
             Ok(largest_difference(&solved, &found))
         } else {
             Err(self.differs(&layer.tensor.name, "held other values"))
+        }
+    }
+
+    /// Whether what was taken over is found again; its parts are compared among the tensors of the source.
+    fn compare_carried(&self, manifest: &LayerManifest) -> Result<(), StoreError> {
+        let tensor = &manifest.tensor.name;
+        self.reopened.activations(tensor)?;
+        if self.reopened.manifest(tensor) == Some(manifest) {
+            Ok(())
+        } else {
+            Err(self.differs(tensor, "was packed otherwise"))
         }
     }
 

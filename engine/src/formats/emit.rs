@@ -23,7 +23,7 @@ pub fn layer_parts(
 ) -> Result<Vec<Part>, PackError> {
     let solved = &stored.solved;
     match layer.placement {
-        Placement::Source | Placement::Dense => Ok(vec![Part {
+        Placement::Source | Placement::Carried | Placement::Dense => Ok(vec![Part {
             suffix: String::new(),
             dtype: layer.tensor.dtype,
             shape: layer.tensor.shape.clone(),

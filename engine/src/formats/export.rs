@@ -5,7 +5,10 @@
 
 use super::Format;
 use super::assemble::{assemble, verify};
-use super::layout::{LayoutError, Placement, PlanSource, SHARD_BYTES, plan_placed, preflight};
+use super::layout::{
+    LayoutError, Placement, PlanSource, SHARD_BYTES, mark_packed, plan_placed, preflight_of,
+    untouched,
+};
 use super::store::{
     OWN_FOLDER, StoreError, StoredLayer, atomic, check_output, layer_of_run, parent_of,
     partial_name,
@@ -41,18 +44,20 @@ pub fn export(
         .and_then(|json| ModelConfig::parse(json).ok());
     let mut layers = list_layers(&source, config.as_ref());
     layers.retain(|layer| layer.compressible);
+    mark_packed(&mut layers, &source);
     let stored = stored_layers(run, &mut layers, observer)?;
     let strict = fs::read_to_string(own.join("recipe.toml"))
         .ok()
         .and_then(|text| Recipe::parse(&text).ok())
         .is_some_and(|recipe| recipe.strict);
-    let (placements, fallbacks) = place(format, &layers, &stored, strict)?;
     let plan_source = PlanSource {
         weights: &source,
+        packed: Some(&source),
         config: source.config_json(),
         root: run,
         side_files: source.side_files(),
     };
+    let (placements, fallbacks) = place(format, &plan_source, &layers, &stored, strict)?;
     let plan = plan_placed(format, &plan_source, &layers, &placements, SHARD_BYTES)?;
     let partial = partial_name(out);
     if partial.exists() {
@@ -162,6 +167,7 @@ fn settings_of(manifest: &LayerManifest, asked: LayerSettings) -> LayerSettings 
 
 fn place(
     format: Format,
+    source: &PlanSource<'_>,
     layers: &[LayerInfo],
     stored: &[Stored],
     strict: bool,
@@ -176,19 +182,28 @@ fn place(
             )
         })
         .collect();
-    let first = preflight(format, &asked, strict)?;
+    let first = preflight_of(source, format, &asked, strict)?;
     // Layers whose values would change are written dense, and then so are their peers.
     for ((layer, settings), held) in asked.iter_mut().zip(&first) {
         if !holds_stored(layer, settings, &held.settings) {
             settings.method = Method::None;
         }
     }
-    let second = preflight(format, &asked, strict)?;
+    let second = preflight_of(source, format, &asked, strict)?;
     let mut placements = Vec::with_capacity(layers.len());
     let mut fallbacks = Vec::new();
     for (index, stored) in stored.iter().enumerate() {
         let Some((manifest, settings)) = stored else {
-            placements.push(Placement::Source);
+            placements.push(untouched(format, &layers[index]));
+            fallbacks.extend(
+                second[index]
+                    .fallback
+                    .clone()
+                    .map(|fallback| LayerFallback {
+                        name: layers[index].name.clone(),
+                        fallback,
+                    }),
+            );
             continue;
         };
         let held = &second[index];

@@ -1,7 +1,9 @@
 //! Runs written, reopened and exported in every format; and what a failure leaves behind.
 #![allow(clippy::unwrap_used)]
 
-use super::layout::{Plan, PlanSource, plan, preflight};
+mod carried;
+
+use super::layout::{Plan, PlanSource, mark_packed, plan, preflight_of};
 use super::store::stream::{TensorSpec, write_tensors};
 use super::*;
 use crate::checkpoint::Checkpoint;
@@ -159,6 +161,7 @@ fn report(layer: &LayerInfo, settings: &LayerSettings, bytes: u64) -> LayerRepor
 fn layers_of(source: &Checkpoint) -> Vec<LayerInfo> {
     let mut layers = list_layers(source, None);
     layers.retain(|layer| layer.compressible);
+    mark_packed(&mut layers, source);
     layers
 }
 
@@ -180,14 +183,15 @@ fn compress(
             (layer, settings)
         })
         .collect();
-    let held = preflight(format, &layers, false).unwrap();
     let infos: Vec<LayerInfo> = layers.iter().map(|(layer, _)| layer.clone()).collect();
     let plan_source = PlanSource {
         weights: &source,
+        packed: Some(&source),
         config: source.config_json(),
         root: source.root(),
         side_files: source.side_files(),
     };
+    let held = preflight_of(&plan_source, format, &layers, false).unwrap();
     let plan = plan(format, &plan_source, &infos, &held).unwrap();
     let run = RunFolder::create(out, model, "version = 1\n", &Vec::new(), false).unwrap();
     for ((layer, held), planned) in infos.iter().zip(&held).zip(&plan.layers) {

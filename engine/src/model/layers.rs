@@ -113,6 +113,9 @@ pub struct LayerInfo {
     pub transposed: bool,
     /// Whether a recipe can name it.
     pub compressible: bool,
+    /// Held by the source in the parts of the `pare` format, `size_bytes` of them: a copy in that format takes them over
+    /// where a recipe leaves the layer as it is. Only whoever knows the container says so.
+    pub packed: bool,
     /// Layers with the same number are one weight in runtimes that fuse q/k/v or gate/up, and must agree there.
     pub fused_peers: Option<usize>,
 }
@@ -194,6 +197,7 @@ fn describe(
         parameters: info.elements(),
         transposed,
         compressible: is_weight && kind != LayerKind::Other,
+        packed: false,
         fused_peers: planned.zip(config).and_then(fused_peers),
         shape: info.shape,
         tensor,

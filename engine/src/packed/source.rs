@@ -2,7 +2,7 @@
 //!
 //! Knows no file and no model: `checkpoint` gives layers, `model` asks for them.
 
-use super::ActivationPlan;
+use super::{ActivationPlan, LayerManifest};
 use crate::solved::Solved;
 use crate::tensor::SourceError;
 
@@ -14,4 +14,10 @@ pub trait PackedSource: Send + Sync {
     /// The layer that stands for `tensor` (a dense name, as `WeightSource` spells it; its codes lie `[out, in]`
     /// whatever the stored order) and what it does to its inputs. `None` where the tensor is stored as plain values.
     fn solved(&self, tensor: &str) -> Result<Option<(Solved, ActivationPlan)>, SourceError>;
+
+    /// What the manifest of a `pare` file says of `tensor`. The parts that it names can be read as tensors of their own.
+    fn manifest(&self, tensor: &str) -> Option<&LayerManifest> {
+        let _ = tensor;
+        None
+    }
 }

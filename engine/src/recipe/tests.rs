@@ -56,6 +56,7 @@ pub(super) fn layer(name: &str, kind: LayerKind) -> LayerInfo {
         parameters: 64,
         transposed: false,
         compressible: kind != LayerKind::Other,
+        packed: false,
         fused_peers: None,
     }
 }

@@ -10,7 +10,7 @@ use super::report_file::report_json;
 use super::requests::*;
 use super::{Session, SessionError};
 use crate::compress::{Calibration, Choice, Job, OriginalSource, compress, need_of};
-use crate::formats::layout::{Held, Plan, PlanSource, plan, preflight, stored_bytes};
+use crate::formats::layout::{Held, Plan, PlanSource, plan, preflight_of, stored_bytes};
 use crate::formats::store::Fingerprint;
 use crate::formats::{RunFolder, assemble_run, verify_run};
 use crate::model::{LayerInfo, Model};
@@ -149,13 +149,14 @@ impl Session {
             .zip(&resolved.decisions)
             .map(|(info, decision)| (info.clone(), decision.settings))
             .collect();
-        let held = preflight(request.format, &asked, request.recipe.strict)?;
         let source = PlanSource {
             weights: self.checkpoint.as_ref(),
+            packed: Some(self.checkpoint.as_ref()),
             config: self.checkpoint.config_json(),
             root: self.checkpoint.root(),
             side_files: self.checkpoint.side_files(),
         };
+        let held = preflight_of(&source, request.format, &asked, request.recipe.strict)?;
         let plan = plan(request.format, &source, &infos, &held)?;
         Ok(Prepared {
             chosen,
@@ -222,7 +223,15 @@ impl Session {
             calibration: calibration.as_ref(),
             run,
         };
-        Ok(compress(job, observer)?)
+        let mut reports = compress(job, observer)?;
+        let placed = prepared.plan.layers.iter().zip(&mut reports);
+        for (manifest, report) in
+            placed.filter_map(|(layer, report)| layer.carried.as_ref().zip(Some(report)))
+        {
+            report.bits = manifest.code.bits();
+            report.activations = self.checkpoint.activations(&manifest.tensor.name)?;
+        }
+        Ok(reports)
     }
 
     fn choices(&self, request: &CompressRequest, prepared: &Prepared) -> Vec<Choice> {

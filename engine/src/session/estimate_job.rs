@@ -7,6 +7,7 @@ use super::{Session, SessionError};
 use crate::device::{DeviceProfile, EngineProfile};
 use crate::estimate::{Estimate, EstimateInput, Form, LayerDemand, Network, estimate};
 use crate::formats::Format;
+use crate::formats::layout::stored_bytes;
 use crate::model::LayerInfo;
 use crate::recipe::Recipe;
 use crate::settings::{KvCache, LayerSettings};
@@ -84,7 +85,10 @@ impl Session {
     ) -> Result<EstimateInput, SessionError> {
         let (layers, bytes) = match recipe {
             Some(recipe) => self.planned_demands(recipe, format)?,
-            None => (self.demands(&[]), self.bytes_before()),
+            None => {
+                let layers = self.layers.iter().map(|info| self.as_it_is(info));
+                (layers.collect(), self.bytes_before())
+            }
         };
         let kept = recipe.map_or_else(|| self.recipe_of_run().kv_cache, |recipe| recipe.kv_cache);
         self.input_of(layers, bytes, kept, run)
@@ -120,34 +124,37 @@ impl Session {
         })
     }
 
-    /// What runs ask of a machine once layers have these settings; `settings` are those of the first layers, and layers
-    /// without some are as they are. What the model already holds as codes stays so where settings leave it.
-    pub fn demands(&self, settings: &[LayerSettings]) -> Vec<LayerDemand> {
-        let layers = self.layers.iter().enumerate();
+    /// What runs ask of a machine once the model is written in `format` with these settings of all its layers.
+    pub fn demands_in(&self, format: Format, settings: &[LayerSettings]) -> Vec<LayerDemand> {
+        let layers = self.layers.iter().zip(settings);
         layers
-            .map(|(index, info)| {
-                let settings = settings
-                    .get(index)
-                    .filter(|settings| settings.method != Method::None);
-                self.demand(info, settings, info.size_bytes)
-            })
+            .map(|(info, settings)| self.written(format, info, settings))
             .collect()
     }
 
-    fn demand(
+    /// One layer of a model written in `format`.
+    pub(super) fn written(
         &self,
+        format: Format,
         info: &LayerInfo,
-        settings: Option<&LayerSettings>,
-        stored_bytes: u64,
+        settings: &LayerSettings,
     ) -> LayerDemand {
-        let form = match settings {
-            Some(settings) if info.compressible => Form::of(settings),
-            _ => self
-                .checkpoint
-                .code_of(&info.tensor)
-                .map_or(Form::Dense, |(code, mode)| Form::of_code(code, mode)),
+        let is_carried = format == Format::Pare && settings.method == Method::None && info.packed;
+        if !info.compressible || is_carried {
+            return self.as_it_is(info);
+        }
+        let form = match (format, settings.method) {
+            // What is written are floats, whatever the model held.
+            (_, Method::None) | (Format::Dense, _) => Form::Dense,
+            _ => Form::of(settings),
         };
-        LayerDemand::held(info, form, stored_bytes)
+        LayerDemand::held(info, form, stored_bytes(format, info, settings))
+    }
+
+    fn as_it_is(&self, info: &LayerInfo) -> LayerDemand {
+        let code = self.checkpoint.code_of(&info.tensor);
+        let form = code.map_or(Form::Dense, |(code, mode)| Form::of_code(code, mode));
+        LayerDemand::held(info, form, info.size_bytes)
     }
 
     /// Layers as a container would hold them, and the bytes of all files.
@@ -171,12 +178,8 @@ impl Session {
             .map(|layer| (layer.name.as_str(), layer))
             .collect();
         let demand = |info: &LayerInfo| match planned.get(info.name.as_str()) {
-            Some(layer) => {
-                let is_coded = format != Format::Dense && layer.settings.method != Method::None;
-                let settings = is_coded.then_some(&layer.settings);
-                self.demand(info, settings, layer.bytes)
-            }
-            None => self.demand(info, None, info.size_bytes),
+            Some(layer) => self.written(format, info, &layer.settings),
+            None => self.as_it_is(info),
         };
         Ok((self.layers.iter().map(demand).collect(), dry.bytes_after))
     }

@@ -32,6 +32,7 @@ pub use report_file::read_report;
 pub use requests::*;
 
 use crate::checkpoint::Checkpoint;
+use crate::formats::layout::mark_packed;
 use crate::formats::{self, Format};
 use crate::model::{LayerInfo, Model, list_layers};
 use crate::report::{ExportReport, Observer};
@@ -65,10 +66,11 @@ impl Session {
     pub fn open(path: &Path, options: SessionOptions) -> Result<Self, SessionError> {
         let checkpoint = Arc::new(Checkpoint::open(path)?);
         let model = open_model(&checkpoint);
-        let layers = match &model {
+        let mut layers = match &model {
             Ok(model) => model.layers().to_vec(),
             Err(_) => list_layers(checkpoint.as_ref(), None),
         };
+        mark_packed(&mut layers, checkpoint.as_ref());
         let pool = thread_pool(&options)?;
         Ok(Self {
             path: path.to_owned(),

@@ -6,8 +6,6 @@ use crate::studio::preferences::Preferences;
 use crate::studio::project::Project;
 use pare_engine::device::DeviceProfile;
 use pare_engine::estimate::{EstimateInput, Network};
-use pare_engine::formats::Format;
-use pare_engine::formats::layout::stored_bytes;
 use pare_engine::recipe::LayerSettings;
 use std::sync::Arc;
 
@@ -56,16 +54,7 @@ impl Question {
             let reason = reason.unwrap_or("its architecture is not known");
             format!("Memory and speed need a network that Pare can run: {reason}")
         })?;
-        let mut layers = match self.draft.format {
-            // What is written are floats again.
-            Format::Dense => project.session.demands(&[]),
-            _ => project.session.demands(settings),
-        };
-        for ((demand, info), settings) in layers.iter_mut().zip(&*project.layers).zip(settings) {
-            if info.compressible {
-                demand.stored_bytes = stored_bytes(self.draft.format, info, settings);
-            }
-        }
+        let layers = project.session.demands_in(self.draft.format, settings);
         Ok(EstimateInput {
             network: Network::of(model.config(), !model.is_encoder()),
             bytes: layers.iter().map(|layer| layer.stored_bytes).sum(),

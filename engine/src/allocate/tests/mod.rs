@@ -58,6 +58,7 @@ fn layer(name: &str, role: Role, shape: (usize, usize), block: Option<usize>) ->
         parameters: (rows * columns) as u64,
         transposed: false,
         compressible: role != Role::Norm,
+        packed: false,
         fused_peers: match role {
             Role::Query | Role::Key | Role::Value => block.map(|block| 2 * block),
             _ => None,

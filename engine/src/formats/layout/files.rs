@@ -95,7 +95,7 @@ fn metadata(plan: &Plan) -> Vec<(String, String)> {
 
 fn planned_manifest(layer: &PlannedLayer) -> Option<LayerManifest> {
     let Placement::Pare(code, activations) = layer.placement else {
-        return None;
+        return layer.carried.clone();
     };
     Some(LayerManifest::planned(
         &layer.name,

@@ -57,17 +57,8 @@ fn instead(
     layer: &LayerInfo,
     asked: &LayerSettings,
 ) -> Option<(Activations, &'static str)> {
-    match format {
-        Format::Gptq => {
-            return Some((Activations::None, "gptq has no place for rounded inputs"));
-        }
-        Format::Dense => {
-            return Some((
-                Activations::None,
-                "a dense model holds weights, not how inputs are rounded",
-            ));
-        }
-        Format::Pare => {}
+    if let Some(reason) = no_rounded_inputs(format) {
+        return Some((Activations::None, reason));
     }
     if asked.method == Method::Nf4 {
         return Some((Activations::None, "levels of NF4 are multiplied by floats"));
@@ -77,6 +68,15 @@ fn instead(
         Activations::Dynamic8,
         "no inputs are gathered outside the blocks",
     ))
+}
+
+/// Why a container cannot say how inputs are rounded.
+pub(super) fn no_rounded_inputs(format: Format) -> Option<&'static str> {
+    match format {
+        Format::Gptq => Some("gptq has no place for rounded inputs"),
+        Format::Dense => Some("a dense model holds weights, not how inputs are rounded"),
+        Format::Pare => None,
+    }
 }
 
 fn with(settings: LayerSettings, activations: Activations) -> LayerSettings {

@@ -7,12 +7,14 @@
 //! - `dense`: names, shapes and dtypes of the source, in one `model.safetensors` or shards of at most 5 GB.
 //! - `gptq`: the tensors of `packed::gptq` in place of `….weight`, shards likewise, and `quantization_config`.
 
+mod carried;
 mod config;
 mod files;
 mod inputs;
 mod order;
 mod preflight;
 
+pub use carried::{mark_packed, preflight_of};
 pub use preflight::{Held, preflight};
 
 use super::Format;
@@ -20,7 +22,9 @@ use super::store::stream::TensorSpec;
 use crate::grid::GridConfig;
 use crate::model::{LayerInfo, LayerKind};
 use crate::packed::gptq::{self, CheckpointFormat};
-use crate::packed::{ActivationKind, CodeKind, OriginalTensor, PartSpec};
+use crate::packed::{
+    ActivationKind, CodeKind, LayerManifest, OriginalTensor, PackedSource, PartSpec,
+};
 use crate::settings::LayerSettings;
 use crate::solved::Method;
 use crate::tensor::{TensorInfo, WeightSource};
@@ -86,6 +90,8 @@ pub enum LayoutError {
 pub struct PlanSource<'a> {
     /// Its tensors.
     pub weights: &'a dyn WeightSource,
+    /// The same, where it may hold layers packed.
+    pub packed: Option<&'a dyn PackedSource>,
     /// Its `config.json`.
     pub config: Option<&'a serde_json::Value>,
     /// Its folder, or its file.
@@ -103,8 +109,10 @@ impl std::fmt::Debug for PlanSource<'_> {
 /// How one layer is stored.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Placement {
-    /// As the source has it.
+    /// As the source has it, as plain values.
     Source,
+    /// As the source has it: in the parts of `packed`, taken over byte for byte.
+    Carried,
     /// The solved values in the source's dtype.
     Dense,
     /// The parts of `packed`.
@@ -128,6 +136,8 @@ pub struct PlannedLayer {
     pub in_block: bool,
     /// How it is stored.
     pub placement: Placement,
+    /// What the source says of parts that are taken over.
+    pub carried: Option<LayerManifest>,
     /// Bytes of all its tensors.
     pub stored_bytes: u64,
 }
@@ -204,27 +214,36 @@ pub fn plan(
     layers: &[LayerInfo],
     held: &[Held],
 ) -> Result<Plan, LayoutError> {
-    let placements: Vec<Placement> = held
+    let placements: Vec<Placement> = layers
         .iter()
-        .map(|held| placement(format, &held.settings))
+        .zip(held)
+        .map(|(layer, held)| placement(format, layer, &held.settings))
         .collect();
     plan_placed(format, source, layers, &placements, SHARD_BYTES)
 }
 
 /// Bytes of a layer in a container: codes, scales, zeros, indices and padding, or its dense values.
 pub fn stored_bytes(format: Format, layer: &LayerInfo, settings: &LayerSettings) -> u64 {
-    placed_bytes(layer, placement(format, settings)).unwrap_or(u64::MAX)
+    placed_bytes(layer, placement(format, layer, settings)).unwrap_or(u64::MAX)
 }
 
-fn placement(format: Format, settings: &LayerSettings) -> Placement {
+fn placement(format: Format, layer: &LayerInfo, settings: &LayerSettings) -> Placement {
     match format {
-        _ if settings.method == Method::None => Placement::Source,
+        _ if settings.method == Method::None => untouched(format, layer),
         Format::Dense => Placement::Dense,
         Format::Pare => Placement::Pare(
             CodeKind::of_settings(settings),
             ActivationKind::of_settings(settings),
         ),
         Format::Gptq => Placement::Gptq(settings.grid()),
+    }
+}
+
+/// Where a layer goes that stays as the source has it.
+pub(in crate::formats) fn untouched(format: Format, layer: &LayerInfo) -> Placement {
+    match (format, layer.packed) {
+        (Format::Pare, true) => Placement::Carried,
+        _ => Placement::Source,
     }
 }
 
@@ -276,25 +295,30 @@ fn planned_layer(
     let stored_bytes = placed_bytes(layer, placement).ok_or_else(|| LayoutError::TooLarge {
         layer: layer.name.clone(),
     })?;
+    let carried = carried::carried(source, layer, placement);
+    let dense = || OriginalTensor {
+        name: layer.tensor.clone(),
+        shape: layer.shape.clone(),
+        dtype: layer.dtype,
+        transposed: layer.transposed,
+    };
+    let tensor = carried.as_ref().map(|manifest| manifest.tensor.clone());
     Ok(PlannedLayer {
         name: layer.name.clone(),
-        tensor: OriginalTensor {
-            name: layer.tensor.clone(),
-            shape: layer.shape.clone(),
-            dtype: layer.dtype,
-            transposed: layer.transposed,
-        },
+        tensor: tensor.unwrap_or_else(dense),
         rows: layer.rows,
         columns: layer.columns,
         in_block: !matches!(layer.kind, LayerKind::Embedding | LayerKind::Head),
         placement,
+        carried,
         stored_bytes,
     })
 }
 
 /// The parts of a layer. `None` where a size does not exist.
-fn parts_of(layer: &LayerInfo, placement: Placement) -> Option<Vec<PartSpec>> {
-    match placement {
+fn parts_of(layer: &LayerInfo, planned: &PlannedLayer) -> Option<Vec<PartSpec>> {
+    match planned.placement {
+        Placement::Carried => planned.carried.as_ref()?.parts().ok(),
         Placement::Source | Placement::Dense => Some(vec![PartSpec {
             suffix: "",
             dtype: layer.dtype,
@@ -313,6 +337,7 @@ fn parts_of(layer: &LayerInfo, placement: Placement) -> Option<Vec<PartSpec>> {
 /// Bytes of the parts of a layer. `None` where the number does not exist.
 fn placed_bytes(layer: &LayerInfo, placement: Placement) -> Option<u64> {
     match placement {
+        Placement::Carried => Some(layer.size_bytes),
         Placement::Source | Placement::Dense => dense_bytes(layer),
         Placement::Pare(code, activations) => code
             .stored_bytes(layer.rows, layer.columns)?
@@ -379,13 +404,13 @@ fn layer_tensors(
     let placement = plan.layers[index].placement;
     let name_of = |suffix: &str| match placement {
         Placement::Source | Placement::Dense => layer.tensor.clone(),
-        Placement::Pare(..) => format!("{}.{suffix}", layer.tensor),
+        Placement::Pare(..) | Placement::Carried => format!("{}.{suffix}", layer.tensor),
         Placement::Gptq(_) => format!("{}.{suffix}", layer.name),
     };
     if placement == Placement::Source {
         return vec![source_tensor(layer.tensor.clone(), info)];
     }
-    parts_of(layer, placement)
+    parts_of(layer, &plan.layers[index])
         .unwrap_or_default()
         .into_iter()
         .enumerate()
@@ -395,7 +420,11 @@ fn layer_tensors(
                 dtype: spec.dtype,
                 shape: spec.shape,
             },
-            content: Content::Layer { layer: index, part },
+            content: match placement {
+                // Parts are tensors of the source too.
+                Placement::Carried => Content::Source,
+                _ => Content::Layer { layer: index, part },
+            },
         })
         .collect()
 }

@@ -202,7 +202,7 @@ pub(super) fn fused(layers: &[&LayerInfo]) -> BTreeMap<usize, Vec<usize>> {
     groups
 }
 
-fn refuse_fallbacks(
+pub(super) fn refuse_fallbacks(
     format: Format,
     layers: &[(LayerInfo, LayerSettings)],
     held: &[Held],

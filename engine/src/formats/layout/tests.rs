@@ -81,6 +81,7 @@ pub(super) fn layer(
         parameters: (rows * columns) as u64,
         transposed: false,
         compressible: true,
+        packed: false,
         fused_peers: peers,
     }
 }
@@ -144,6 +145,7 @@ fn plan_of(format: Format, asked: &[LayerSettings], config: Option<&Value>) -> P
     }
     let source = PlanSource {
         weights: &weights,
+        packed: None,
         config,
         root: folder.path(),
         side_files: &side_files,
@@ -206,6 +208,7 @@ fn shards_keep_within_their_size_and_the_index_names_every_tensor() {
     let weights = headers(&layers);
     let source = PlanSource {
         weights: &weights,
+        packed: None,
         config: None,
         root: Path::new("."),
         side_files: &[],
@@ -351,6 +354,7 @@ fn gptq_without_a_config_is_an_error() {
     let weights = headers(&layers);
     let source = PlanSource {
         weights: &weights,
+        packed: None,
         config: None,
         root: Path::new("model.safetensors"),
         side_files: &[],

@@ -31,14 +31,15 @@ pub(super) struct Clock {
 struct Demands {
     format: Format,
     layers: Vec<crate::model::LayerInfo>,
-    as_they_are: Vec<LayerDemand>,
+    /// As they are written where settings leave them.
+    left: Vec<LayerDemand>,
 }
 
 impl Demands {
     fn of(&self, layer: usize, settings: &LayerSettings) -> LayerDemand {
         let info = &self.layers[layer];
         if !info.compressible || settings.method == Method::None {
-            return self.as_they_are[layer].clone();
+            return self.left[layer].clone();
         }
         let form = match self.format {
             // What is written are floats again.
@@ -57,15 +58,19 @@ impl Clock {
         kept: crate::settings::KvCache,
     ) -> Result<Self, SessionError> {
         let engine = session.engine_of(&target.device, target.engine.as_deref())?;
-        let as_they_are = session.demands(&[]);
+        let left = LayerSettings {
+            method: Method::None,
+            ..crate::recipe::Recipe::default().default
+        };
+        let left = session.demands_in(format, &vec![left; session.layers().len()]);
         Ok(Self {
             engine: engine.clone(),
-            input: session.input_of(as_they_are.clone(), 0, kept, target.run)?,
+            input: session.input_of(left.clone(), 0, kept, target.run)?,
             target: target.clone(),
             demands: Demands {
                 format,
                 layers: session.layers().to_vec(),
-                as_they_are,
+                left,
             },
         })
     }
