@@ -93,6 +93,7 @@ impl Judge {
             length: Some(256),
             windows: Some(200),
             sts: None,
+            kv: None,
         };
         match self
             .session(&request.out)
@@ -173,6 +174,7 @@ fn minilm_at_four_bits_keeps_its_spearman() {
         length: None,
         windows: None,
         sts: Some(pairs),
+        kv: None,
     };
     let evaluation = judge
         .session(&request.out)

@@ -4,7 +4,7 @@
 
 use pare_engine::evaluate::evaluate_decoder;
 use pare_engine::formats::Format;
-use pare_engine::model::Model;
+use pare_engine::model::{CacheKind, Model};
 use pare_engine::recipe::Overrides;
 use pare_engine::report::{DecoderEvaluation, Evaluation};
 use pare_engine::session::{EvaluateRequest, Session, SessionError};
@@ -38,6 +38,7 @@ fn evaluate(
         length: Some(WINDOW_TOKENS),
         windows: Some(windows),
         sts: None,
+        kv: None,
     };
     match session.evaluate(&request, &Quiet::default())? {
         Evaluation::Decoder(decoder) => Ok(decoder),
@@ -65,7 +66,14 @@ fn codes_score_as_the_dense_weights_that_they_stand_for() {
             .map(|place| place * place % TINY_VOCABULARY as u32)
             .collect();
         let windows: Vec<&[u32]> = ids.chunks(WINDOW_TOKENS).collect();
-        let beside = evaluate_decoder(&packed, Some(dense), &windows, u64::MAX, &Quiet::default());
+        let beside = evaluate_decoder(
+            &packed,
+            CacheKind::F32,
+            Some(dense),
+            &windows,
+            u64::MAX,
+            &Quiet::default(),
+        );
         let kl = beside.unwrap().kl.unwrap().max;
         assert!(
             kl < 1e-8,

@@ -46,6 +46,7 @@ fn perplexity(workshop: &Workshop, model: &Path) -> f64 {
         length: Some(32),
         windows: None,
         sts: None,
+        kv: None,
     };
     let evaluation = workshop
         .open(model)

@@ -61,7 +61,14 @@ fn evaluate(
     let corpus = Corpus::open(&text, Some(&tokenizer), vocabulary).expect("the text");
     let mut windows = corpus.windows(length).expect("windows");
     windows.truncate(most);
-    let found = evaluate_decoder(&model, None, &windows, MEMORY_BYTES, &Silent);
+    let found = evaluate_decoder(
+        &model,
+        CacheKind::F32,
+        None,
+        &windows,
+        MEMORY_BYTES,
+        &Silent,
+    );
     let found = found.expect("an evaluation");
     println!(
         "{name}: {} tokens, {} windows, perplexity {:.6} +- {:.4}, {:.1} s",

@@ -68,11 +68,7 @@ pub(super) fn refine() -> impl TypedValueParser<Value = Refine> {
 
 /// `--activations`.
 pub(super) fn activations() -> impl TypedValueParser<Value = Activations> {
-    table(vec![
-        ("none", Activations::None),
-        ("dynamic8", Activations::Dynamic8),
-        ("static8", Activations::Static8),
-    ])
+    table(Activations::ALL.map(|mode| (mode.word(), mode)).to_vec())
 }
 
 /// `--activation-block`.

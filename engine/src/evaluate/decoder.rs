@@ -8,7 +8,7 @@ use super::lanes::run_in_lanes;
 use super::network::{Batches, Network};
 use super::plan::Plan;
 use super::progress::Progress;
-use crate::model::{Ends, Model, ModelError};
+use crate::model::{CacheKind, Ends, Model, ModelError};
 use crate::report::{DecoderEvaluation, KlSummary, Observer};
 use crate::score::{Tally, WindowScore};
 use candle_core::Tensor;
@@ -20,9 +20,11 @@ const LOGITS_AT_ONCE: usize = 1 << 20;
 /// Positions at once at least, so that the head's weights are not read for each position.
 const FEWEST_POSITIONS: usize = 32;
 
-/// Scores `windows`: every token but the first of each. `memory_bytes` is a guide, not a promise.
+/// Scores `windows`: every token but the first of each. `model` sees keys and values as a cache of the kind `kept` gives
+/// them back; `reference` sees them as they are. `memory_bytes` is a guide, not a promise.
 pub fn evaluate_decoder(
     model: &Model,
+    kept: CacheKind,
     reference: Option<&Model>,
     windows: &[&[u32]],
     memory_bytes: u64,
@@ -36,8 +38,9 @@ pub fn evaluate_decoder(
     let plan = Plan::new(&models, batches.largest(), memory_bytes, threads);
     let networks = models
         .iter()
-        .map(|model| Network::load(model, &batches, plan))
-        .collect::<Result<Vec<_>, _>>()?;
+        .zip([kept, CacheKind::F32])
+        .map(|(model, kept)| Ok(Network::load(model, &batches, plan)?.keeping(kept)))
+        .collect::<Result<Vec<_>, EvaluateError>>()?;
     let steps: usize = networks.iter().map(|n| n.steps(batches.len())).sum();
     let progress = Progress::start(observer, "evaluate", steps + batches.len());
     let mut scores = Scores::new(windows.len());
@@ -59,7 +62,7 @@ pub fn evaluate_decoder(
     }
     let tally = scores.tally();
     let tokens = windows.iter().map(|window| window.len() as u64).sum();
-    summary(&tally, tokens, start)
+    summary(&tally, tokens, kept, start)
 }
 
 /// Scores of windows, as they come.
@@ -204,7 +207,12 @@ fn logits(
     Ok(logits.flatten_all()?.to_vec1()?)
 }
 
-fn summary(tally: &Tally, tokens: u64, start: Instant) -> Result<DecoderEvaluation, EvaluateError> {
+fn summary(
+    tally: &Tally,
+    tokens: u64,
+    kept: CacheKind,
+    start: Instant,
+) -> Result<DecoderEvaluation, EvaluateError> {
     let nll = tally.nll().ok_or_else(|| EvaluateError::Nothing {
         problem: "no token was scored".to_owned(),
     })?;
@@ -231,6 +239,7 @@ fn summary(tally: &Tally, tokens: u64, start: Instant) -> Result<DecoderEvaluati
         kl: kl_summary(tally),
         same_top: tally.same_top(),
         flips: tally.flips(),
+        kv_cache: kept,
     })
 }
 

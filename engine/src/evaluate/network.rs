@@ -6,7 +6,7 @@ use super::error::EvaluateError;
 use super::lanes::run_in_lanes;
 use super::plan::{BatchShape, Plan};
 use super::progress::Progress;
-use crate::model::{Block, Context, Ends, Model};
+use crate::model::{Block, BlockCache, CacheKind, Context, Ends, Model, ModelError};
 use candle_core::Tensor;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -95,6 +95,8 @@ pub(super) struct Network<'a> {
     model: &'a Model,
     lanes: usize,
     contexts: BTreeMap<usize, Context>,
+    /// How tokens see the keys and values of each other.
+    kept: CacheKind,
     resident: Option<(Ends, Vec<Block>)>,
 }
 
@@ -120,8 +122,14 @@ impl<'a> Network<'a> {
             model,
             lanes: plan.lanes,
             contexts,
+            kept: CacheKind::F32,
             resident,
         })
+    }
+
+    /// The same, with keys and values as a cache of this kind gives them back.
+    pub(super) fn keeping(self, kept: CacheKind) -> Self {
+        Self { kept, ..self }
     }
 
     /// Steps that `hidden` takes for `batches` batches.
@@ -225,7 +233,11 @@ impl<'a> Network<'a> {
         progress: &Progress<'_>,
     ) -> Result<Tensor, EvaluateError> {
         let (_, tokens, _) = hidden.dims3().map_err(crate::model::ModelError::from)?;
-        let output = block.forward(hidden, self.context(tokens), None)?;
+        let context = self.context(tokens);
+        let output = match self.kept {
+            CacheKind::F32 => block.forward(hidden, context, None)?,
+            kept => through_cache(block, hidden, context, kept)?,
+        };
         progress.step()?;
         Ok(output)
     }
@@ -234,6 +246,24 @@ impl<'a> Network<'a> {
     pub(super) fn context(&self, tokens: usize) -> &Context {
         &self.contexts[&tokens]
     }
+}
+
+/// What leaves a block whose tokens see all keys and values as a cache keeps them, their own included: the same as if
+/// each token were read by itself. A cache holds one sequence.
+fn through_cache(
+    block: &Block,
+    hidden: &Tensor,
+    context: &Context,
+    kept: CacheKind,
+) -> Result<Tensor, ModelError> {
+    let sequences = (0..hidden.dim(0)?).map(|sequence| {
+        let mut cache = BlockCache::new(kept);
+        block.forward(&hidden.narrow(0, sequence, 1)?, context, Some(&mut cache))
+    });
+    Ok(Tensor::cat(
+        &sequences.collect::<Result<Vec<_>, ModelError>>()?,
+        0,
+    )?)
 }
 
 #[cfg(test)]

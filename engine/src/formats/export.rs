@@ -46,9 +46,10 @@ pub fn export(
     layers.retain(|layer| layer.compressible);
     mark_packed(&mut layers, &source);
     let stored = stored_layers(run, &mut layers, observer)?;
-    let strict = fs::read_to_string(own.join("recipe.toml"))
-        .ok()
-        .and_then(|text| Recipe::parse(&text).ok())
+    let recipe_toml = fs::read_to_string(own.join("recipe.toml")).ok();
+    let strict = recipe_toml
+        .as_ref()
+        .and_then(|text| Recipe::parse(text).ok())
         .is_some_and(|recipe| recipe.strict);
     let plan_source = PlanSource {
         weights: &source,
@@ -64,6 +65,7 @@ pub fn export(
         return Err(StoreError::Unfinished { path: partial });
     }
     let written = assemble(&partial, run, &plan, &source, observer)
+        .and_then(|()| keep_recipe(&partial, recipe_toml.as_deref()))
         .and_then(|()| verify(&partial, run, &plan, observer))
         .and_then(|verified| give_name(&partial, out).map(|()| verified));
     if written.is_err() {
@@ -259,6 +261,21 @@ fn written_dense(stored: &LayerSettings, fallback: Fallback) -> Fallback {
         to: Format::Dense.word().to_owned(),
         reason: fallback.reason,
     }
+}
+
+/// What the run was made by goes along: it also says how the model is to run.
+fn keep_recipe(partial: &Path, recipe_toml: Option<&str>) -> Result<(), StoreError> {
+    let Some(text) = recipe_toml else {
+        return Ok(());
+    };
+    let own = partial.join(OWN_FOLDER);
+    fs::create_dir_all(&own).map_err(StoreError::io("could not be created", &own))?;
+    let path = own.join("recipe.toml");
+    atomic::write_file(&path, |output| {
+        output
+            .write_all(text.as_bytes())
+            .map_err(StoreError::io("could not be written", &path))
+    })
 }
 
 fn give_name(partial: &Path, out: &Path) -> Result<(), StoreError> {

@@ -27,7 +27,7 @@ pub struct GenerateConfig {
     pub kv: CacheKind,
     /// Tokens that end a text, as `end_tokens` reads them.
     pub end_tokens: Vec<u32>,
-    /// Weights stay in memory where they fit into this many bytes; otherwise each token reads them again.
+    /// Weights stay in memory where they and the cache fit into this many bytes; otherwise each token reads them again.
     pub memory_bytes: u64,
 }
 
@@ -180,8 +180,10 @@ pub fn generate_ids(
 ) -> Result<Generation, GenerateError> {
     check(model, prompt, config)?;
     let mut draw = Draw::new(config.sampling, config.seed);
-    let mut network = CachedNetwork::load(model, config.kv, config.memory_bytes)?;
-    let room = model.config().context_length - prompt.len();
+    let context = model.config().context_length;
+    let tokens = prompt.len().saturating_add(config.tokens).min(context);
+    let mut network = CachedNetwork::load(model, config.kv, tokens, config.memory_bytes)?;
+    let room = context - prompt.len();
     let start = Instant::now();
     let mut logits = network.append(prompt, monitor)?;
     let prefill = Speed {

@@ -1,7 +1,7 @@
 //! A network that remembers what it has read, so that a new token costs one position.
 
 use super::GenerateError;
-use crate::model::{Block, BlockCache, CacheKind, Ends, Model, ModelError};
+use crate::model::{Block, BlockCache, CacheKind, Ends, Model, ModelError, cache_token_bytes};
 use crate::monitor::Monitor;
 
 /// Weights and the cache of every block.
@@ -15,16 +15,20 @@ pub(super) struct CachedNetwork<'a> {
 }
 
 impl<'a> CachedNetwork<'a> {
-    /// Reads all weights where they fit into `memory_bytes`, else the ends alone.
+    /// Reads all weights where they and the cache of `tokens` tokens fit into `memory_bytes`, else the ends alone.
     pub(super) fn load(
         model: &'a Model,
         kv: CacheKind,
+        tokens: usize,
         memory_bytes: u64,
     ) -> Result<Self, ModelError> {
-        let count = model.config().blocks;
+        let config = model.config();
+        let count = config.blocks;
         let layers = model.layers().iter();
         let weights: u64 = layers.map(|layer| model.resident_bytes(layer)).sum();
-        let resident = weights <= memory_bytes;
+        let token = cache_token_bytes(kv, config.kv_heads, config.head_dim);
+        let cache = token.saturating_mul((count * tokens) as u64);
+        let resident = weights.saturating_add(cache) <= memory_bytes;
         let blocks = (0..count).filter(|_| resident);
         Ok(Self {
             model,

@@ -123,7 +123,8 @@ impl ActivationPlan {
                 let bytes = floats::to_bytes(&[step], ScaleDtype::F32);
                 Ok(vec![spec.filled(bytes)])
             }
-            step => Err(format!("{step:?} is no static step")),
+            Some(step) => Err(format!("{step} is no static step")),
+            None => Err("its inputs have a fixed scale, but nobody said which".to_owned()),
         }
     }
 }

@@ -7,7 +7,7 @@ mod sensitivity;
 pub use crate::distortion::{Histogram, Histograms};
 use crate::monitor::Monitor;
 use crate::packed::ActivationPlan;
-use crate::settings::LayerSettings;
+use crate::settings::{KvCache, LayerSettings};
 use crate::solved::{Method, Warning};
 pub use sensitivity::{Anchor, LayerSensitivity, Measure, OptionError, Probe, SensitivityTable};
 use serde::{Deserialize, Serialize};
@@ -130,6 +130,9 @@ pub struct DecoderEvaluation {
     pub same_top: Option<f64>,
     /// Share of scored tokens whose correctness (most likely token = true token) changed.
     pub flips: Option<f64>,
+    /// How the model saw keys and values; its reference sees them as they are.
+    #[serde(default)]
+    pub kv_cache: KvCache,
 }
 
 /// Distribution of KL per token, nats.

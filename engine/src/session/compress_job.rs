@@ -265,6 +265,7 @@ impl Session {
             length: None,
             windows: None,
             sts: None,
+            kv: Some(request.recipe.kv_cache),
         };
         self.measure(&written, Some(&self.model_on_kernels()?), &asked, observer)
             .map(Some)

@@ -90,7 +90,20 @@ impl Session {
                 (layers.collect(), self.bytes_before())
             }
         };
-        let kept = recipe.map_or_else(|| self.recipe_of_run().kv_cache, |recipe| recipe.kv_cache);
+        let kept = match (run.kv_cache, recipe) {
+            (Some(asked), _) => asked,
+            (None, Some(recipe)) => recipe.kv_cache,
+            (None, None) => {
+                let recipe = self.recipe_of_run();
+                recipe
+                    .map_err(|problem| {
+                        self.input_problem(&format!(
+                            "{problem}; say how keys and values are kept (--kv)"
+                        ))
+                    })?
+                    .kv_cache
+            }
+        };
         self.input_of(layers, bytes, kept, run)
     }
 

@@ -27,14 +27,16 @@ impl Session {
             Some(path) => Some(open_runnable(path)?),
             None => None,
         };
-        self.pool.install(|| {
-            self.measure(
-                &self.model_on_kernels()?,
-                reference.as_ref(),
-                request,
-                observer,
-            )
-        })
+        let model = self.model_on_kernels()?;
+        if model.is_encoder() && request.kv.is_some() {
+            return Err(self.input_problem("an encoder keeps no keys and values; leave --kv out"));
+        }
+        let request = EvaluateRequest {
+            kv: Some(request.kv.unwrap_or_else(|| self.kept_by_run(observer))),
+            ..request.clone()
+        };
+        let measure = || self.measure(&model, reference.as_ref(), &request, observer);
+        self.pool.install(measure)
     }
 
     /// `evaluate` of any model with this session's tokenizer and options.
@@ -65,6 +67,7 @@ impl Session {
         let memory_bytes = self.memory_bytes();
         Ok(Evaluation::Decoder(evaluate_decoder(
             model,
+            request.kv.unwrap_or_default(),
             reference,
             &windows,
             memory_bytes,

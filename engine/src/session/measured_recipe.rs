@@ -30,7 +30,7 @@ impl Session {
         // Warnings of the recipe are told once, by whoever asked.
         self.compress_here(&request, &WithoutWarnings(observer))?;
         let written = open_runnable(&request.out)?;
-        self.loss_of(&written, text, observer)
+        self.loss_of(&written, recipe.kv_cache, text, observer)
     }
 
     /// A folder in the cache that is removed when it is dropped.

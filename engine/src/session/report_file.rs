@@ -115,6 +115,7 @@ mod tests {
                 kl: None,
                 same_top: None,
                 flips: None,
+                kv_cache: crate::settings::KvCache::F32,
             })),
             warnings: vec!["a rule hits no layer".to_owned()],
         }

@@ -234,6 +234,8 @@ pub struct EvaluateRequest {
     pub windows: Option<usize>,
     /// A sentence-pair file: score, sentence, sentence, tab-separated.
     pub sts: Option<PathBuf>,
+    /// How a decoder sees keys and values; `None` = as the run's recipe says, of any other model as they are.
+    pub kv: Option<CacheKind>,
 }
 
 /// What `generate` is asked.

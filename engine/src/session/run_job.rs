@@ -11,6 +11,7 @@ use crate::model::Model;
 use crate::packed::floats;
 use crate::recipe::Recipe;
 use crate::report::{Notice, Observer};
+use crate::settings::KvCache;
 use crate::tensor::Dtype;
 use safetensors::SafeTensors;
 use std::fs;
@@ -102,7 +103,12 @@ impl Session {
             .config_json()
             .unwrap_or(&serde_json::Value::Null);
         let generation = read_settings(&self.checkpoint.root().join("generation_config.json"));
-        let kv = request.kv.unwrap_or_else(|| self.recipe_of_run().kv_cache);
+        let kv = request.kv.unwrap_or_else(|| self.kept_by_run(observer));
+        if request.temperature == 0.0 && (request.top_k.is_some() || request.top_p < 1.0) {
+            observer.notice(Notice::Warning(
+                "top-k and top-p change nothing at temperature 0, which takes the likeliest token each time; give a temperature above 0 to draw",
+            ));
+        }
         let settings = GenerateConfig {
             tokens: request.tokens,
             sampling: Sampling {
@@ -138,14 +144,46 @@ impl Session {
 }
 
 impl Session {
-    /// What the open model was made by; the documented defaults where it is no run, or its recipe cannot be read.
-    pub(super) fn recipe_of_run(&self) -> Recipe {
-        let path = self.checkpoint.root().join(OWN_FOLDER).join("recipe.toml");
-        let small = fs::metadata(&path).is_ok_and(|metadata| metadata.len() <= MAX_SETTINGS_BYTES);
-        let text = small.then(|| fs::read_to_string(&path).ok()).flatten();
-        text.and_then(|text| Recipe::parse(&text).ok())
-            .unwrap_or_default()
+    /// How the recipe of the run that the open model is lets keys and values be kept; f32 where it is no run, and, told,
+    /// where its recipe cannot be read.
+    pub(super) fn kept_by_run(&self, observer: &dyn Observer) -> KvCache {
+        self.recipe_of_run().map_or_else(
+            |problem| {
+                observer.notice(Notice::Warning(&format!(
+                    "{problem}; keys and values are kept in f32"
+                )));
+                KvCache::F32
+            },
+            |recipe| recipe.kv_cache,
+        )
     }
+
+    /// What the open model was made by; the documented defaults where it is no run. The error is a sentence.
+    pub(super) fn recipe_of_run(&self) -> Result<Recipe, String> {
+        let path = self.checkpoint.root().join(OWN_FOLDER).join("recipe.toml");
+        let problem = |reason: &dyn std::fmt::Display| {
+            format!(
+                "the recipe of the run could not be read: {reason}; {}",
+                path.display()
+            )
+        };
+        let size_bytes = match fs::metadata(&path) {
+            Ok(metadata) => metadata.len(),
+            Err(error) if is_absent(&error) => return Ok(Recipe::default()),
+            Err(error) => return Err(problem(&error)),
+        };
+        if size_bytes > MAX_SETTINGS_BYTES {
+            return Err(problem(&"it is far too long"));
+        }
+        let text = fs::read_to_string(&path).map_err(|error| problem(&error))?;
+        Recipe::parse(&text).map_err(|error| problem(&error))
+    }
+}
+
+/// Whether a path leads nowhere; a model that is one file has nothing below it.
+fn is_absent(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{NotADirectory, NotFound};
+    matches!(error.kind(), NotFound | NotADirectory)
 }
 
 fn read_settings(path: &Path) -> Option<serde_json::Value> {

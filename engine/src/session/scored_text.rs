@@ -9,6 +9,7 @@ use crate::evaluate::{self, EncoderTask, Pooling, evaluate_decoder, evaluate_enc
 use crate::model::Model;
 use crate::recipe::CalibrationSettings;
 use crate::report::{Measure, Notice, Observer};
+use crate::settings::KvCache;
 use crate::units::hex;
 use sha2::{Digest, Sha256};
 use std::path::Path;
@@ -207,19 +208,27 @@ impl Session {
         }
     }
 
-    /// The loss of `changed` against the open model.
+    /// The loss of `changed`, whose tokens see keys and values as `kept` says, against the open model as it runs.
     pub(super) fn loss_of(
         &self,
         changed: &Model,
+        kept: KvCache,
         text: &ScoredText,
         observer: &dyn Observer,
     ) -> Result<Loss, SessionError> {
-        let original = Some(self.model()?);
+        let original = &self.model_on_kernels()?;
         let memory_bytes = self.memory_bytes();
         match text {
             ScoredText::Sequences(sequences) => {
                 let windows: Vec<&[u32]> = sequences.iter().map(Vec::as_slice).collect();
-                let report = evaluate_decoder(changed, original, &windows, memory_bytes, observer)?;
+                let report = evaluate_decoder(
+                    changed,
+                    kept,
+                    Some(original),
+                    &windows,
+                    memory_bytes,
+                    observer,
+                )?;
                 let kl = report.kl.expect("a reference was given");
                 Ok(Loss {
                     mean: kl.mean,
@@ -227,7 +236,8 @@ impl Session {
                 })
             }
             ScoredText::Sentences(..) => self.with_encoder_task(text, |task| {
-                let report = evaluate_encoder(changed, original, task, memory_bytes, observer)?;
+                let report =
+                    evaluate_encoder(changed, Some(original), task, memory_bytes, observer)?;
                 let cosine = report.cosine.map_or(0.0, |cosine| cosine.mean);
                 Ok(Loss {
                     mean: 1.0 - cosine,

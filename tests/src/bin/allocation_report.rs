@@ -270,6 +270,7 @@ impl Bench {
                 length: Some(subject.length),
                 windows: Some(windows),
                 sts: None,
+                kv: None,
             },
             scratch,
             measured: HashMap::new(),

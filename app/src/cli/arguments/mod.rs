@@ -132,6 +132,10 @@ pub(crate) struct Evaluate {
     /// Sentence pairs with human scores (an encoder): score, sentence, sentence, tab-separated.
     #[arg(long, value_name = "FILE")]
     pub(crate) sts: Option<PathBuf>,
+    /// Let each token see all keys and values as a cache of this kind gives them back, as in `generate`; the reference
+    /// sees them as they are. Default: as the run's recipe says, else f32.
+    #[arg(long, value_name = "WORD", value_parser = words::cache_kind())]
+    pub(crate) kv: Option<CacheKind>,
 }
 
 /// `pare generate`.

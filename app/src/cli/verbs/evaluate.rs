@@ -45,5 +45,6 @@ fn request(arguments: &Evaluate, context: &Context) -> Result<EvaluateRequest, F
         length: arguments.length,
         windows: arguments.windows,
         sts: arguments.sts.clone(),
+        kv: arguments.kv,
     })
 }

@@ -2,6 +2,7 @@
 //!
 //! Knows no measurement.
 
+use pare_engine::recipe::KvCache;
 use pare_engine::report::{DecoderEvaluation, EncoderEvaluation, Evaluation};
 
 /// `evaluation`, line by line.
@@ -34,6 +35,12 @@ fn of_decoder(decoder: &DecoderEvaluation) -> String {
     }
     if let Some(share) = decoder.flips {
         text.push_str(&format!("flips       {:.2} % of tokens\n", 100.0 * share));
+    }
+    if decoder.kv_cache != KvCache::F32 {
+        text.push_str(&format!(
+            "seen        keys and values as a cache in {} keeps them\n",
+            decoder.kv_cache.word()
+        ));
     }
     text.push_str(&format!(
         "scored      {} tokens in {} windows, {:.1} s\n",
@@ -95,11 +102,13 @@ mod tests {
             }),
             same_top: Some(0.98),
             flips: None,
+            kv_cache: KvCache::Int8,
         });
         let expected = "\
 perplexity  5.5000 +- 0.2500  (original 5.0000, +10.00 %)
 KL          0.01000 +- 0.00100 nats per token; half below 0.00500, 90 % below 0.02000, 99 % below 0.10000, largest 1.500
 same top    98.00 % of tokens
+seen        keys and values as a cache in int8 keeps them
 scored      512 tokens in 2 windows, 1.0 s
 ";
         assert_eq!(page(&evaluation), expected);

@@ -289,6 +289,7 @@ impl Studio {
                 length: None,
                 windows: None,
                 sts: None,
+                kv: None,
             },
             control: Arc::new(Control::default()),
         };

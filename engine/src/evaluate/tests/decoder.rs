@@ -2,8 +2,9 @@
 
 use super::Watch;
 use crate::evaluate::{EvaluateError, evaluate_decoder};
-use crate::model::Model;
+use crate::model::CacheKind::{self, F32};
 use crate::model::testing::{random_model, tiny_llama};
+use crate::model::{BlockCache, Model};
 use crate::report::DecoderEvaluation;
 
 pub(super) fn windows(count: usize, length: usize) -> Vec<Vec<u32>> {
@@ -29,7 +30,7 @@ pub(super) fn evaluate(
         .unwrap();
     let watch = Watch::new(u64::MAX);
     let evaluation =
-        pool.install(|| evaluate_decoder(model, reference, &slices, memory_bytes, &watch));
+        pool.install(|| evaluate_decoder(model, F32, reference, &slices, memory_bytes, &watch));
     assert_eq!(watch.done(), watch.total(), "steps done and announced");
     DecoderEvaluation {
         seconds: 0.0,
@@ -127,7 +128,7 @@ fn stopping_is_answered() {
     let slices: Vec<&[u32]> = windows.iter().map(Vec::as_slice).collect();
     for memory_bytes in [0, u64::MAX] {
         let watch = Watch::new(5);
-        let error = evaluate_decoder(&model, None, &slices, memory_bytes, &watch).unwrap_err();
+        let error = evaluate_decoder(&model, F32, None, &slices, memory_bytes, &watch).unwrap_err();
         assert!(matches!(error, EvaluateError::Stopped(_)), "{error}");
         let done = watch.done();
         assert!(
@@ -148,16 +149,19 @@ fn what_cannot_work_says_so() {
     let window: &[u32] = &[1, 2, 3];
     let rows = [
         (
-            evaluate_decoder(&model, None, &[&[1]], 0, &watch),
+            evaluate_decoder(&model, F32, None, &[&[1]], 0, &watch),
             "two tokens",
         ),
-        (evaluate_decoder(&model, None, &[], 0, &watch), "two tokens"),
         (
-            evaluate_decoder(&model, Some(&other), &[window], 0, &watch),
+            evaluate_decoder(&model, F32, None, &[], 0, &watch),
+            "two tokens",
+        ),
+        (
+            evaluate_decoder(&model, F32, Some(&other), &[window], 0, &watch),
             "vocabulary of 40",
         ),
         (
-            evaluate_decoder(&broken, None, &[window], 0, &watch),
+            evaluate_decoder(&broken, F32, None, &[window], 0, &watch),
             "window 0 are not finite",
         ),
     ];
@@ -165,4 +169,56 @@ fn what_cannot_work_says_so() {
         let message = outcome.unwrap_err().to_string();
         assert!(message.contains(expected), "{message} lacks {expected}");
     }
+}
+
+/// Mean negative log-likelihood of a text read token by token over caches.
+fn token_by_token(model: &Model, ids: &[u32], kept: CacheKind) -> f64 {
+    let ends = model.load_ends().unwrap();
+    let blocks = 0..model.config().blocks;
+    let blocks: Vec<_> = blocks
+        .map(|index| model.load_block(index).unwrap())
+        .collect();
+    let mut caches: Vec<BlockCache> = blocks.iter().map(|_| BlockCache::new(kept)).collect();
+    let mut loss = 0.0;
+    for (position, pair) in ids.windows(2).enumerate() {
+        let context = model.context_after(position, 1).unwrap();
+        let mut hidden = ends.embed(&pair[..1], &context).unwrap();
+        for (block, cache) in blocks.iter().zip(&mut caches) {
+            hidden = block.forward(&hidden, &context, Some(cache)).unwrap();
+        }
+        let logits: Vec<f32> = ends
+            .head(&hidden)
+            .unwrap()
+            .flatten_all()
+            .unwrap()
+            .to_vec1()
+            .unwrap();
+        let sum: f64 = logits.iter().map(|&logit| f64::from(logit).exp()).sum();
+        loss += sum.ln() - f64::from(logits[pair[1] as usize]);
+    }
+    loss / (ids.len() - 1) as f64
+}
+
+#[test]
+fn a_narrow_cache_costs_what_it_costs_token_by_token() {
+    let model = random_model(&tiny_llama(), 3, 0.0);
+    let windows = windows(3, 24);
+    let slices: Vec<&[u32]> = windows.iter().map(Vec::as_slice).collect();
+    let mut losses = Vec::new();
+    for kept in CacheKind::ALL {
+        let watch = Watch::new(u64::MAX);
+        let found =
+            evaluate_decoder(&model, kept, Some(&model), &slices, u64::MAX, &watch).unwrap();
+        let expected: f64 = slices
+            .iter()
+            .map(|ids| token_by_token(&model, ids, kept))
+            .sum::<f64>()
+            / slices.len() as f64;
+        let difference = (found.perplexity.ln() - expected).abs();
+        assert!(difference < 1e-5, "{kept:?}: {difference}");
+        assert_eq!(found.kv_cache, kept);
+        losses.push(found.kl.unwrap().mean);
+    }
+    assert_eq!(losses[0], 0.0);
+    assert!(losses[0] < losses[1] && losses[1] < losses[2], "{losses:?}");
 }

@@ -3,6 +3,7 @@
 use super::Watch;
 use super::encoder::{mean, sentence, tokenizer};
 use crate::evaluate::{EncoderTask, EvaluateError, Slice, evaluate_decoder, evaluate_encoder};
+use crate::model::CacheKind::F32;
 use crate::model::Model;
 use crate::model::testing::{random_model, tiny_bert, tiny_llama, with_weights};
 use crate::report::Measure;
@@ -76,7 +77,7 @@ fn measured(model: &Model, changed: &Model) -> f64 {
     let windows = windows();
     let sequences: Vec<&[u32]> = windows.iter().map(Vec::as_slice).collect();
     let watch = Watch::new(u64::MAX);
-    let found = evaluate_decoder(changed, Some(model), &sequences, u64::MAX, &watch).unwrap();
+    let found = evaluate_decoder(changed, F32, Some(model), &sequences, u64::MAX, &watch).unwrap();
     found.kl.unwrap().mean
 }
 
