@@ -22,7 +22,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::packed::{ActivationPlan, CodeKind, LayerManifest, PackedSource};
+use crate::packed::{ActivationPlan, LayerManifest, PackedSource, Stored};
 use crate::settings::Activations;
 use crate::solved::Solved;
 use crate::tensor::{Dtype, SourceError, TensorInfo, WeightSource};
@@ -222,11 +222,11 @@ impl Checkpoint {
         index.is_some_and(|&index| matches!(self.entries[index], Entry::Packed(_)))
     }
 
-    /// How a packed tensor's codes are to be read, and how its inputs are rounded; `None` of any other.
-    pub fn code_of(&self, name: &str) -> Option<(CodeKind, Activations)> {
+    /// How a packed tensor's weights are stored, and how its inputs are rounded; `None` of any other.
+    pub fn stored(&self, name: &str) -> Option<(Stored, Activations)> {
         match &self.entries[*self.by_name.get(name)?] {
             Entry::Plain(_) => None,
-            Entry::Packed(packed) => Some(packed.code()),
+            Entry::Packed(packed) => Some(packed.stored()),
         }
     }
 

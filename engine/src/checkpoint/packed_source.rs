@@ -14,7 +14,7 @@ use crate::grid::{GridConfig, ScaleDtype};
 use crate::packed::gptq::{self, CheckpointFormat};
 use crate::packed::{
     ActivationPlan, CodeKind, LayerManifest, MANIFEST_VERSION, METADATA_KEY, Manifest, Part,
-    unpack, unpack_activations,
+    Stored, unpack, unpack_activations,
 };
 use crate::settings::Activations;
 use crate::solved::Solved;
@@ -268,10 +268,10 @@ impl PackedTensor {
         }
     }
 
-    /// How its codes are to be read, and how its inputs are rounded; headers tell.
-    pub(super) fn code(&self) -> (CodeKind, Activations) {
+    /// How its weights are stored, and how its inputs are rounded; headers tell.
+    pub(super) fn stored(&self) -> (Stored, Activations) {
         match &self.layer {
-            Layer::Pare(manifest) => (manifest.code, manifest.activations.mode),
+            Layer::Pare(manifest) => (manifest.stored, manifest.activations.mode),
             Layer::Gptq { config, .. } => {
                 let code = CodeKind::Affine {
                     bits: config.bits,
@@ -280,7 +280,7 @@ impl PackedTensor {
                     scale_dtype: config.scale_dtype,
                     fractional_zeros: false,
                 };
-                (code, Activations::None)
+                (code.into(), Activations::None)
             }
         }
     }

@@ -5,9 +5,10 @@
 use crate::device::{EngineKind, Product, Weights};
 use crate::grid::ScaleDtype;
 use crate::model::{LayerInfo, LayerKind, ModelConfig, Role, cache_token_bytes};
-use crate::packed::CodeKind;
-use crate::settings::{Activations, KvCache, LayerSettings};
+use crate::packed::{CodeKind, Stored};
+use crate::settings::{Activations, KvCache, LayerSettings, Rank};
 use crate::solved::Method;
+use crate::tensor::Dtype;
 
 /// Rows of the panels in which codes are held, and columns that are unpacked at once: multiples of them are stored.
 const PANEL_ROWS: usize = 16;
@@ -184,15 +185,29 @@ impl LayerDemand {
 impl Form {
     /// The form that these settings ask for.
     pub fn of(settings: &LayerSettings) -> Self {
+        let is_plain = settings.prune.is_none() && settings.rank == Rank::None;
         match settings.method {
             Method::None => Self::Dense,
-            _ => Self::of_code(CodeKind::of_settings(settings), settings.activations),
+            _ if !is_plain => Self::Dense,
+            // The dtype of what is stored decides nothing here.
+            _ => Self::of_code(
+                CodeKind::of_settings(settings, Dtype::F32),
+                settings.activations,
+            ),
         }
     }
 
-    /// The form of packed codes whose inputs are rounded so.
-    pub fn of_code(code: CodeKind, activations: Activations) -> Self {
+    /// The form of packed weights whose inputs are rounded so. Zeros, palettes and factors are computed as floats.
+    pub fn of_stored(stored: Stored, activations: Activations) -> Self {
+        match stored.is_plain() {
+            true => Self::of_code(stored.code, activations),
+            false => Self::Dense,
+        }
+    }
+
+    fn of_code(code: CodeKind, activations: Activations) -> Self {
         match code {
+            CodeKind::Palette { .. } | CodeKind::Floats { .. } | CodeKind::Nothing => Self::Dense,
             CodeKind::Nf4 { block, .. } => Self::Levels { block },
             CodeKind::Affine {
                 bits,

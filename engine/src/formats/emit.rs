@@ -6,7 +6,7 @@ use super::layout::{Placement, PlannedLayer};
 use super::store::StoredLayer;
 use crate::grid::{AffineGrid, GridConfig, ScaleDtype};
 use crate::packed::gptq::{self, CheckpointFormat};
-use crate::packed::{self, CodeKind, PackError, Part, floats};
+use crate::packed::{self, CodeKind, PackError, Part, Stored, floats};
 use crate::solved::{Grid, Solved};
 use crate::tensor::{Dtype, Matrix};
 use half::{bf16, f16};
@@ -29,8 +29,8 @@ pub fn layer_parts(
             shape: layer.tensor.shape.clone(),
             bytes: dense_bytes(solved, layer.tensor.transposed, layer.tensor.dtype),
         }]),
-        Placement::Pare(code, activations) => {
-            let fitted = fitted(solved, code);
+        Placement::Pare(planned, activations) => {
+            let fitted = fitted(solved, planned.code);
             let solved = fitted.as_ref().unwrap_or(solved);
             let packed = packed::pack(
                 &layer.name,
@@ -39,14 +39,14 @@ pub fn layer_parts(
                 &stored.activations,
             )?;
             let manifest = &packed.manifest;
-            if same_parts(layer, manifest.code, code) && manifest.activations == activations {
+            if same_parts(layer, manifest.stored, planned) && manifest.activations == activations {
                 Ok(packed.parts)
             } else {
                 Err(PackError {
                     layer: layer.name.clone(),
                     problem: format!(
-                        "it was planned as {code:?}, {activations:?} and solved as {:?}, {:?}",
-                        manifest.code, manifest.activations
+                        "it was planned as {planned:?}, {activations:?} and solved as {:?}, {:?}",
+                        manifest.stored, manifest.activations
                     ),
                 })
             }
@@ -128,9 +128,9 @@ fn spread<const SIZE: usize>(values: &[f32], encode: impl Fn(f32) -> [u8; SIZE] 
 }
 
 /// Whether parts of one kind can be read as the other: the same kind, or NF4 blocks of a whole row under two names.
-fn same_parts(layer: &PlannedLayer, one: CodeKind, other: CodeKind) -> bool {
-    let nf4 = |code| matches!(code, CodeKind::Nf4 { .. });
-    let parts = |code: CodeKind| code.parts(layer.rows, layer.columns);
+fn same_parts(layer: &PlannedLayer, one: Stored, other: Stored) -> bool {
+    let nf4 = |stored: Stored| matches!(stored.code, CodeKind::Nf4 { .. });
+    let parts = |stored: Stored| stored.parts(layer.rows, layer.columns);
     one == other || (nf4(one) && nf4(other) && parts(one) == parts(other))
 }
 

@@ -6,8 +6,8 @@
 use super::Format;
 use super::assemble::{assemble, verify};
 use super::layout::{
-    LayoutError, Placement, PlanSource, SHARD_BYTES, mark_packed, plan_placed, preflight_of,
-    untouched,
+    LayoutError, Placement, PlanSource, SHARD_BYTES, is_dense_in_gptq, mark_packed, plan_placed,
+    preflight_of, untouched,
 };
 use super::store::{
     OWN_FOLDER, StoreError, StoredLayer, atomic, check_output, layer_of_run, parent_of,
@@ -18,7 +18,7 @@ use crate::model::{LayerInfo, ModelConfig, list_layers};
 use crate::packed::{CodeKind, LayerManifest};
 use crate::recipe::Recipe;
 use crate::report::{ExportReport, Fallback, LayerFallback, Observer};
-use crate::settings::LayerSettings;
+use crate::settings::{LayerSettings, Pruning, Rank};
 use crate::solved::Method;
 use std::collections::HashSet;
 use std::fs;
@@ -134,7 +134,18 @@ fn solved_by_report(run: &Path) -> HashSet<String> {
 
 /// The settings that describe what was stored, whatever was asked.
 fn settings_of(manifest: &LayerManifest, asked: LayerSettings) -> LayerSettings {
-    match manifest.code {
+    let stored = manifest.stored;
+    let asked = LayerSettings {
+        prune: stored.sparsity.map_or(Pruning::NONE, |sparsity| Pruning {
+            pattern: sparsity.pattern,
+            ..asked.prune
+        }),
+        rank: stored
+            .factors
+            .map_or(Rank::None, |factors| Rank::Fixed(factors.rank)),
+        ..asked
+    };
+    match stored.code {
         CodeKind::Affine {
             bits,
             group,
@@ -162,6 +173,21 @@ fn settings_of(manifest: &LayerManifest, asked: LayerSettings) -> LayerSettings 
             bits: 4,
             group: block,
             double_quant,
+            ..asked
+        },
+        CodeKind::Palette {
+            bits,
+            rows_per_palette,
+            level_dtype,
+        } => LayerSettings {
+            method: Method::Palette,
+            bits,
+            palette_rows: rows_per_palette,
+            scale_dtype: level_dtype,
+            ..asked
+        },
+        CodeKind::Floats { .. } | CodeKind::Nothing => LayerSettings {
+            method: Method::Float,
             ..asked
         },
     }
@@ -211,8 +237,8 @@ fn place(
         let held = &second[index];
         let placement = match format {
             Format::Dense => Placement::Dense,
-            Format::Pare => Placement::Pare(manifest.code, manifest.activations),
-            Format::Gptq if held.settings.method == Method::None => Placement::Dense,
+            Format::Pare => Placement::Pare(manifest.stored, manifest.activations),
+            Format::Gptq if is_dense_in_gptq(&held.settings) => Placement::Dense,
             Format::Gptq => Placement::Gptq(held.settings.grid()),
         };
         let told = held

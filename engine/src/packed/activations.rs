@@ -4,7 +4,8 @@
 //! codes as a part of its own and the size of a model stays known. Knows no kernel: how inputs are rounded is theirs.
 
 use super::error::UnpackError;
-use super::manifest::{LayerManifest, PartSpec};
+use super::kind::PartSpec;
+use super::manifest::LayerManifest;
 use super::{Part, find_part, floats, wrong_part};
 use crate::grid::ScaleDtype;
 use crate::settings::{ACTIVATION_BLOCKS, Activations, LayerSettings};

@@ -17,19 +17,19 @@
 //! transformers through it, and vLLM from 0.11.1 on load.
 //! Knows no file and no config; `formats` writes those.
 
-use super::manifest::{PartSpec, TOO_LARGE, size_bytes};
+mod unfit;
+
+pub use unfit::{GROUPS, Unfit, WORD_CODES, nearest_group, unfit};
+
+use super::kind::{PartSpec, size_bytes};
+use super::manifest::TOO_LARGE;
 use super::{PackError, Part, bits};
 use crate::grid::{AffineGrid, GridConfig, ScaleDtype};
+use crate::mask::Mask;
 use crate::solved::{Codes, Grid, Method, Solved};
 use crate::tensor::Dtype;
 use half::f16;
 use rayon::prelude::*;
-
-/// Inputs and outputs come in multiples of this: 32 codes of `bits` bits fill `bits` words exactly.
-pub const WORD_CODES: usize = 32;
-
-/// Weights per scale that all loaders accept, besides a whole row.
-pub const GROUPS: [usize; 7] = [16, 32, 64, 128, 256, 512, 1024];
 
 /// How zeros are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,72 +64,6 @@ impl CheckpointFormat {
             Self::V2 => 0,
         }
     }
-}
-
-/// Why this layout cannot hold a layer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Unfit {
-    /// 5 to 7 bits.
-    #[error("gptq holds 2, 3, 4 or 8 bits, not {0}")]
-    Bits(u8),
-    /// A width that does not fill whole words.
-    #[error("gptq needs widths that are multiples of 32, not {columns} inputs and {rows} outputs")]
-    Widths {
-        /// Outputs.
-        rows: usize,
-        /// Inputs.
-        columns: usize,
-    },
-    /// NF4.
-    #[error("gptq holds evenly spaced levels, not nf4")]
-    Codebook,
-    /// HQQ.
-    #[error("gptq holds whole zeros, not the fractional ones of hqq")]
-    FractionalZeros,
-    /// A group that does not divide the inputs, or that loaders do not accept.
-    #[error(
-        "gptq holds groups of 16, 32, 64, 128, 256, 512 or 1024 that divide the {columns} inputs, not {group}"
-    )]
-    Group {
-        /// Weights per scale.
-        group: usize,
-        /// Inputs.
-        columns: usize,
-    },
-    /// Scales that are not f16.
-    #[error("gptq holds f16 scales, not {}", super::dtype_of_scales(*.0))]
-    Scales(ScaleDtype),
-}
-
-/// Why this layout cannot hold a layer solved by `method` on such a grid, if it cannot.
-pub fn unfit(method: Method, config: GridConfig, rows: usize, columns: usize) -> Option<Unfit> {
-    match method {
-        Method::Nf4 => return Some(Unfit::Codebook),
-        Method::Hqq if !config.symmetric => return Some(Unfit::FractionalZeros),
-        _ => {}
-    }
-    if !matches!(config.bits, 2 | 3 | 4 | 8) {
-        Some(Unfit::Bits(config.bits))
-    } else if !rows.is_multiple_of(WORD_CODES) || !columns.is_multiple_of(WORD_CODES) {
-        Some(Unfit::Widths { rows, columns })
-    } else if config.scale_dtype != ScaleDtype::F16 {
-        Some(Unfit::Scales(config.scale_dtype))
-    } else if !group_fits(config.group, columns) {
-        Some(Unfit::Group {
-            group: config.group,
-            columns,
-        })
-    } else {
-        None
-    }
-}
-
-/// The largest group not above `group` that the layout holds for this many inputs. `None` where there is none.
-pub fn nearest_group(group: usize, columns: usize) -> Option<usize> {
-    let candidates = GROUPS.into_iter().rev();
-    candidates
-        .filter(|&candidate| candidate <= group)
-        .find(|&candidate| columns.is_multiple_of(candidate))
 }
 
 /// The tensors of a layer that fits: suffix after the layer's name, dtype, shape, bytes. `None` where a size does not
@@ -174,9 +108,15 @@ pub fn pack(name: &str, solved: &Solved, format: CheckpointFormat) -> Result<Vec
         layer: name.to_owned(),
         problem,
     };
-    let Grid::Affine(grid) = &solved.grid else {
-        return Err(unfit_layer(Unfit::Codebook.to_string()));
+    let grid = match &solved.grid {
+        Grid::Affine(grid) => grid,
+        Grid::Codebook(_) => return Err(unfit_layer(Unfit::Codebook.to_string())),
+        Grid::Palette(_) => return Err(unfit_layer(Unfit::Palette.to_string())),
+        Grid::Floats(_) | Grid::Nothing => return Err(unfit_layer(Unfit::Floats.to_string())),
     };
+    if solved.factors.is_some() {
+        return Err(unfit_layer(Unfit::Factors.to_string()));
+    }
     if grid.fractional_zeros {
         return Err(unfit_layer(Unfit::FractionalZeros.to_string()));
     }
@@ -187,7 +127,10 @@ pub fn pack(name: &str, solved: &Solved, format: CheckpointFormat) -> Result<Vec
     let zeros = stored_zeros(grid, format).map_err(unfit_layer)?;
     let bytes = [
         group_indices(grid),
-        pack_codes(&solved.codes, config.bits),
+        match &solved.mask {
+            None => pack_codes(&solved.codes, config.bits),
+            Some(mask) => pack_codes(&zeros_as_codes(&solved.codes, grid, mask), config.bits),
+        },
         bits::pack_rows(&zeros, grid.rows, config.bits),
         transposed_scales(grid),
     ];
@@ -198,6 +141,19 @@ pub fn pack(name: &str, solved: &Solved, format: CheckpointFormat) -> Result<Vec
         .zip(bytes)
         .map(|(spec, bytes)| spec.filled(bytes))
         .collect())
+}
+
+/// Codes with the zero of their group where the mask keeps nothing: zeros are whole, so that it stands for 0 exactly.
+fn zeros_as_codes(codes: &Codes, grid: &AffineGrid, mask: &Mask) -> Codes {
+    let groups = grid.groups();
+    let mut codes = codes.clone();
+    for (index, (code, &keep)) in codes.values.iter_mut().zip(&mask.keep).enumerate() {
+        let (row, column) = (index / mask.columns, index % mask.columns);
+        if !keep {
+            *code = grid.step(row, groups.of(column)).zero as u8;
+        }
+    }
+    codes
 }
 
 /// The bytes of a stored layer's tensors.
@@ -260,17 +216,13 @@ pub fn unpack(
     })
 }
 
-fn group_fits(group: usize, columns: usize) -> bool {
-    group == 0 || (GROUPS.contains(&group) && columns.is_multiple_of(group))
-}
-
 /// Zeros `[groups, out]` as stored.
 fn stored_zeros(grid: &AffineGrid, format: CheckpointFormat) -> Result<Vec<u8>, String> {
     let groups = grid.groups().count();
     let mut zeros = Vec::with_capacity(groups * grid.rows);
     for group in 0..groups {
         for row in 0..grid.rows {
-            let zero = super::whole_zero(grid.step(row, group).zero, grid.config.max_code())?;
+            let zero = super::pack::whole_zero(grid.step(row, group).zero, grid.config.max_code())?;
             zeros.push(zero.checked_sub(format.offset()).ok_or_else(|| {
                 "checkpoint_format gptq cannot hold a zero of 0; gptq_v2 can".to_owned()
             })?);

@@ -3,10 +3,14 @@
 
 use super::activations::testing::{dynamic, fixed};
 use super::*;
+use crate::codebook::{BlockCodebook, BlockScales};
+use crate::grid::{AffineGrid, GridConfig, ScaleDtype};
 use crate::moments::Prefix;
 use crate::settings::{ACTIVATION_BLOCKS, Activations, ColumnOrder, LayerSettings, Refine};
-use crate::solved::{Method, Warning};
+use crate::solved::{Codes, Grid, Method, Solved, Warning};
 use proptest::prelude::*;
+
+mod zeros;
 
 pub(super) fn tensor(rows: usize, columns: usize, transposed: bool) -> OriginalTensor {
     OriginalTensor {
@@ -224,7 +228,7 @@ fn settings_tell_the_bytes_before_anything_is_solved() {
         rank: crate::settings::Rank::None,
         palette_rows: 0,
     };
-    let planned = CodeKind::of_settings(&settings)
+    let planned = Stored::of_settings(&settings, 7, 100, Dtype::F32)
         .stored_bytes(7, 100)
         .unwrap();
     // 38 bytes of codes, 4 scales of 2 bytes and 2 bytes of zeros in each row.
@@ -301,7 +305,7 @@ fn hostile_manifests_are_errors_that_say_what_is_wrong() {
 }
 
 fn set_bits(layer: &mut PackedLayer, new_bits: u8) {
-    if let CodeKind::Affine { bits, .. } = &mut layer.manifest.code {
+    if let CodeKind::Affine { bits, .. } = &mut layer.manifest.stored.code {
         *bits = new_bits;
     }
 }

@@ -228,7 +228,7 @@ impl Session {
         for (manifest, report) in
             placed.filter_map(|(layer, report)| layer.carried.as_ref().zip(Some(report)))
         {
-            report.bits = manifest.code.bits();
+            report.bits = manifest.stored.value_bits();
             report.activations = self.checkpoint.activations(&manifest.tensor.name)?;
         }
         Ok(reports)

@@ -165,8 +165,8 @@ impl Session {
     }
 
     fn as_it_is(&self, info: &LayerInfo) -> LayerDemand {
-        let code = self.checkpoint.code_of(&info.tensor);
-        let form = code.map_or(Form::Dense, |(code, mode)| Form::of_code(code, mode));
+        let stored = self.checkpoint.stored(&info.tensor);
+        let form = stored.map_or(Form::Dense, |(stored, mode)| Form::of_stored(stored, mode));
         LayerDemand::held(info, form, info.size_bytes)
     }
 

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::formats::Format;
 use crate::formats::store::stream::{TensorSpec, file_bytes};
-use crate::packed::{LayerManifest, MANIFEST_VERSION, METADATA_KEY, Manifest};
+use crate::packed::{LayerManifest, METADATA_KEY, Manifest};
 use std::path::{Path, PathBuf};
 
 /// Side files that speak of an earlier quantization.
@@ -83,10 +83,7 @@ fn metadata(plan: &Plan) -> Vec<(String, String)> {
     let mut entries = vec![("format".to_owned(), "pt".to_owned())];
     if plan.format == Format::Pare {
         let layers = plan.layers.iter().filter_map(planned_manifest).collect();
-        let manifest = Manifest {
-            version: MANIFEST_VERSION,
-            layers,
-        };
+        let manifest = Manifest::new(layers);
         let text = serde_json::to_string(&manifest).expect("a manifest always has a text");
         entries.push((METADATA_KEY.to_owned(), text));
     }
@@ -94,7 +91,7 @@ fn metadata(plan: &Plan) -> Vec<(String, String)> {
 }
 
 fn planned_manifest(layer: &PlannedLayer) -> Option<LayerManifest> {
-    let Placement::Pare(code, activations) = layer.placement else {
+    let Placement::Pare(stored, activations) = layer.placement else {
         return layer.carried.clone();
     };
     Some(LayerManifest::planned(
@@ -102,7 +99,7 @@ fn planned_manifest(layer: &PlannedLayer) -> Option<LayerManifest> {
         layer.tensor.clone(),
         layer.rows,
         layer.columns,
-        code,
+        stored,
         activations,
     ))
 }

@@ -9,12 +9,15 @@
 
 mod carried;
 mod config;
+mod error;
 mod files;
 mod inputs;
 mod order;
 mod preflight;
 
 pub use carried::{mark_packed, preflight_of};
+pub use error::LayoutError;
+pub(in crate::formats) use preflight::is_dense_in_gptq;
 pub use preflight::{Held, preflight};
 
 use super::Format;
@@ -23,7 +26,7 @@ use crate::grid::GridConfig;
 use crate::model::{LayerInfo, LayerKind};
 use crate::packed::gptq::{self, CheckpointFormat};
 use crate::packed::{
-    ActivationKind, CodeKind, LayerManifest, OriginalTensor, PackedSource, PartSpec,
+    ActivationKind, LayerManifest, OriginalTensor, PackedSource, PartSpec, Stored,
 };
 use crate::settings::LayerSettings;
 use crate::solved::Method;
@@ -33,57 +36,6 @@ use std::path::{Path, PathBuf};
 
 /// Most bytes of tensor data in one file, as the transformers library cuts them.
 pub(super) const SHARD_BYTES: u64 = 5_000_000_000;
-
-/// Why a layout cannot be made.
-#[derive(Debug, thiserror::Error)]
-pub enum LayoutError {
-    /// The recipe is strict and the container cannot hold it.
-    #[error(
-        "format {format} cannot hold the recipe, and it is strict: {layers}; change these layers, choose format pare, or set strict = false"
-    )]
-    Strict {
-        /// The container's word.
-        format: &'static str,
-        /// Layers with reasons.
-        layers: String,
-    },
-    /// The container needs `config.json`.
-    #[error(
-        "format gptq writes its settings into config.json, and the model has none; choose format pare or dense; {path}"
-    )]
-    NoConfig {
-        /// The model.
-        path: PathBuf,
-    },
-    /// A layer's tensor is not in the source.
-    #[error("layer {layer} has no tensor {tensor} in the model; open the model again")]
-    NoTensor {
-        /// The layer.
-        layer: String,
-        /// Its tensor.
-        tensor: String,
-    },
-    /// Two tensors of the written model would share a name.
-    #[error("the written model would hold two tensors named {name}; choose another format")]
-    NameTaken {
-        /// The name.
-        name: String,
-    },
-    /// A layer of an impossible size.
-    #[error("layer {layer} is too large for any machine")]
-    TooLarge {
-        /// The layer.
-        layer: String,
-    },
-    /// A side file cannot be read.
-    #[error("a file beside the model could not be read: {source}; {path}")]
-    SideFile {
-        /// The operating system's word.
-        source: std::io::Error,
-        /// The file.
-        path: PathBuf,
-    },
-}
 
 /// The model that a plan starts from.
 #[derive(Clone, Copy)]
@@ -116,7 +68,7 @@ pub enum Placement {
     /// The solved values in the source's dtype.
     Dense,
     /// The parts of `packed`.
-    Pare(CodeKind, ActivationKind),
+    Pare(Stored, ActivationKind),
     /// The tensors of `packed::gptq`.
     Gptq(GridConfig),
 }
@@ -222,7 +174,7 @@ pub fn plan(
     plan_placed(format, source, layers, &placements, SHARD_BYTES)
 }
 
-/// Bytes of a layer in a container: codes, scales, zeros, indices and padding, or its dense values.
+/// Bytes of a layer in a container: codes, scales, zeros, positions, factors and padding, or its dense values.
 pub fn stored_bytes(format: Format, layer: &LayerInfo, settings: &LayerSettings) -> u64 {
     placed_bytes(layer, placement(format, layer, settings)).unwrap_or(u64::MAX)
 }
@@ -232,9 +184,10 @@ fn placement(format: Format, layer: &LayerInfo, settings: &LayerSettings) -> Pla
         _ if settings.method == Method::None => untouched(format, layer),
         Format::Dense => Placement::Dense,
         Format::Pare => Placement::Pare(
-            CodeKind::of_settings(settings),
+            Stored::of_settings(settings, layer.rows, layer.columns, layer.dtype),
             ActivationKind::of_settings(settings),
         ),
+        Format::Gptq if is_dense_in_gptq(settings) => Placement::Dense,
         Format::Gptq => Placement::Gptq(settings.grid()),
     }
 }
@@ -325,8 +278,8 @@ fn parts_of(layer: &LayerInfo, planned: &PlannedLayer) -> Option<Vec<PartSpec>> 
             size_bytes: dense_bytes(layer)?,
             shape: layer.shape.clone(),
         }]),
-        Placement::Pare(code, activations) => {
-            let mut parts = code.parts(layer.rows, layer.columns)?;
+        Placement::Pare(stored, activations) => {
+            let mut parts = stored.parts(layer.rows, layer.columns)?;
             parts.extend(activations.part());
             Some(parts)
         }
@@ -339,7 +292,7 @@ fn placed_bytes(layer: &LayerInfo, placement: Placement) -> Option<u64> {
     match placement {
         Placement::Carried => Some(layer.size_bytes),
         Placement::Source | Placement::Dense => dense_bytes(layer),
-        Placement::Pare(code, activations) => code
+        Placement::Pare(stored, activations) => stored
             .stored_bytes(layer.rows, layer.columns)?
             .checked_add(activations.stored_bytes()),
         Placement::Gptq(grid) => gptq::stored_bytes(grid, layer.rows, layer.columns),

@@ -9,7 +9,7 @@ use crate::grid::ScaleDtype;
 use crate::model::{LayerInfo, LayerKind};
 use crate::packed::gptq;
 use crate::report::Fallback;
-use crate::settings::LayerSettings;
+use crate::settings::{LayerSettings, Rank};
 use crate::solved::Method;
 use std::collections::BTreeMap;
 
@@ -104,13 +104,25 @@ fn hold_gptq(layer: &LayerInfo, asked: LayerSettings) -> Held {
     if asked.method == Method::None {
         return as_asked(asked);
     }
+    if is_dense_in_gptq(&asked) {
+        return Held {
+            settings: asked,
+            fallback: Some(Fallback {
+                from: asked.method.word().to_owned(),
+                to: Format::Dense.word().to_owned(),
+                reason: "gptq holds codes; zeros and factors of floats are written as values"
+                    .to_owned(),
+            }),
+        };
+    }
     if let Some(reason) = no_gptq_place(layer) {
         return left_dense(asked, reason.to_owned());
     }
     let mut changes = Vec::new();
     let mut settings = asked;
-    let fit = |settings: &LayerSettings| {
-        gptq::unfit(settings.method, settings.grid(), layer.rows, layer.columns)
+    let fit = |settings: &LayerSettings| match settings.rank {
+        Rank::None => gptq::unfit(settings.method, settings.grid(), layer.rows, layer.columns),
+        _ => Some(gptq::Unfit::Factors),
     };
     if let Some(reason @ gptq::Unfit::Scales(_)) = fit(&settings) {
         settings.scale_dtype = ScaleDtype::F16;
@@ -186,8 +198,13 @@ fn agree_with_peers(layers: &[&LayerInfo], asked: &[Method], held: &mut [Held]) 
     }
 }
 
+/// Whether what was solved lies there as values: it has no codes, and loses its form alone.
+pub(in crate::formats) fn is_dense_in_gptq(settings: &LayerSettings) -> bool {
+    matches!(settings.method, Method::Float | Method::None)
+}
+
 fn same_shape_of_codes(left: &LayerSettings, right: &LayerSettings) -> bool {
-    let dense = |settings: &LayerSettings| settings.method == Method::None;
+    let dense = is_dense_in_gptq;
     (dense(left) && dense(right)) || (!dense(left) && !dense(right) && left.grid() == right.grid())
 }
 
