@@ -8,7 +8,7 @@ use super::gemm::Operand;
 use super::lanes::{LANES, Lanes, OverLanes, Stored, widen, with_lanes};
 use super::prefetch::{AHEAD, prefetch};
 use super::slabs::{Slab, for_each_slab};
-use half::bf16;
+use half::{bf16, f16};
 
 /// Columns of a row that are added at once: chains enough to hide the latency of multiply-adds.
 const STEP: usize = 2 * LANES;
@@ -40,6 +40,14 @@ pub fn matvec_f32(output: &mut [f32], input: &[f32], tokens: usize, weights: &[f
 /// # Panics
 /// If the lengths do not fit one shape.
 pub fn matvec_bf16(output: &mut [f32], input: &[f32], tokens: usize, weights: &[bf16]) {
+    multiply(output, input, tokens, weights);
+}
+
+/// As `matvec_f32`, with weights stored as f16.
+///
+/// # Panics
+/// If the lengths do not fit one shape.
+pub fn matvec_f16(output: &mut [f32], input: &[f32], tokens: usize, weights: &[f16]) {
     multiply(output, input, tokens, weights);
 }
 

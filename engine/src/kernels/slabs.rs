@@ -57,6 +57,57 @@ impl Slab<'_> {
     }
 }
 
+/// Tokens up to which weights become floats in registers.
+pub(super) const FEW: usize = 8;
+/// Weights above which the pool's threads share them.
+const LEAST_PARALLEL_WEIGHTS: usize = 1 << 19;
+
+/// A product of f32 activations with weights of some packed form, slab by slab.
+pub(super) trait FloatProduct: Sync {
+    /// Rows of a slab of few tokens.
+    const FEW_ROWS: usize;
+    /// Rows of a slab of many tokens.
+    const MANY_ROWS: usize;
+    /// What many tokens need beside.
+    type Scratch: Default;
+
+    /// One slab of at most `FEW` tokens.
+    fn few(&self, slab: &mut Slab<'_>);
+
+    /// One slab of more.
+    fn many(&self, slab: &mut Slab<'_>, scratch: &mut Self::Scratch);
+}
+
+/// Fills `output` `[tokens, rows]` of weights with so many columns, in the caller's rayon pool where the weights are
+/// worth it.
+pub(super) fn multiply_slabs<P: FloatProduct>(
+    output: &mut [f32],
+    [tokens, rows, columns]: [usize; 3],
+    product: &P,
+) {
+    assert_eq!(output.len(), tokens * rows, "output");
+    if tokens == 0 || columns == 0 {
+        output.fill(0.0);
+        return;
+    }
+    let parallel = rows * columns * tokens.div_ceil(4) > LEAST_PARALLEL_WEIGHTS;
+    let size = [tokens, rows];
+    if tokens <= FEW {
+        let work = |(): &mut (), mut slab: Slab<'_>| product.few(&mut slab);
+        for_each_slab(output, size, P::FEW_ROWS, parallel, || (), work);
+    } else {
+        let work = |scratch: &mut P::Scratch, mut slab: Slab<'_>| product.many(&mut slab, scratch);
+        for_each_slab(
+            output,
+            size,
+            P::MANY_ROWS,
+            parallel,
+            P::Scratch::default,
+            work,
+        );
+    }
+}
+
 /// Calls `work` for each slab of `slab_rows` rows of `output` `[tokens, rows]`, with scratch that `scratch` makes for
 /// each thread.
 pub(super) fn for_each_slab<S>(

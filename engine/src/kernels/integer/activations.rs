@@ -62,6 +62,30 @@ pub struct Activations {
     sums: Vec<f32>,
     steps: Vec<f32>,
     words: OnceLock<Vec<[i16; QUAD]>>,
+    octets: [OnceLock<AlignedBytes>; Offset::ALL],
+}
+
+/// What is added to codes of activations where a kernel wants them unsigned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Offset {
+    None,
+    /// 64: those of seven bits become 0 to 127.
+    Half,
+    /// 128.
+    Full,
+}
+
+impl Offset {
+    const ALL: usize = 3;
+
+    /// As a number.
+    pub(crate) fn value(self) -> u8 {
+        match self {
+            Self::None => 0,
+            Self::Half => 64,
+            Self::Full => 128,
+        }
+    }
 }
 
 /// How tokens are cut into tiles of nearly equal height.
@@ -163,6 +187,7 @@ impl Activations {
             sums,
             steps,
             words: OnceLock::new(),
+            octets: [const { OnceLock::new() }; Offset::ALL],
         }
     }
 
@@ -220,6 +245,26 @@ impl Activations {
         })
     }
 
+    /// All values with `offset` added, eight columns of a token side by side: `[tile][octet][token][8]`, made when first
+    /// asked for.
+    pub(crate) fn octets(&self, offset: Offset) -> &[u8] {
+        let octets = self.octets[offset as usize].get_or_init(|| {
+            let mut bytes = AlignedBytes::zeroed(self.values.as_slice().len());
+            let mut octets = bytes.as_mut_slice().as_chunks_mut::<{ 2 * QUAD }>().0;
+            for tile in 0..self.tiles.count() {
+                let width = self.tiles.range(tile).len();
+                let first = self.tiles.range(tile).start * self.cut.padded();
+                let values = &self.values.as_slice()[first..first + width * self.cut.padded()];
+                let (quads, _) = values.as_chunks::<QUAD>();
+                let (of_tile, rest) = octets.split_at_mut(quads.len() / 2);
+                place_octets(of_tile, quads, width, offset.value());
+                octets = rest;
+            }
+            bytes
+        });
+        octets.as_slice()
+    }
+
     pub(crate) fn tile(&self, tile: usize) -> TokenTile<'_> {
         let range = self.tiles.range(tile);
         let (padded, segments) = (self.cut.padded(), self.segments.len());
@@ -232,6 +277,18 @@ impl Activations {
             values: unsafe { std::slice::from_raw_parts(bytes.as_ptr().cast(), bytes.len()) },
             sums: &self.sums[range.start * segments..range.end * segments],
             steps: &self.steps[range.start * segments..range.end * segments],
+        }
+    }
+}
+
+/// Pairs of quads of each token side by side.
+fn place_octets(octets: &mut [[u8; 2 * QUAD]], quads: &[[u8; QUAD]], tokens: usize, offset: u8) {
+    let pairs = quads.chunks_exact(2 * tokens);
+    for (octets, pair) in octets.chunks_exact_mut(tokens).zip(pairs) {
+        let (low, high) = pair.split_at(tokens);
+        for (octet, (low, high)) in octets.iter_mut().zip(low.iter().zip(high)) {
+            octet[..QUAD].copy_from_slice(&low.map(|value| value.wrapping_add(offset)));
+            octet[QUAD..].copy_from_slice(&high.map(|value| value.wrapping_add(offset)));
         }
     }
 }

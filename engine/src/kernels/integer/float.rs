@@ -11,19 +11,15 @@ use super::panels::{PANEL, PanelShape, Panels};
 use super::tile::{Kernel, PanelSteps};
 use crate::kernels::dispatch::per_instruction_set;
 use crate::kernels::gemm::Operand;
-use crate::kernels::slabs::{Slab, for_each_slab};
+use crate::kernels::slabs::{FloatProduct, Slab, multiply_slabs};
 use crate::kernels::{InstructionSet, instruction_set};
 
 /// Bytes that are asked for ahead of their use.
 pub(super) const AHEAD: usize = 5120;
-/// Tokens up to which codes are widened in registers.
-const FEW: usize = 8;
 /// Panels of a slab of few tokens.
 const SLAB_PANELS: usize = 4;
 /// Panels that are widened at once; with the longest segment 512 KiB of f32.
 const WIDENED_PANELS: usize = 8;
-/// Weights above which the pool's threads share them.
-const LEAST_PARALLEL_WEIGHTS: usize = 1 << 19;
 
 /// One panel times `W` tokens.
 pub(super) struct FloatTile<'a, const W: usize> {
@@ -59,58 +55,52 @@ impl<const W: usize> FloatTile<'_, W> {
 pub fn multiply_float(output: &mut [f32], input: &[f32], tokens: usize, weights: &Panels) {
     let shape = weights.shape();
     assert_eq!(input.len(), tokens * shape.columns, "input");
-    assert_eq!(output.len(), tokens * shape.rows, "output");
-    if tokens == 0 || shape.columns == 0 {
-        output.fill(0.0);
-        return;
+    let product = Product {
+        inputs: Inputs::new(input, tokens, shape),
+        weights,
+        set: instruction_set(),
+        kernel: kernel(),
+    };
+    multiply_slabs(output, [tokens, shape.rows, shape.columns], &product);
+}
+
+struct Product<'a> {
+    inputs: Inputs,
+    weights: &'a Panels,
+    set: InstructionSet,
+    kernel: &'static Kernel,
+}
+
+impl FloatProduct for Product<'_> {
+    const FEW_ROWS: usize = SLAB_PANELS * PANEL;
+    const MANY_ROWS: usize = WIDENED_PANELS * PANEL;
+    type Scratch = Scratch;
+
+    fn few(&self, slab: &mut Slab<'_>) {
+        few(slab, &self.inputs, self.weights, self.set);
     }
-    let inputs = Inputs::new(input, tokens, shape);
-    let parallel = shape.rows * shape.columns * tokens.div_ceil(4) > LEAST_PARALLEL_WEIGHTS;
-    let size = [tokens, shape.rows];
-    if tokens <= FEW {
-        let set = instruction_set();
-        let rows = SLAB_PANELS * PANEL;
-        for_each_slab(
-            output,
-            size,
-            rows,
-            parallel,
-            || (),
-            |(), mut slab| {
-                few(&mut slab, &inputs, weights, set);
-            },
-        );
-    } else {
-        let (rows, kernel) = (WIDENED_PANELS * PANEL, kernel());
-        for_each_slab(
-            output,
-            size,
-            rows,
-            parallel,
-            Scratch::default,
-            |scratch, mut slab| {
-                many(&mut slab, &inputs, weights, kernel, scratch);
-            },
-        );
+
+    fn many(&self, slab: &mut Slab<'_>, scratch: &mut Scratch) {
+        many(slab, &self.inputs, self.weights, self.kernel, scratch);
     }
 }
 
 /// Inputs in the padded order of the weights.
-struct Inputs {
-    segments: Vec<Segment>,
-    /// `[tokens, padded]`.
-    values: Vec<f32>,
-    padded: usize,
+pub(super) struct Inputs {
+    pub(super) segments: Vec<Segment>,
+    /// `[tokens, padded]`, and as many zeros as a vector that begins on the last columns reads beyond them.
+    pub(super) values: Vec<f32>,
+    pub(super) padded: usize,
     /// `[tokens, segments]`.
     sums: Vec<f32>,
-    tokens: usize,
+    pub(super) tokens: usize,
 }
 
 impl Inputs {
-    fn new(input: &[f32], tokens: usize, shape: &PanelShape) -> Self {
+    pub(super) fn new(input: &[f32], tokens: usize, shape: &PanelShape) -> Self {
         let cut = shape.cut();
         let (segments, padded) = (cut.segments(LONGEST_SEGMENT), cut.padded());
-        let mut values = vec![0.0; tokens * padded];
+        let mut values = vec![0.0; tokens * padded + PANEL];
         let mut sums = Vec::with_capacity(tokens * segments.len());
         for token in 0..tokens {
             let input = &input[token * shape.columns..(token + 1) * shape.columns];

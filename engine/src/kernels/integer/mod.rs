@@ -9,6 +9,7 @@
 
 mod activations;
 mod aligned;
+mod dense;
 mod float;
 mod layout;
 #[cfg(target_arch = "aarch64")]
@@ -17,6 +18,7 @@ mod panels;
 mod portable;
 mod product;
 pub mod reference;
+mod sparse;
 mod tile;
 #[cfg(target_arch = "x86_64")]
 mod x86;
@@ -24,6 +26,7 @@ mod x86;
 pub use activations::{ActivationBits, ActivationScale, Activations};
 pub use float::multiply_float;
 pub use panels::{PanelShape, Panels};
+pub use sparse::{MaskedCodes, SparsePanels, multiply_sparse, multiply_sparse_float};
 
 use super::dispatch::{InstructionSet, instruction_set};
 use tile::Kernel;
@@ -58,8 +61,13 @@ pub fn multiply_integer(output: &mut [f32], activations: &Activations, weights: 
     let shape = weights.shape();
     assert_eq!(output.len(), activations.tokens() * shape.rows, "output");
     assert!(activations.fit(shape), "activations of another layout");
+    let weights = dense::Dense {
+        kernel: kernel(),
+        weights,
+        activations,
+    };
     // SAFETY: `kernel` chose what this machine has; the output's length is asserted above.
-    unsafe { product::multiply(output, activations, weights, kernel()) };
+    unsafe { product::multiply(output, activations, &weights) };
 }
 
 #[cfg(test)]

@@ -45,6 +45,14 @@ impl PanelShape {
         Columns::new(self.columns, self.group)
     }
 
+    /// Columns of a whole group.
+    pub(crate) fn group_columns(&self) -> usize {
+        match self.group {
+            0 => self.columns.max(1),
+            group => group,
+        }
+    }
+
     /// Scales of one row.
     pub fn groups(&self) -> usize {
         self.cut().groups()
@@ -150,16 +158,7 @@ impl Panels {
 
     /// Bytes of codes, scales and zeros.
     pub fn size_bytes(&self) -> usize {
-        let scales = match &self.scales {
-            Scales::F16(values) => 2 * values.len(),
-            Scales::F32(values) => 4 * values.len(),
-        };
-        let zeros = match &self.zeros {
-            Zeros::Same(_) => 0,
-            Zeros::Bytes(values) => values.len(),
-            Zeros::F32(values) => 4 * values.len(),
-        };
-        self.codes.as_slice().len() + scales + zeros
+        self.codes.as_slice().len() + self.scales.size_bytes() + self.zeros.size_bytes()
     }
 
     /// Turns `pack` around: codes, scales and zeros as they were handed in.
@@ -197,7 +196,7 @@ impl Panels {
 }
 
 impl Scales {
-    fn narrowest(values: Vec<f32>) -> Self {
+    pub(crate) fn narrowest(values: Vec<f32>) -> Self {
         let halves: Vec<_> = values
             .iter()
             .map(|&value| half::f16::from_f32(value))
@@ -207,6 +206,14 @@ impl Scales {
             Self::F16(halves)
         } else {
             Self::F32(values)
+        }
+    }
+
+    /// Bytes in memory.
+    pub(crate) fn size_bytes(&self) -> usize {
+        match self {
+            Self::F16(values) => 2 * values.len(),
+            Self::F32(values) => 4 * values.len(),
         }
     }
 
@@ -220,7 +227,7 @@ impl Scales {
 }
 
 impl Zeros {
-    fn narrowest(values: &[f32], in_panels: impl FnOnce() -> Vec<f32>) -> Self {
+    pub(crate) fn narrowest(values: &[f32], in_panels: impl FnOnce() -> Vec<f32>) -> Self {
         let first = values.first().copied().unwrap_or(0.0);
         if values.iter().all(|&value| value == first) {
             return Self::Same(first);
@@ -229,6 +236,15 @@ impl Zeros {
             return Self::Bytes(in_panels().into_iter().map(|value| value as u8).collect());
         }
         Self::F32(in_panels())
+    }
+
+    /// Bytes in memory.
+    pub(crate) fn size_bytes(&self) -> usize {
+        match self {
+            Self::Same(_) => 0,
+            Self::Bytes(values) => values.len(),
+            Self::F32(values) => 4 * values.len(),
+        }
     }
 
     /// The zero at `[panel][group][row of the panel]`.
@@ -247,7 +263,7 @@ pub(crate) fn index_in_panels(groups: usize, row: usize, group: usize) -> usize 
 }
 
 /// `[rows, groups]` as `[panel][group][16]`, padded with 0.
-fn in_panels(shape: &PanelShape, values: &[f32]) -> Vec<f32> {
+pub(crate) fn in_panels(shape: &PanelShape, values: &[f32]) -> Vec<f32> {
     let groups = shape.groups();
     let mut panels = vec![0.0; shape.panels() * groups * PANEL];
     for (index, &value) in values.iter().enumerate() {

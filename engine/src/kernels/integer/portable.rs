@@ -19,14 +19,15 @@ const UNIT_BYTES: usize = QUADS * LINE;
 fn multiply(tile: &Tile<'_>) {
     for panel in 0..tile.panels {
         for token in 0..tile.tokens {
-            let rows = tile.rows.saturating_sub(panel * PANEL).min(PANEL);
+            let rows = tile.totals.rows.saturating_sub(panel * PANEL).min(PANEL);
             let start = tile
-                .output
-                .wrapping_add(token * tile.output_stride + panel * PANEL);
+                .totals
+                .start
+                .wrapping_add(token * tile.totals.stride + panel * PANEL);
             // SAFETY: the rows of a tile lie in its output, which nobody else touches.
             let output = unsafe { std::slice::from_raw_parts_mut(start, rows) };
             let mut totals = [0.0; PANEL];
-            if !tile.first {
+            if !tile.totals.first {
                 totals[..rows].copy_from_slice(output);
             }
             add(tile, panel, token, &mut totals);

@@ -1,14 +1,14 @@
 //! The loops around register tiles: which panels, which columns, which tokens, on which thread.
 //!
-//! Few tokens: each panel is read once, from wherever it lies, unpacked in registers. Many tokens: columns are cut into
-//! blocks whose codes, as bytes, stay in the first-level cache while tokens pass by that the second-level cache holds;
-//! narrower codes are unpacked there. Threads take neighbouring panels; none shares a row of the result.
+//! Few tokens: each panel is read once, from wherever it lies. Many tokens: columns are cut into blocks whose codes, as
+//! bytes, stay in the first-level cache while tokens pass by that the second-level cache holds. Threads take
+//! neighbouring panels; none shares a row of the result. What lies in a panel, and how it becomes bytes, is the affair
+//! of `Weights`.
 
-use super::activations::{ActivationBits, Activations, TokenTile};
-use super::aligned::AlignedBytes;
-use super::layout::{LONGEST_SEGMENT, QUAD, Segment, UNIT};
-use super::panels::{PANEL, Panels, QUADS};
-use super::tile::{Kernel, PANELS_OF_TILE, PanelSteps, TOKENS_OF_STREAM, TOKENS_OF_TILE, Tile};
+use super::activations::{Activations, TokenTile};
+use super::layout::{LONGEST_SEGMENT, Segment, UNIT};
+use super::panels::{PANEL, PanelShape};
+use super::tile::{PANELS_OF_TILE, TOKENS_OF_STREAM, TOKENS_OF_TILE, Totals};
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -21,15 +21,78 @@ const ROWS_OF_TILE: usize = PANELS_OF_TILE * PANEL;
 /// Pieces per thread, so that a thread that is held up does not hold up all.
 const PIECES_PER_THREAD: usize = 4;
 
+/// Weights of one form, with the tiles of one instruction set.
+pub(super) trait Weights: Sync {
+    /// Where panels are made ready for many tokens.
+    type Slab;
+    /// Panels over some segments as tiles read them.
+    type Ready<'a>: Copy
+    where
+        Self: 'a;
+
+    /// What the weights look like.
+    fn shape(&self) -> &PanelShape;
+
+    /// Most tokens and panels of a register tile.
+    fn tile(&self) -> [usize; 2];
+
+    /// An empty slab.
+    fn slab(&self) -> Self::Slab;
+
+    /// One panel over all columns, as few tokens take it; `None` where it has to be made ready as for many.
+    fn stream(&self, panel: usize) -> Option<Self::Ready<'_>>;
+
+    /// Some panels over some segments.
+    fn ready<'a>(
+        &'a self,
+        panels: Range<usize>,
+        segments: &[Segment],
+        slab: &'a mut Self::Slab,
+    ) -> Self::Ready<'a>;
+
+    /// Adds the products of a tile to its output.
+    ///
+    /// # Safety
+    /// The machine has the instruction set, and nobody else touches the output of the tile meanwhile.
+    unsafe fn multiply(&self, ready: Self::Ready<'_>, tile: &Cut<'_>);
+}
+
+/// What one register tile is cut from: panels, segments, tokens and the place of their totals.
+pub(super) struct Cut<'a> {
+    /// The panels.
+    pub(super) panels: Range<usize>,
+    /// The segments, in order.
+    pub(super) segments: &'a [Segment],
+    /// The first of them among all.
+    pub(super) first_segment: usize,
+    /// The tile of activations.
+    pub(super) tokens: TokenTile<'a>,
+    /// Which of its tokens.
+    pub(super) lanes: Range<usize>,
+    /// Where totals go.
+    pub(super) totals: Totals,
+}
+
+impl Cut<'_> {
+    /// Where its quads of activations begin among those of the tile of activations.
+    pub(super) fn first_quad(&self) -> usize {
+        self.segments[0].first_unit * super::panels::QUADS * self.tokens.tokens + self.lanes.start
+    }
+
+    /// Where its sums and steps begin.
+    pub(super) fn first_step(&self) -> usize {
+        self.first_segment * self.tokens.tokens + self.lanes.start
+    }
+}
+
 /// `output = weights * activations` with one instruction set's tiles.
 ///
 /// # Safety
-/// The machine has the instruction set of `kernel`, and `output` is `[tokens, rows]`.
+/// The machine has the instruction set of `weights`, and `output` is `[tokens, rows]`.
 pub(super) unsafe fn multiply(
     output: &mut [f32],
     activations: &Activations,
-    weights: &Panels,
-    kernel: &Kernel,
+    weights: &impl Weights,
 ) {
     let shape = weights.shape();
     if shape.columns == 0 {
@@ -37,7 +100,6 @@ pub(super) unsafe fn multiply(
         return;
     }
     let product = Product {
-        kernel,
         weights,
         activations,
         output: Output(output.as_mut_ptr()),
@@ -78,9 +140,8 @@ unsafe impl Send for Output {}
 unsafe impl Sync for Output {}
 
 /// What all pieces share.
-struct Product<'a> {
-    kernel: &'a Kernel,
-    weights: &'a Panels,
+struct Product<'a, W> {
+    weights: &'a W,
     activations: &'a Activations,
     output: Output,
 }
@@ -101,30 +162,34 @@ struct Block<'a> {
     first_segment: usize,
 }
 
-impl Product<'_> {
+impl<W: Weights> Product<'_, W> {
     fn piece(&self, panels: Range<usize>) {
-        if self.activations.tokens() <= TOKENS_OF_STREAM {
-            self.stream(panels);
-        } else {
-            self.blocked(panels);
+        if self.activations.tokens() > TOKENS_OF_STREAM {
+            return self.blocked(panels);
+        }
+        for panel in panels.clone() {
+            let Some(ready) = self.weights.stream(panel) else {
+                return self.blocked(panels);
+            };
+            self.stream(panel, ready);
         }
     }
 
-    /// Few tokens: every panel once, with all its columns.
-    fn stream(&self, panels: Range<usize>) {
-        let segments = self.activations.segments();
-        for panel in panels {
-            let codes = [self.weights.panel(panel), &[]];
-            for tile in 0..self.activations.tiles().count() {
-                let tokens = self.activations.tile(tile);
-                let block = Block {
-                    segments,
-                    first_segment: 0,
-                };
-                let bits = self.weights.shape().bits;
-                let place = self.place(panel, 0);
-                self.tiles(panel..panel + 1, codes, bits, &block, tokens, place);
-            }
+    /// Few tokens: one panel with all its columns.
+    fn stream(&self, panel: usize, ready: W::Ready<'_>) {
+        for tile in 0..self.activations.tiles().count() {
+            let block = Block {
+                segments: self.activations.segments(),
+                first_segment: 0,
+            };
+            let tokens = self.activations.tile(tile);
+            self.tiles(
+                panel..panel + 1,
+                ready,
+                &block,
+                tokens,
+                self.place(panel, 0),
+            );
         }
     }
 
@@ -142,17 +207,15 @@ impl Product<'_> {
     /// Many tokens: tokens that the second-level cache holds outside, then pairs of panels, blocks of columns, and
     /// register tiles innermost.
     fn blocked(&self, panels: Range<usize>) {
-        let mut slab = AlignedBytes::zeroed(match self.weights.shape().bits {
-            8 => 0,
-            _ => PANELS_OF_TILE * PANEL * LONGEST_SEGMENT,
-        });
+        let mut slab = self.weights.slab();
         let mut totals = vec![0.0; TILES_AT_HAND * TOKENS_OF_TILE * ROWS_OF_TILE];
         let tiles = self.activations.tiles().count();
         for first in (0..tiles).step_by(TILES_AT_HAND) {
             let tiles = first..(first + TILES_AT_HAND).min(tiles);
-            for first in panels.clone().step_by(self.kernel.panels) {
-                let panels = first..(first + self.kernel.panels).min(panels.end);
-                self.tokens_at_hand(panels, tiles.clone(), slab.as_mut_slice(), &mut totals);
+            let [_, wide] = self.weights.tile();
+            for first in panels.clone().step_by(wide) {
+                let panels = first..(first + wide).min(panels.end);
+                self.tokens_at_hand(panels, tiles.clone(), &mut slab, &mut totals);
             }
         }
     }
@@ -163,7 +226,7 @@ impl Product<'_> {
         &self,
         panels: Range<usize>,
         tiles: Range<usize>,
-        slab: &mut [u8],
+        slab: &mut W::Slab,
         totals: &mut [f32],
     ) {
         let segments = self.activations.segments();
@@ -187,10 +250,10 @@ impl Product<'_> {
                 segments: &segments[first_segment..end],
                 first_segment,
             };
-            let codes = self.bytes(panels.clone(), block.segments, slab);
+            let ready = self.weights.ready(panels.clone(), block.segments, slab);
             for tile in tiles.clone() {
                 let tokens = self.activations.tile(tile);
-                self.tiles(panels.clone(), codes, 8, &block, tokens, place);
+                self.tiles(panels.clone(), ready, &block, tokens, place);
             }
             first_segment = end;
         }
@@ -210,93 +273,36 @@ impl Product<'_> {
         (self.weights.shape().rows - panels.start * PANEL).min(panels.len() * PANEL)
     }
 
-    /// Codes of some panels over some segments as bytes: as they lie, or unpacked into `slab`.
-    fn bytes<'a>(
-        &'a self,
-        panels: Range<usize>,
-        segments: &[Segment],
-        slab: &'a mut [u8],
-    ) -> [&'a [u8]; PANELS_OF_TILE] {
-        let shape = self.weights.shape();
-        let units: usize = segments.iter().map(|segment| segment.units).sum();
-        let first = segments[0].first_unit * shape.unit_bytes();
-        let packed =
-            |panel: usize| &self.weights.panel(panel)[first..first + units * shape.unit_bytes()];
-        let mut codes: [&[u8]; PANELS_OF_TILE] = [&[]; PANELS_OF_TILE];
-        if shape.bits == 8 {
-            for (codes, panel) in codes.iter_mut().zip(panels) {
-                *codes = packed(panel);
-            }
-            return codes;
-        }
-        let slabs = slab.chunks_mut(PANEL * LONGEST_SEGMENT);
-        for ((codes, panel), slab) in codes.iter_mut().zip(panels).zip(slabs) {
-            let bytes = &mut slab[..units * UNIT * PANEL];
-            // SAFETY: `multiply`'s caller found the instruction set.
-            unsafe { (self.kernel.unpack)(shape.bits, packed(panel), bytes) };
-            *codes = bytes;
-        }
-        codes
-    }
-
-    fn wants_words(&self) -> bool {
-        self.kernel.wants_words
-            && self.weights.shape().bits == 8
-            && self.activations.bits() == ActivationBits::Eight
-    }
-
     /// One tile of activations, cut into register tiles.
     fn tiles(
         &self,
         panels: Range<usize>,
-        codes: [&[u8]; PANELS_OF_TILE],
-        bits: u8,
+        ready: W::Ready<'_>,
         block: &Block<'_>,
         tokens: TokenTile<'_>,
         place: Place,
     ) {
-        let shape = self.weights.shape();
-        let last = panels.end - 1;
-        let pieces = tokens.tokens.div_ceil(self.kernel.tokens);
-        let words: &[_] = if self.wants_words() {
-            self.activations.words()
-        } else {
-            &[]
-        };
+        let [high, _] = self.weights.tile();
+        let pieces = tokens.tokens.div_ceil(high);
         for piece in 0..pieces {
-            let lane = piece * tokens.tokens / pieces;
-            let end = (piece + 1) * tokens.tokens / pieces;
-            let first_quad = block.segments[0].first_unit * QUADS * tokens.tokens + lane;
-            let first = block.first_segment * tokens.tokens + lane;
-            let tile = Tile {
-                codes,
-                bits,
-                significant_bits: shape.bits,
-                activation_bits: self.activations.bits(),
-                steps_of_panels: [panels.start, last]
-                    .map(|panel| PanelSteps::of(self.weights, panel)),
-                panels: panels.len(),
+            let lanes = piece * tokens.tokens / pieces..(piece + 1) * tokens.tokens / pieces;
+            let first_token = tokens.first - place.first_token + lanes.start;
+            let cut = Cut {
+                panels: panels.clone(),
                 segments: block.segments,
-                values: &tokens.values[first_quad * QUAD..],
-                words: match words.get(tokens.first_quad + first_quad..) {
-                    Some(words) => words,
-                    None => &[],
+                first_segment: block.first_segment,
+                tokens,
+                lanes,
+                totals: Totals {
+                    start: place.start.wrapping_add(first_token * place.stride),
+                    stride: place.stride,
+                    rows: self.rows(&panels),
+                    first: block.first_segment == 0,
                 },
-                sums: &tokens.sums[first..],
-                steps: &tokens.steps[first..],
-                stride: tokens.tokens,
-                tokens: end - lane,
-                output: place
-                    .start
-                    .wrapping_add((tokens.first - place.first_token + lane) * place.stride),
-                output_stride: place.stride,
-                rows: self.rows(&panels),
-                first: block.first_segment == 0,
             };
-            tile.check();
             // SAFETY: `multiply`'s caller found the instruction set and gave the whole output; panels of one product
             // belong to one piece each.
-            unsafe { (self.kernel.multiply)(&tile) };
+            unsafe { self.weights.multiply(ready, &cut) };
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The slow twins: what integer and float products with packed weights mean, to the last bit.
 
 use super::layout::{Columns, LONGEST_SEGMENT};
-use super::{ActivationBits, ActivationScale, PanelShape};
+use super::{ActivationBits, ActivationScale, MaskedCodes, PanelShape};
 
 /// Codes, scales and zeros as `Panels::pack` takes them.
 #[derive(Debug, Clone, Copy)]
@@ -52,6 +52,50 @@ pub fn multiply_integer(
                 let group = row * shape.groups() + segment.group;
                 let centred = (-weights.zeros[group]).mul_add(sum as f32, products as f32);
                 total = (weights.scales[group] * step).mul_add(centred, total);
+            }
+            output[token * shape.rows + row] = total;
+        }
+    }
+}
+
+/// Twin of products with masked weights on activations that `Activations::quantize` makes: segments in order, and in
+/// each `sum = fma(scale * step, Σ_kept (code - zero) * activation, sum)`; zeros are whole numbers.
+pub fn multiply_masked(
+    output: &mut [f32],
+    input: &[f32],
+    tokens: usize,
+    scale: ActivationScale,
+    bits: ActivationBits,
+    weights: &MaskedCodes<'_>,
+) {
+    let shape = weights.shape;
+    let cut = Columns::new(shape.columns, shape.group);
+    let longest = match scale {
+        ActivationScale::PerBlock(block) => block,
+        _ => LONGEST_SEGMENT,
+    };
+    for token in 0..tokens {
+        let input = &input[token * shape.columns..(token + 1) * shape.columns];
+        for row in 0..shape.rows {
+            let mut total = 0.0f32;
+            for segment in cut.segments(longest) {
+                let shared = match scale {
+                    ActivationScale::PerBlock(_) => &input[segment.range()],
+                    _ => input,
+                };
+                let step = step_of(shared, scale, bits);
+                let group = row * shape.groups() + segment.group;
+                let kept = segment
+                    .range()
+                    .filter(|column| weights.keep[row * shape.columns + column]);
+                let sum: i32 = kept
+                    .map(|column| {
+                        let code = i32::from(weights.codes[row * shape.columns + column]);
+                        let value = code - weights.zeros[group] as i32;
+                        value * i32::from(code_of(input[column], step, bits))
+                    })
+                    .sum();
+                total = (weights.scales[group] * step).mul_add(sum as f32, total);
             }
             output[token * shape.rows + row] = total;
         }

@@ -3,7 +3,7 @@
 //! A tile is one or more neighbouring panels of weights times a few tokens, over a run of segments. For each segment
 //! the kernel sums `code * activation` in 32-bit integers, exactly, then
 //! `total = fma(scale * step, fma(-zero, Σ activation, Σ code * activation), total)` in f32, segments in order. Totals
-//! begin at 0 (`first`) or with what `output` holds. An instruction set is a `Kernel`: its sizes and two functions.
+//! begin at 0 (`first`) or with what is there. An instruction set is a `Kernel`: its sizes and two functions.
 
 use super::activations::ActivationBits;
 use super::layout::{QUAD, Segment};
@@ -66,13 +66,20 @@ pub(crate) struct Tile<'a> {
     pub(crate) stride: usize,
     /// Tokens of the tile.
     pub(crate) tokens: usize,
-    /// Where the total of the first token and row goes.
-    pub(crate) output: *mut f32,
-    /// Rows of the whole output: floats from one token to the next.
-    pub(crate) output_stride: usize,
+    /// Where totals go.
+    pub(crate) totals: Totals,
+}
+
+/// Where the totals of a tile go.
+#[derive(Clone, Copy)]
+pub(crate) struct Totals {
+    /// That of the first token and row.
+    pub(crate) start: *mut f32,
+    /// Floats from one token to the next.
+    pub(crate) stride: usize,
     /// Rows of the tile that are no padding.
     pub(crate) rows: usize,
-    /// Totals begin at 0.
+    /// They begin at 0.
     pub(crate) first: bool,
 }
 
@@ -100,13 +107,18 @@ impl<'a> PanelSteps<'a> {
     /// Those of one panel.
     pub(crate) fn of(weights: &'a Panels, panel: usize) -> Self {
         let groups = weights.shape().groups();
+        Self::new(weights.scales(), weights.zeros(), groups, panel)
+    }
+
+    /// Those of one of `[panel][group][16]`.
+    pub(crate) fn new(scales: &'a Scales, zeros: &'a Zeros, groups: usize, panel: usize) -> Self {
         let range = panel * groups..(panel + 1) * groups;
         Self {
-            scales: match weights.scales() {
+            scales: match scales {
                 Scales::F16(values) => ScaleRow::F16(&values.as_chunks().0[range.clone()]),
                 Scales::F32(values) => ScaleRow::F32(&values.as_chunks().0[range.clone()]),
             },
-            zeros: match weights.zeros() {
+            zeros: match zeros {
                 Zeros::Same(value) => ZeroRow::Same(*value),
                 Zeros::Bytes(values) => ZeroRow::Bytes(&values.as_chunks().0[range]),
                 Zeros::F32(values) => ZeroRow::F32(&values.as_chunks().0[range]),
@@ -141,7 +153,7 @@ impl Tile<'_> {
             assert!(codes.len() >= units * usize::from(self.bits) * super::aligned::LINE);
         }
         let reached = |rows: usize| (rows * self.stride + self.tokens).saturating_sub(self.stride);
-        assert!(self.tokens <= self.stride && self.rows <= self.panels * PANEL);
+        assert!(self.tokens <= self.stride && self.totals.rows <= self.panels * PANEL);
         assert!(self.values.len() >= reached(quads) * QUAD);
         assert!(self.words.is_empty() || self.words.len() >= reached(quads));
         assert!(self.sums.len() >= reached(self.segments.len()));

@@ -58,6 +58,9 @@ pub(super) trait Lanes: Copy {
     /// In each lane the level that bits `4 * place..4 * place + 4` of its code name.
     fn level(self, levels: Self::Levels, codes: Self::Codes, place: usize) -> Self::Vector;
 
+    /// In each lane byte `place` of its code, as a signed number.
+    fn signed_byte(self, codes: Self::Codes, place: usize) -> Self::Vector;
+
     /// Lanes added in pairs: `16 -> 8 -> 4 -> 2 -> 1`, each lane with that half the vector further.
     fn sum(self, vector: Self::Vector) -> f32;
 }

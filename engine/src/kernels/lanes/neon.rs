@@ -135,6 +135,16 @@ impl Lanes for Neon {
     }
 
     #[inline(always)]
+    fn signed_byte(self, codes: Self::Codes, place: usize) -> Vector {
+        // SAFETY: see above.
+        quarters(|q| unsafe {
+            let up = vdupq_n_s32(24 - 8 * place as i32);
+            let moved = vreinterpretq_s32_u32(vshlq_u32(codes[q], up));
+            vcvtq_f32_s32(vshrq_n_s32::<24>(moved))
+        })
+    }
+
+    #[inline(always)]
     fn sum(self, [a, b, c, d]: Vector) -> f32 {
         // SAFETY: see above.
         unsafe {

@@ -83,6 +83,11 @@ impl Lanes for Portable {
     }
 
     #[inline(always)]
+    fn signed_byte(self, codes: Self::Codes, place: usize) -> Self::Vector {
+        codes.map(|code| f32::from((code >> (8 * place)) as i8))
+    }
+
+    #[inline(always)]
     fn sum(self, mut vector: Self::Vector) -> f32 {
         for half in [8, 4, 2, 1] {
             for lane in 0..half {

@@ -30,6 +30,8 @@ impl OverLanes for Everything<'_> {
             lanes.level(levels, names, 0),
             lanes.level(levels, names, 3),
             lanes.level(levels, names, 7),
+            lanes.signed_byte(names, 0),
+            lanes.signed_byte(names, 3),
         ];
         let bits = vectors.map(|vector| {
             let mut values = [0.0; LANES];

@@ -151,6 +151,16 @@ impl Lanes for Avx512 {
     }
 
     #[inline(always)]
+    fn signed_byte(self, codes: __m512i, place: usize) -> __m512 {
+        // SAFETY: see above.
+        unsafe {
+            let up = _mm512_set1_epi32(24 - 8 * place as i32);
+            let moved = _mm512_sllv_epi32(codes, up);
+            _mm512_cvtepi32_ps(_mm512_srai_epi32::<24>(moved))
+        }
+    }
+
+    #[inline(always)]
     fn sum(self, vector: __m512) -> f32 {
         // SAFETY: see above; `with_avx512` has AVX-512 DQ too.
         sum_of_eight(unsafe {
@@ -302,6 +312,16 @@ impl Lanes for Avx2 {
             level_of_eight(levels, codes[0], place),
             level_of_eight(levels, codes[1], place),
         ]
+    }
+
+    #[inline(always)]
+    fn signed_byte(self, codes: Self::Codes, place: usize) -> Self::Vector {
+        // SAFETY: see above.
+        codes.map(|codes| unsafe {
+            let up = _mm256_set1_epi32(24 - 8 * place as i32);
+            let moved = _mm256_sllv_epi32(codes, up);
+            _mm256_cvtepi32_ps(_mm256_srai_epi32::<24>(moved))
+        })
     }
 
     #[inline(always)]

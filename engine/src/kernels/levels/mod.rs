@@ -68,21 +68,46 @@ impl LevelShape {
     }
 }
 
+/// Tables of levels, and how many rows each of them serves.
+#[derive(Debug, Clone, Copy)]
+pub struct Levels<'a> {
+    /// In the order of the rows.
+    pub values: &'a [[f32; LevelPanels::MOST_LEVELS]],
+    /// Rows of one table, a multiple of those of a panel; 0 = all.
+    pub rows: usize,
+}
+
 /// Codes and scales as kernels read them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LevelPanels {
     shape: LevelShape,
-    levels: [f32; 16],
+    levels: Vec<[f32; Self::MOST_LEVELS]>,
+    /// Panels that one table of levels serves.
+    panels_of_levels: usize,
     lines: Vec<Line>,
 }
 
 impl LevelPanels {
+    /// Levels of a table: what four bits can name.
+    pub const MOST_LEVELS: usize = 16;
+
+    /// Whether so many rows can share a table of levels; 0 = all.
+    pub fn serves(rows: usize) -> bool {
+        rows.is_multiple_of(PANEL)
+    }
+
     /// Packs row-major `codes` below 16, with `scales` `[rows, blocks]`: a weight is `scale * levels[code]`.
     ///
     /// # Panics
-    /// If a slice does not fit the shape or a code is above 15.
-    pub fn pack(shape: LevelShape, levels: &[f32; 16], codes: &[u8], scales: &[f32]) -> Self {
+    /// If a slice does not fit the shape, a code is above 15 or panels share tables of levels.
+    pub fn pack(shape: LevelShape, levels: Levels<'_>, codes: &[u8], scales: &[f32]) -> Self {
         assert!(shape.block > 0, "a block has columns");
+        assert!(Self::serves(levels.rows), "a panel has one table of levels");
+        let tables = match levels.rows {
+            0 => 1,
+            rows => shape.rows.div_ceil(rows),
+        };
+        assert!(levels.values.len() >= tables, "{tables} tables of levels");
         assert_eq!(codes.len(), shape.rows * shape.columns, "codes");
         assert_eq!(scales.len(), shape.rows * shape.blocks(), "scales");
         let largest = codes.iter().copied().max().unwrap_or(0);
@@ -94,7 +119,8 @@ impl LevelPanels {
             .for_each(|(panel, lines)| pack_panel(&shape, panel, codes, scales, lines));
         Self {
             shape,
-            levels: *levels,
+            levels: levels.values.to_vec(),
+            panels_of_levels: levels.rows / PANEL,
             lines,
         }
     }
@@ -106,7 +132,12 @@ impl LevelPanels {
 
     /// Bytes in memory.
     pub fn size_bytes(&self) -> usize {
-        size_of_val(self.lines.as_slice()) + size_of_val(&self.levels)
+        size_of_val(self.lines.as_slice()) + size_of_val(self.levels.as_slice())
+    }
+
+    /// The levels of a panel.
+    fn levels(&self, panel: usize) -> &[f32; Self::MOST_LEVELS] {
+        &self.levels[panel.checked_div(self.panels_of_levels).unwrap_or(0)]
     }
 
     fn panel(&self, panel: usize) -> &[Line] {
@@ -123,7 +154,7 @@ impl LevelPanels {
         let blocks = output.chunks_mut(self.shape.block);
         let lines = self.panel(row / PANEL).chunks(self.shape.block_lines());
         for (output, lines) in blocks.zip(lines) {
-            widen_lane(output, lines, lane, &self.levels);
+            widen_lane(output, lines, lane, self.levels(row / PANEL));
         }
     }
 }

@@ -4,14 +4,11 @@ use super::{CODES, LevelPanels, LevelShape, Line, PANEL};
 use crate::kernels::gemm::Operand;
 use crate::kernels::lanes::{Lanes, OverLanes, with_lanes};
 use crate::kernels::prefetch::{AHEAD, prefetch};
-use crate::kernels::slabs::{Slab, for_each_slab};
+use crate::kernels::slabs::{FloatProduct, Slab, multiply_slabs};
 use std::ops::Range;
 
 /// Sums that a row's block is spread over: column `c` of a block is added to sum `c % CHAINS`.
 const CHAINS: usize = 4;
-
-/// Tokens up to which levels are looked up in registers.
-pub(super) const FEW: usize = 8;
 
 /// Panels that one task handles: at 2048 columns 64 KiB.
 const SLAB_PANELS: usize = 4;
@@ -19,9 +16,6 @@ const SLAB_PANELS: usize = 4;
 /// Panels and columns that are widened at once for a matrix product: 256 KiB of f32.
 const WIDENED_PANELS: usize = 8;
 const WIDENED_COLUMNS: usize = 512;
-
-/// Weights above which the pool's threads share them.
-const LEAST_PARALLEL_WEIGHTS: usize = 1 << 19;
 
 /// `output[t][r] = Σ_c scale * levels[code[r][c]] * input[t][c]`, with `input` `[tokens, columns]`, `output`
 /// `[tokens, rows]`. In the caller's rayon pool where the weights are worth it.
@@ -32,43 +26,37 @@ const LEAST_PARALLEL_WEIGHTS: usize = 1 << 19;
 /// If a slice does not fit its shape.
 pub fn multiply_levels(output: &mut [f32], input: &[f32], tokens: usize, weights: &LevelPanels) {
     let shape = weights.shape;
-    assert_eq!(output.len(), tokens * shape.rows, "output");
     assert_eq!(input.len(), tokens * shape.columns, "input");
-    if tokens == 0 || shape.columns == 0 {
-        output.fill(0.0);
-        return;
+    let product = Product {
+        input,
+        tokens,
+        weights,
+    };
+    multiply_slabs(output, [tokens, shape.rows, shape.columns], &product);
+}
+
+struct Product<'a> {
+    input: &'a [f32],
+    tokens: usize,
+    weights: &'a LevelPanels,
+}
+
+impl FloatProduct for Product<'_> {
+    const FEW_ROWS: usize = SLAB_PANELS * PANEL;
+    const MANY_ROWS: usize = WIDENED_PANELS * PANEL;
+    type Scratch = Vec<f32>;
+
+    fn few(&self, slab: &mut Slab<'_>) {
+        with_lanes(LookUp {
+            slab,
+            input: self.input,
+            tokens: self.tokens,
+            weights: self.weights,
+        });
     }
-    let parallel = shape.rows * shape.columns * tokens.div_ceil(4) > LEAST_PARALLEL_WEIGHTS;
-    let size = [tokens, shape.rows];
-    if tokens <= FEW {
-        let rows = SLAB_PANELS * PANEL;
-        for_each_slab(
-            output,
-            size,
-            rows,
-            parallel,
-            || (),
-            |(), mut slab| {
-                with_lanes(LookUp {
-                    slab: &mut slab,
-                    input,
-                    tokens,
-                    weights,
-                });
-            },
-        );
-    } else {
-        let rows = WIDENED_PANELS * PANEL;
-        for_each_slab(
-            output,
-            size,
-            rows,
-            parallel,
-            Vec::new,
-            |scratch, mut slab| {
-                widen_and_multiply(&mut slab, input, weights, scratch);
-            },
-        );
+
+    fn many(&self, slab: &mut Slab<'_>, scratch: &mut Vec<f32>) {
+        widen_and_multiply(slab, self.input, self.weights, scratch);
     }
 }
 
@@ -126,7 +114,7 @@ fn panel_sums<L: Lanes, const T: usize>(
     panel: usize,
     inputs: [&[f32]; T],
 ) -> [L::Vector; T] {
-    let levels = lanes.load_levels(&weights.levels);
+    let levels = lanes.load_levels(weights.levels(panel));
     let zero = lanes.splat(0.0);
     let mut totals = [zero; T];
     let LevelShape { columns, block, .. } = weights.shape;
@@ -211,7 +199,7 @@ fn widen_and_multiply(
                 target,
                 stride,
                 lines,
-                levels: &weights.levels,
+                levels: weights.levels(panel),
                 block,
                 columns: width,
             });

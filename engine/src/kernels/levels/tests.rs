@@ -1,7 +1,7 @@
-use super::product::FEW;
 use super::*;
 use crate::kernels::dispatch::same_on_every_instruction_set;
 use crate::kernels::reference;
+use crate::kernels::slabs::FEW;
 
 /// Small integers: sums are exact in any order.
 fn integers(len: usize, seed: usize) -> Vec<f32> {
@@ -37,6 +37,10 @@ impl Case {
     }
 
     fn pack(&self, levels: &[f32; 16]) -> LevelPanels {
+        let levels = Levels {
+            values: &[*levels],
+            rows: 0,
+        };
         LevelPanels::pack(self.shape, levels, &self.codes, &self.scales)
     }
 }

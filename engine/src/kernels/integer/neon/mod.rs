@@ -11,14 +11,14 @@ use super::aligned::LINE;
 use super::layout::QUAD;
 use super::panels::{PANEL, QUADS};
 use super::portable;
-use super::tile::{Kernel, Tile};
+use super::tile::{Kernel, Tile, Totals};
 use std::arch::aarch64::*;
 use std::arch::asm;
 
 /// Tokens of a tile: four vectors of sums for each, and eight registers for codes and activations.
 const TOKENS: usize = 4;
 /// Vectors of a panel.
-const VECTORS: usize = PANEL / 4;
+pub(super) const VECTORS: usize = PANEL / 4;
 /// Bytes of a unit's codes, one each.
 const UNIT_BYTES: usize = QUADS * LINE;
 
@@ -40,7 +40,7 @@ const fn kernel<D: Dot>() -> Kernel {
 }
 
 /// Sums of products of four bytes, for the 16 rows of a panel.
-trait Dot {
+pub(super) trait Dot {
     /// Whether codes are signed bytes for it.
     const SIGNED: bool;
     type Sums: Copy;
@@ -49,11 +49,15 @@ trait Dot {
     /// The machine has the instructions.
     unsafe fn zero() -> Self::Sums;
 
-    /// Adds the products of `codes` with one quad of activations.
+    /// Adds the products of `codes` with the quads of activations of each vector.
     ///
     /// # Safety
     /// The machine has the instructions.
-    unsafe fn add(sums: &mut Self::Sums, codes: &[uint8x16_t; VECTORS], quad: int8x16_t);
+    unsafe fn add(
+        sums: &mut Self::Sums,
+        codes: &[uint8x16_t; VECTORS],
+        quads: [int8x16_t; VECTORS],
+    );
 
     /// Sums of rows.
     ///
@@ -63,8 +67,8 @@ trait Dot {
 }
 
 struct Usdot;
-struct Sdot;
-struct Smull;
+pub(super) struct Sdot;
+pub(super) struct Smull;
 
 /// The steps of `Dot` where one instruction sums a row's four products.
 macro_rules! one_instruction {
@@ -80,8 +84,8 @@ macro_rules! one_instruction {
             }
 
             #[inline(always)]
-            unsafe fn add(sums: &mut Self::Sums, codes: &[uint8x16_t; VECTORS], quad: int8x16_t) {
-                for (sum, codes) in sums.iter_mut().zip(codes) {
+            unsafe fn add(sums: &mut Self::Sums, codes: &[uint8x16_t; VECTORS], quads: [int8x16_t; VECTORS]) {
+                for ((sum, codes), quad) in sums.iter_mut().zip(codes).zip(quads) {
                     // SAFETY: the machine has the instruction, which touches nothing but its registers.
                     unsafe {
                         asm!(
@@ -119,8 +123,12 @@ impl Dot for Smull {
     }
 
     #[inline(always)]
-    unsafe fn add(sums: &mut Self::Sums, codes: &[uint8x16_t; VECTORS], quad: int8x16_t) {
-        for ([low, high], codes) in sums.iter_mut().zip(codes) {
+    unsafe fn add(
+        sums: &mut Self::Sums,
+        codes: &[uint8x16_t; VECTORS],
+        quads: [int8x16_t; VECTORS],
+    ) {
+        for (([low, high], codes), quad) in sums.iter_mut().zip(codes).zip(quads) {
             // SAFETY: NEON is part of the target.
             unsafe {
                 let codes = vreinterpretq_s8_u8(*codes);
@@ -160,28 +168,51 @@ unsafe fn multiply<D: Dot>(tile: &Tile<'_>) {
 /// As `Kernel::multiply`.
 #[inline(always)]
 unsafe fn multiply_panel<D: Dot, const T: usize>(tile: &Tile<'_>, panel: usize) {
-    let rows = tile.rows.saturating_sub(panel * PANEL).min(PANEL);
-    let start = tile.output.wrapping_add(panel * PANEL);
-    let mut totals = [[0.0; PANEL]; T];
-    if !tile.first {
-        for (token, totals) in totals.iter_mut().enumerate() {
-            // SAFETY: the rows of a tile lie in its output.
-            unsafe {
-                start
-                    .add(token * tile.output_stride)
-                    .copy_to(totals.as_mut_ptr(), rows)
-            };
-        }
-    }
+    // SAFETY: the rows of a tile lie in its output, which nobody else touches.
+    let mut totals: [[f32; PANEL]; T] = unsafe { load_rows(&tile.totals, panel) };
     // SAFETY: the caller's.
     unsafe { add_segments::<D, T>(tile, panel, &mut totals) };
+    // SAFETY: as above.
+    unsafe { store_rows(&tile.totals, panel, &totals) };
+}
+
+/// Totals of one panel of a tile.
+///
+/// # Safety
+/// The rows lie in the output.
+#[inline(always)]
+pub(super) unsafe fn load_rows<const T: usize>(place: &Totals, panel: usize) -> [[f32; PANEL]; T] {
+    let mut totals = [[0.0; PANEL]; T];
+    if !place.first {
+        let rows = place.rows.saturating_sub(panel * PANEL).min(PANEL);
+        for (token, totals) in totals.iter_mut().enumerate() {
+            let from = place
+                .start
+                .wrapping_add(token * place.stride + panel * PANEL);
+            // SAFETY: the caller's.
+            unsafe { from.copy_to(totals.as_mut_ptr(), rows) };
+        }
+    }
+    totals
+}
+
+/// Turns `load_rows` around.
+///
+/// # Safety
+/// The rows lie in the output, which nobody else touches.
+#[inline(always)]
+pub(super) unsafe fn store_rows<const T: usize>(
+    place: &Totals,
+    panel: usize,
+    totals: &[[f32; PANEL]; T],
+) {
+    let rows = place.rows.saturating_sub(panel * PANEL).min(PANEL);
     for (token, totals) in totals.iter().enumerate() {
-        // SAFETY: the rows of a tile lie in its output, which nobody else touches.
-        unsafe {
-            start
-                .add(token * tile.output_stride)
-                .copy_from(totals.as_ptr(), rows)
-        };
+        let to = place
+            .start
+            .wrapping_add(token * place.stride + panel * PANEL);
+        // SAFETY: the caller's.
+        unsafe { to.copy_from(totals.as_ptr(), rows) };
     }
 }
 
@@ -259,14 +290,20 @@ unsafe fn add_unit<D: Dot, const T: usize>(
         for (sums, quad) in sums.iter_mut().zip(quads) {
             let quad = i32::from_le_bytes(quad.map(|value| value as u8));
             // SAFETY: NEON is part of the target; the instructions are the caller's promise.
-            unsafe { D::add(sums, &codes, vreinterpretq_s8_s32(vdupq_n_s32(quad))) };
+            unsafe {
+                D::add(
+                    sums,
+                    &codes,
+                    [vreinterpretq_s8_s32(vdupq_n_s32(quad)); VECTORS],
+                )
+            };
         }
     }
 }
 
 /// A line in registers: four rows in each.
 #[inline(always)]
-fn load_line(line: &[u8; LINE]) -> [uint8x16_t; VECTORS] {
+pub(super) fn load_line(line: &[u8; LINE]) -> [uint8x16_t; VECTORS] {
     let at = |vector: usize| {
         // SAFETY: NEON is part of the target, and a line is four vectors.
         unsafe { vld1q_u8(line.as_ptr().add(16 * vector)) }
@@ -286,7 +323,7 @@ fn scales(tile: &Tile<'_>, panel: usize, group: usize) -> [[f32; PANEL]; 2] {
 
 /// `total = fma(scale * step, fma(-zero, sum, products), total)`.
 #[inline(always)]
-fn add_scaled(
+pub(super) fn add_scaled(
     totals: &mut [f32; PANEL],
     products: [int32x4_t; VECTORS],
     [scales, zeros]: &[[f32; PANEL]; 2],

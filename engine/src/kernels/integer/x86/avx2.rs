@@ -68,7 +68,7 @@ fn multiply(tile: &Tile<'_>) {
 /// `W` tokens times a panel of `BITS`.
 #[target_feature(enable = "avx2,fma,f16c")]
 fn add<const BITS: u8, const RUN: usize, const W: usize>(tile: &Tile<'_>) {
-    let mut totals = load_totals::<W>(tile);
+    let mut totals = load_totals::<W>(&tile.totals);
     let mut codes = tile.codes[0].as_ptr();
     let mut values = tile.values.as_ptr();
     let mut words = tile.words.as_ptr();
@@ -86,7 +86,7 @@ fn add<const BITS: u8, const RUN: usize, const W: usize>(tile: &Tile<'_>) {
         words = words.wrapping_add(segment.units * QUADS * tile.stride);
         scale_sums(tile, index, segment.group, &sums, &mut totals);
     }
-    store_totals(tile, &totals);
+    store_totals(&tile.totals, &totals);
 }
 
 /// Sums of one segment, in runs that fit 16 bits. Not inlined: with the epilogue beside it the compiler would store

@@ -2,15 +2,15 @@
 
 use crate::kernels::integer::aligned::LINE;
 use crate::kernels::integer::panels::{PANEL, QUADS};
-use crate::kernels::integer::tile::{PanelSteps, ScaleRow, Tile, ZeroRow};
+use crate::kernels::integer::tile::{PanelSteps, ScaleRow, Tile, Totals, ZeroRow};
 use std::arch::x86_64::*;
 
 /// Vectors of a panel.
-pub(super) const HALVES: usize = 2;
+pub(in crate::kernels::integer) const HALVES: usize = 2;
 /// Rows of a vector.
-pub(super) const LANES: usize = PANEL / HALVES;
+pub(in crate::kernels::integer) const LANES: usize = PANEL / HALVES;
 /// Bytes of a vector.
-pub(super) const VECTOR: usize = LINE / HALVES;
+pub(in crate::kernels::integer) const VECTOR: usize = LINE / HALVES;
 
 /// One quad of one half of a panel.
 ///
@@ -18,7 +18,11 @@ pub(super) const VECTOR: usize = LINE / HALVES;
 /// `unit` has `BITS` lines to be read.
 #[inline]
 #[target_feature(enable = "avx2")]
-pub(super) unsafe fn quad<const BITS: u8>(unit: *const u8, quad: usize, half: usize) -> __m256i {
+pub(in crate::kernels::integer) unsafe fn quad<const BITS: u8>(
+    unit: *const u8,
+    quad: usize,
+    half: usize,
+) -> __m256i {
     // SAFETY: the caller's; lines are whole.
     let line =
         |line: usize| unsafe { _mm256_loadu_si256(unit.add(line * LINE + half * VECTOR).cast()) };
@@ -71,7 +75,7 @@ fn moved<const MASK: i8>(line: __m256i, shift: i32) -> __m256i {
 /// Four bytes are there to be read.
 #[inline]
 #[target_feature(enable = "avx2")]
-pub(super) unsafe fn broadcast(values: *const i8) -> __m256i {
+pub(in crate::kernels::integer) unsafe fn broadcast(values: *const i8) -> __m256i {
     // SAFETY: the caller's.
     _mm256_set1_epi32(unsafe { values.cast::<i32>().read_unaligned() })
 }
@@ -79,7 +83,7 @@ pub(super) unsafe fn broadcast(values: *const i8) -> __m256i {
 /// `total + scale * step * (sum - zero * Σ activation)` for every token and half, then the sums are of no more use.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-pub(super) fn scale_sums<const W: usize>(
+pub(in crate::kernels::integer) fn scale_sums<const W: usize>(
     tile: &Tile<'_>,
     segment: usize,
     group: usize,
@@ -108,7 +112,10 @@ pub(super) fn scale_sums<const W: usize>(
 /// Scales and zeros of a group.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-pub(super) fn steps(panel: &PanelSteps<'_>, group: usize) -> ([__m256; HALVES], [__m256; HALVES]) {
+pub(in crate::kernels::integer) fn steps(
+    panel: &PanelSteps<'_>,
+    group: usize,
+) -> ([__m256; HALVES], [__m256; HALVES]) {
     // SAFETY: each row of scales and zeros is 16 values.
     unsafe {
         let scales = std::array::from_fn(|half| match panel.scales {
@@ -133,39 +140,44 @@ pub(super) fn steps(panel: &PanelSteps<'_>, group: usize) -> ([__m256; HALVES], 
 /// Lanes of a half that are rows and no padding.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn mask_of_rows(tile: &Tile<'_>, half: usize) -> __m256i {
-    let rows = tile.rows.saturating_sub(half * LANES).min(LANES) as i32;
+fn mask_of_rows(place: &Totals, half: usize) -> __m256i {
+    let rows = place.rows.saturating_sub(half * LANES).min(LANES) as i32;
     let lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
     _mm256_cmpgt_epi32(_mm256_set1_epi32(rows), lanes)
 }
 
 #[inline]
 #[target_feature(enable = "avx2")]
-pub(super) fn load_totals<const W: usize>(tile: &Tile<'_>) -> [[__m256; HALVES]; W] {
-    if tile.first {
+pub(in crate::kernels::integer) fn load_totals<const W: usize>(
+    place: &Totals,
+) -> [[__m256; HALVES]; W] {
+    if place.first {
         return [[_mm256_setzero_ps(); HALVES]; W];
     }
     std::array::from_fn(|token| {
         std::array::from_fn(|half| {
-            let output = tile
-                .output
-                .wrapping_add(token * tile.output_stride + half * LANES);
+            let output = place
+                .start
+                .wrapping_add(token * place.stride + half * LANES);
             // SAFETY: the mask leaves only rows that lie in the output.
-            unsafe { _mm256_maskload_ps(output, mask_of_rows(tile, half)) }
+            unsafe { _mm256_maskload_ps(output, mask_of_rows(place, half)) }
         })
     })
 }
 
 #[inline]
 #[target_feature(enable = "avx2")]
-pub(super) fn store_totals<const W: usize>(tile: &Tile<'_>, totals: &[[__m256; HALVES]; W]) {
+pub(in crate::kernels::integer) fn store_totals<const W: usize>(
+    place: &Totals,
+    totals: &[[__m256; HALVES]; W],
+) {
     for (token, totals) in totals.iter().enumerate() {
         for (half, &total) in totals.iter().enumerate() {
-            let output = tile
-                .output
-                .wrapping_add(token * tile.output_stride + half * LANES);
+            let output = place
+                .start
+                .wrapping_add(token * place.stride + half * LANES);
             // SAFETY: the mask leaves only rows that lie in the output, which nobody else touches.
-            unsafe { _mm256_maskstore_ps(output, mask_of_rows(tile, half), total) };
+            unsafe { _mm256_maskstore_ps(output, mask_of_rows(place, half), total) };
         }
     }
 }
@@ -173,7 +185,7 @@ pub(super) fn store_totals<const W: usize>(tile: &Tile<'_>, totals: &[[__m256; H
 /// # Safety
 /// As `Kernel::unpack` says: the machine has AVX2.
 #[target_feature(enable = "avx2")]
-pub(super) fn unpack(bits: u8, packed: &[u8], bytes: &mut [u8]) {
+pub(in crate::kernels::integer) fn unpack(bits: u8, packed: &[u8], bytes: &mut [u8]) {
     match bits {
         2 => unpack_units::<2>(packed, bytes),
         3 => unpack_units::<3>(packed, bytes),

@@ -11,7 +11,9 @@ use std::arch::x86_64::*;
 /// `BITS` lines are there to be read.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
-pub(super) unsafe fn quads<const BITS: u8>(unit: *const u8) -> [__m512i; QUADS] {
+pub(in crate::kernels::integer) unsafe fn quads<const BITS: u8>(
+    unit: *const u8,
+) -> [__m512i; QUADS] {
     // SAFETY: the caller's.
     let line = |line: usize| unsafe { _mm512_loadu_si512(unit.add(line * LINE).cast()) };
     match BITS {
@@ -97,7 +99,7 @@ fn with_bits<const MASK: i8>(low: __m512i, line: __m512i, shift: i32) -> __m512i
 /// Scales and zeros of a group, a row in each lane.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
-pub(super) fn steps(panel: &PanelSteps<'_>, group: usize) -> (__m512, __m512) {
+pub(in crate::kernels::integer) fn steps(panel: &PanelSteps<'_>, group: usize) -> (__m512, __m512) {
     // SAFETY: each row of scales and zeros is 16 values.
     unsafe {
         let scale = match panel.scales {
@@ -119,7 +121,7 @@ pub(super) fn steps(panel: &PanelSteps<'_>, group: usize) -> (__m512, __m512) {
 /// # Safety
 /// As `Kernel::unpack` says.
 #[target_feature(enable = "avx512f,avx512bw")]
-pub(super) fn unpack(bits: u8, packed: &[u8], bytes: &mut [u8]) {
+pub(in crate::kernels::integer) fn unpack(bits: u8, packed: &[u8], bytes: &mut [u8]) {
     match bits {
         2 => unpack_units::<2>(packed, bytes),
         3 => unpack_units::<3>(packed, bytes),

@@ -1,8 +1,8 @@
 //! Tiles for x86: one file per instruction set.
 
 pub(super) mod avx2;
-mod codes256;
-mod codes512;
+pub(super) mod codes256;
+pub(super) mod codes512;
 pub(super) mod float256;
 pub(super) mod float512;
 pub(super) mod vnni256;

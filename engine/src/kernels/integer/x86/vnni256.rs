@@ -48,7 +48,7 @@ fn multiply(tile: &Tile<'_>) {
 /// `W` tokens times a panel of whole bytes.
 #[target_feature(enable = "avx2,fma,f16c,avxvnni")]
 fn bytes<const W: usize>(tile: &Tile<'_>) {
-    let mut totals = load_totals::<W>(tile);
+    let mut totals = load_totals::<W>(&tile.totals);
     let mut codes = tile.codes[0].as_ptr();
     let mut values = tile.values.as_ptr();
     let row = tile.stride * QUAD;
@@ -60,7 +60,7 @@ fn bytes<const W: usize>(tile: &Tile<'_>) {
         values = values.wrapping_add(quads * row);
         scale_sums(tile, index, segment.group, &sums, &mut totals);
     }
-    store_totals(tile, &totals);
+    store_totals(&tile.totals, &totals);
 }
 
 /// Sums of one segment. Not inlined: with the epilogue beside it the compiler would store every sum at every step.
@@ -96,7 +96,7 @@ unsafe fn sums_of_bytes<const W: usize>(
 /// `W` tokens times a panel of `BITS`, in `S` separate sums each.
 #[target_feature(enable = "avx2,fma,f16c,avxvnni")]
 fn stream<const BITS: u8, const W: usize, const S: usize>(tile: &Tile<'_>) {
-    let mut totals = load_totals::<W>(tile);
+    let mut totals = load_totals::<W>(&tile.totals);
     let mut codes = tile.codes[0].as_ptr();
     let mut values = tile.values.as_ptr();
     let row = tile.stride * QUAD;
@@ -107,7 +107,7 @@ fn stream<const BITS: u8, const W: usize, const S: usize>(tile: &Tile<'_>) {
         values = values.wrapping_add(segment.units * QUADS * row);
         scale_sums(tile, index, segment.group, &sums, &mut totals);
     }
-    store_totals(tile, &totals);
+    store_totals(&tile.totals, &totals);
 }
 
 /// Sums of one segment.

@@ -9,7 +9,7 @@ use super::stream_of_tokens;
 use crate::kernels::integer::aligned::LINE;
 use crate::kernels::integer::layout::QUAD;
 use crate::kernels::integer::panels::{PANEL, QUADS};
-use crate::kernels::integer::tile::{Kernel, Tile};
+use crate::kernels::integer::tile::{Kernel, Tile, Totals};
 use std::arch::x86_64::*;
 
 pub(in crate::kernels::integer) const KERNEL: Kernel = Kernel {
@@ -60,7 +60,7 @@ fn bytes_of_tokens<const P: usize>(tile: &Tile<'_>) {
 /// `W` tokens times `P` panels of whole bytes.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
 fn bytes<const P: usize, const W: usize>(tile: &Tile<'_>) {
-    let mut totals = load_totals::<P, W>(tile);
+    let mut totals = load_totals::<P, W>(&tile.totals);
     let mut codes: [*const u8; P] = std::array::from_fn(|panel| tile.codes[panel].as_ptr());
     let mut values = tile.values.as_ptr();
     let row = tile.stride * QUAD;
@@ -77,7 +77,7 @@ fn bytes<const P: usize, const W: usize>(tile: &Tile<'_>) {
             }
         }
     }
-    store_totals(tile, &totals);
+    store_totals(&tile.totals, &totals);
 }
 
 /// Sums of one segment. Not inlined: with the epilogue beside it the compiler would store every sum at every step.
@@ -115,7 +115,7 @@ unsafe fn sums_of_bytes<const P: usize, const W: usize>(
 /// `W` tokens times one panel of `BITS`, in `S` separate sums each.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
 fn stream<const BITS: u8, const W: usize, const S: usize>(tile: &Tile<'_>) {
-    let mut totals = load_totals::<1, W>(tile);
+    let mut totals = load_totals::<1, W>(&tile.totals);
     let mut codes = tile.codes[0].as_ptr();
     let mut values = tile.values.as_ptr();
     let row = tile.stride * QUAD;
@@ -146,7 +146,7 @@ fn stream<const BITS: u8, const W: usize, const S: usize>(tile: &Tile<'_>) {
             totals[0] = scaled(tile, index, token, scale, zero, sum, totals[0]);
         }
     }
-    store_totals(tile, &totals);
+    store_totals(&tile.totals, &totals);
 }
 
 /// `total + scale * step * (sum - zero * Σ activation)`.
@@ -187,38 +187,43 @@ unsafe fn broadcast(values: *const i8) -> __m512i {
 
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn mask_of_rows(tile: &Tile<'_>, panel: usize) -> __mmask16 {
-    let rows = tile.rows.saturating_sub(panel * PANEL).min(PANEL);
+fn mask_of_rows(place: &Totals, panel: usize) -> __mmask16 {
+    let rows = place.rows.saturating_sub(panel * PANEL).min(PANEL);
     ((1u32 << rows) - 1) as __mmask16
 }
 
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn load_totals<const P: usize, const W: usize>(tile: &Tile<'_>) -> [[__m512; P]; W] {
-    if tile.first {
+pub(in crate::kernels::integer) fn load_totals<const P: usize, const W: usize>(
+    place: &Totals,
+) -> [[__m512; P]; W] {
+    if place.first {
         return [[_mm512_setzero_ps(); P]; W];
     }
     std::array::from_fn(|token| {
         std::array::from_fn(|panel| {
-            let output = tile
-                .output
-                .wrapping_add(token * tile.output_stride + panel * PANEL);
+            let output = place
+                .start
+                .wrapping_add(token * place.stride + panel * PANEL);
             // SAFETY: the mask leaves only rows that lie in the output.
-            unsafe { _mm512_maskz_loadu_ps(mask_of_rows(tile, panel), output) }
+            unsafe { _mm512_maskz_loadu_ps(mask_of_rows(place, panel), output) }
         })
     })
 }
 
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn store_totals<const P: usize, const W: usize>(tile: &Tile<'_>, totals: &[[__m512; P]; W]) {
+pub(in crate::kernels::integer) fn store_totals<const P: usize, const W: usize>(
+    place: &Totals,
+    totals: &[[__m512; P]; W],
+) {
     for (token, totals) in totals.iter().enumerate() {
         for (panel, &total) in totals.iter().enumerate() {
-            let output = tile
-                .output
-                .wrapping_add(token * tile.output_stride + panel * PANEL);
+            let output = place
+                .start
+                .wrapping_add(token * place.stride + panel * PANEL);
             // SAFETY: the mask leaves only rows that lie in the output, which nobody else touches.
-            unsafe { _mm512_mask_storeu_ps(output, mask_of_rows(tile, panel), total) };
+            unsafe { _mm512_mask_storeu_ps(output, mask_of_rows(place, panel), total) };
         }
     }
 }
