@@ -17,6 +17,7 @@ mod refusal;
 mod table;
 mod verbs;
 mod words;
+mod zeros;
 
 use crate::studio::request::{OpenOutcome, OpenRequest};
 use arguments::{Arguments, Open, Verb};

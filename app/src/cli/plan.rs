@@ -6,8 +6,10 @@
 
 use crate::cli::arguments::{CalibrationFlags, SolverFlags};
 use crate::cli::failure::Failure;
+use crate::cli::zeros;
 use crate::studio::sample::{self, Text};
 use pare_engine::recipe::{CalibrationSettings, Overrides, Recipe};
+use pare_engine::solved::Method;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -45,13 +47,14 @@ pub(super) fn recipe(path: Option<&Path>) -> Result<Given, Failure> {
 
 impl Given {
     /// The recipe with `flags` put over every setting they name.
-    pub(super) fn under(mut self, flags: &SolverFlags, strict: bool) -> Self {
+    pub(super) fn under(mut self, flags: &SolverFlags, strict: bool) -> Result<Self, Failure> {
         self.recipe = self.recipe.with_command_line(&overrides(flags));
+        zeros::put_over(&mut self.recipe, &flags.zeros)?;
         self.recipe.strict |= strict;
         if let Some(prefix) = flags.prefix {
             self.recipe.default.prefix = prefix;
         }
-        self
+        Ok(self)
     }
 
     /// Which text calibrates, for a model of `context` tokens. `is_sample` models calibrate on their own text by default.
@@ -100,8 +103,8 @@ fn names_length(text: &str) -> bool {
 
 fn overrides(flags: &SolverFlags) -> Overrides {
     Overrides {
-        method: flags.method,
-        bits: flags.bits,
+        method: flags.method.or(flags.palette.map(|_| Method::Palette)),
+        bits: flags.bits.or(flags.palette),
         group: flags.group,
         symmetric: flags.symmetric,
         scale_dtype: flags.scale_dtype,
@@ -113,9 +116,10 @@ fn overrides(flags: &SolverFlags) -> Overrides {
         activations: flags.activations,
         activation_block: flags.activation_block,
         smooth: flags.smooth,
+        // Flags say parts of it; they are put over what stands there.
         prune: None,
-        rank: None,
-        palette_rows: None,
+        rank: flags.rank,
+        palette_rows: flags.palette_rows,
     }
 }
 
@@ -124,7 +128,6 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use pare_engine::recipe::LayerRule;
-    use pare_engine::solved::Method;
 
     fn given(length_is_meant: bool) -> Given {
         let mut recipe = Recipe::default();
@@ -149,7 +152,7 @@ mod tests {
             group: Some(64),
             ..SolverFlags::default()
         };
-        let recipe = given(false).under(&flags, true).recipe;
+        let recipe = given(false).under(&flags, true).unwrap().recipe;
         assert_eq!((recipe.default.bits, recipe.default.group), (3, 64));
         let rule = recipe.layers[0].overrides;
         assert_eq!((rule.bits, rule.group), (Some(3), None));

@@ -9,9 +9,10 @@ use crate::studio::request::Renderer;
 use clap::builder::{PathBufValueParser, PossibleValuesParser, TypedValueParser};
 use pare_engine::formats::Format;
 use pare_engine::grid::ScaleDtype;
+use pare_engine::mask::SparsityPattern;
 use pare_engine::model::CacheKind;
 use pare_engine::moments::Prefix;
-use pare_engine::recipe::{Activations, ColumnOrder, Refine};
+use pare_engine::recipe::{Activations, ColumnOrder, PruneMethod, PruneScope, Rank, Refine};
 use pare_engine::solved::Method;
 use std::path::PathBuf;
 
@@ -174,6 +175,61 @@ pub(super) fn smooth(text: &str) -> Result<f64, String> {
     }
 }
 
+/// `--prune`.
+pub(super) fn prune_method() -> impl TypedValueParser<Value = PruneMethod> {
+    table(
+        PruneMethod::ALL
+            .map(|method| (method.word(), method))
+            .to_vec(),
+    )
+}
+
+/// `--scope`.
+pub(super) fn scope() -> impl TypedValueParser<Value = PruneScope> {
+    table(PruneScope::ALL.map(|scope| (scope.word(), scope)).to_vec())
+}
+
+/// `--pattern`.
+pub(super) fn pattern(text: &str) -> Result<SparsityPattern, String> {
+    text.parse().map_err(|_| {
+        "write unstructured, N:M with N below M and M at most 32 (such as 2:4), or 1x4".to_owned()
+    })
+}
+
+/// `--sparsity`.
+pub(super) fn sparsity(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        // Adding 0 turns a minus zero into a plain one.
+        Ok(value) if (0.0..=1.0).contains(&value) => Ok(value + 0.0),
+        _ => Err("sparsity is the share of zeros, a number from 0 to 1 such as 0.5".to_owned()),
+    }
+}
+
+/// `--rank`: a number, a share of the dense bytes, or an energy.
+pub(super) fn rank(text: &str) -> Result<Rank, String> {
+    let wrong = || {
+        "write a rank such as 16, a share of the dense bytes such as 25%, or energy:0.95; 0 is none"
+            .to_owned()
+    };
+    let share = |text: &str, whole: f64| {
+        let share = text.parse::<f64>().ok().map(|value| value / whole);
+        share
+            .filter(|share| (0.0..=1.0).contains(share))
+            .ok_or_else(wrong)
+    };
+    if let Some(energy) = text.strip_prefix("energy:") {
+        return share(energy, 1.0).map(Rank::Energy);
+    }
+    if let Some(percent) = text.strip_suffix('%') {
+        return share(percent, 100.0).map(Rank::Share);
+    }
+    match text.parse::<usize>() {
+        Ok(0) => Ok(Rank::None),
+        Ok(rank) if rank <= 1 << 30 => Ok(Rank::Fixed(rank)),
+        _ => Err(wrong()),
+    }
+}
+
 /// `--temperature`: 0 is greedy.
 pub(super) fn temperature(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
@@ -290,5 +346,45 @@ mod tests {
         assert!(probability("0").is_err() && probability("1.01").is_err());
         assert!(probability("nan").is_err() && probability("1").is_ok());
         assert!(count("0").is_err() && count("1").is_ok() && count("x").is_err());
+    }
+
+    #[test]
+    fn ranks_read_as_numbers_shares_and_energies() {
+        let cases = [
+            ("0", Ok(Rank::None)),
+            ("16", Ok(Rank::Fixed(16))),
+            ("25%", Ok(Rank::Share(0.25))),
+            ("energy:0.95", Ok(Rank::Energy(0.95))),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(rank(text), expected, "{text}");
+        }
+        for text in [
+            "",
+            "-1",
+            "1.5",
+            "101%",
+            "%",
+            "energy:",
+            "energy:2",
+            "NaN%",
+            "99999999999",
+        ] {
+            assert!(rank(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn shares_of_zeros_lie_between_none_and_all() {
+        for text in ["0", "0.5", "1"] {
+            assert!(sparsity(text).is_ok(), "{text}");
+        }
+        for text in ["-0.1", "1.01", "50%", "nan", ""] {
+            assert!(sparsity(text).is_err(), "{text}");
+        }
+        for text in ["2:4", "unstructured", "1x4"] {
+            assert!(pattern(text).is_ok(), "{text}");
+        }
+        assert!(pattern("4:2").is_err());
     }
 }

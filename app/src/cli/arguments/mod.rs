@@ -11,7 +11,7 @@ pub(crate) use choosing::{
     Allocate, ErrorsOf, Gain, Sensitivity, SensitivityFlags, VerificationFlags, WishFlags,
 };
 pub(crate) use machine::{Devices, Estimate, TargetFlags};
-pub(crate) use solving::{Calibrate, CalibrationFlags, Compress, SolverFlags};
+pub(crate) use solving::{Calibrate, CalibrationFlags, Compress, SolverFlags, ZeroFlags};
 pub(crate) use studio::Open;
 
 use crate::cli::words;

@@ -4,8 +4,9 @@ use crate::cli::words;
 use clap::Args;
 use pare_engine::formats::Format;
 use pare_engine::grid::ScaleDtype;
+use pare_engine::mask::SparsityPattern;
 use pare_engine::moments::Prefix;
-use pare_engine::recipe::{Activations, ColumnOrder, Refine};
+use pare_engine::recipe::{Activations, ColumnOrder, PruneMethod, PruneScope, Rank, Refine};
 use pare_engine::solved::Method;
 use std::path::PathBuf;
 
@@ -120,4 +121,34 @@ pub(crate) struct SolverFlags {
     /// SmoothQuant's exponent, 0 to 1: how much of the inputs' range moves into the weights; default 0.
     #[arg(long, value_name = "X", value_parser = words::smooth)]
     pub(crate) smooth: Option<f64>,
+    /// Rows that share a palette, 0 = all of a layer; default 0.
+    #[arg(long, value_name = "N")]
+    pub(crate) palette_rows: Option<usize>,
+    /// Weights of a palette as bits, 2 to 8: `--method palette --bits N`.
+    #[arg(long, value_name = "N", conflicts_with_all = ["method", "bits"], value_parser = clap::value_parser!(u8).range(2..=8))]
+    pub(crate) palette: Option<u8>,
+    /// Factors: their rank, their share of the dense bytes (25%), or the energy they hold (energy:0.95); 0 = none.
+    #[arg(long, value_name = "R", value_parser = words::rank)]
+    pub(crate) rank: Option<Rank>,
+    /// Which weights become zero.
+    #[command(flatten)]
+    pub(crate) zeros: ZeroFlags,
+}
+
+/// Which weights become zero; each flag wins over the recipe.
+#[derive(Debug, Clone, Copy, Default, Args)]
+#[command(next_help_heading = "Zeros")]
+pub(crate) struct ZeroFlags {
+    /// How weights are scored that become zero; `--method float` leaves those that stay as they are.
+    #[arg(long, value_name = "WORD", value_parser = words::prune_method())]
+    pub(crate) prune: Option<PruneMethod>,
+    /// Where zeros may lie: unstructured, N:M (such as 2:4) or 1x4; default unstructured.
+    #[arg(long, value_name = "WORD", value_parser = words::pattern)]
+    pub(crate) pattern: Option<SparsityPattern>,
+    /// Share of weights that become zero, 0 to 1; default 0.5. N:M says it itself.
+    #[arg(long, value_name = "X", value_parser = words::sparsity)]
+    pub(crate) sparsity: Option<f64>,
+    /// Among which weights zeros are chosen: those of a row, a layer or the model; default row.
+    #[arg(long, value_name = "WORD", value_parser = words::scope())]
+    pub(crate) scope: Option<PruneScope>,
 }

@@ -44,7 +44,7 @@ fn request(
 ) -> Result<CompressRequest, Failure> {
     let cache = context.cache();
     let given =
-        plan::recipe(arguments.recipe.as_deref())?.under(&arguments.solver, arguments.strict);
+        plan::recipe(arguments.recipe.as_deref())?.under(&arguments.solver, arguments.strict)?;
     let calibration = given.calibration(
         &arguments.calibration,
         context.seed,

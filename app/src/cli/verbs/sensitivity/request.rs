@@ -20,7 +20,7 @@ pub(in crate::cli::verbs) fn recipe(
     context: &Context,
     opened: &Opened,
 ) -> Result<Recipe, Failure> {
-    let given = plan::recipe(flags.recipe.as_deref())?.under(&flags.solver, false);
+    let given = plan::recipe(flags.recipe.as_deref())?.under(&flags.solver, false)?;
     let calibration = given.calibration(
         &flags.calibration,
         context.seed,
