@@ -66,7 +66,7 @@ fn without_inputs(
     if !needs_inputs(settings.method) {
         return (settings, fallback);
     }
-    let reason = "no inputs are gathered outside the blocks".to_owned();
+    let reason = inputs::NO_INPUTS.to_owned();
     let told = Fallback {
         from: settings.method.word().to_owned(),
         to: Method::Rtn.word().to_owned(),

@@ -2,12 +2,13 @@
 
 use super::{Choice, CompressError};
 use crate::distortion;
+use crate::mask::Mask;
 use crate::model::LayerInfo;
 use crate::moments::LayerStatistics;
 use crate::monitor::Stopped;
-use crate::packed::{ActivationPlan, OriginalTensor};
+use crate::packed::{ActivationPlan, CodeKind, OriginalTensor, Stored};
 use crate::report::{Fallback, Histograms, LayerReport};
-use crate::settings::LayerSettings;
+use crate::settings::{LayerSettings, PruneMethod};
 use crate::solve::SolveError;
 use crate::solved::{Method, Solved, Warning};
 use crate::tensor::{Matrix, WeightSource};
@@ -26,13 +27,24 @@ pub(super) struct Facts<'a> {
 /// The report of a solved layer.
 pub(super) fn describe(facts: Facts<'_>, weights: &Matrix, solved: &Solved) -> LayerReport {
     let after = solved.dequantize();
+    let stored = Stored::of_solved(solved);
     let moments = facts.statistics.map(|statistics| &statistics.moments);
     LayerReport {
         name: facts.layer.name.clone(),
         method: solved.method,
-        bits: facts.settings.bits,
+        bits: stored.value_bits(),
         group: facts.settings.group,
-        sparsity: zero_share(&after),
+        sparsity: zero_share(solved, &after),
+        prune: match solved.mask {
+            Some(_) => facts.settings.prune.method,
+            None => PruneMethod::None,
+        },
+        pattern: stored.sparsity.map(|sparsity| sparsity.pattern),
+        rank: stored.factors.map(|factors| factors.rank),
+        palette: match stored.code {
+            CodeKind::Palette { bits, .. } => Some(1 << bits),
+            _ => None,
+        },
         bytes: facts.size_bytes,
         weights: facts.layer.parameters,
         relative_output_error: moments
@@ -47,7 +59,7 @@ pub(super) fn describe(facts: Facts<'_>, weights: &Matrix, solved: &Solved) -> L
         dead_inputs: moments.map_or(0, |moments| moments.dead_inputs()),
         activations: facts.activations,
         settings: facts.settings,
-        histograms: Some(Histograms::of(weights, &after)),
+        histograms: Some(Histograms::of(weights, &after, solved.mask.as_ref())),
     }
 }
 
@@ -59,6 +71,10 @@ pub(super) fn describe_untouched(layer: &LayerInfo, choice: &Choice) -> LayerRep
         bits: 8 * layer.dtype.size_bytes() as u8,
         group: 0,
         sparsity: 0.0,
+        prune: PruneMethod::None,
+        pattern: None,
+        rank: None,
+        palette: None,
         bytes: choice.size_bytes,
         weights: layer.parameters,
         relative_output_error: Some(0.0),
@@ -91,8 +107,11 @@ pub(super) fn original_tensor(source: &dyn WeightSource, layer: &LayerInfo) -> O
     }
 }
 
-/// Share of values that are exactly zero.
-fn zero_share(weights: &Matrix) -> f64 {
+/// Share of values that are exactly zero, where factors are not yet added.
+fn zero_share(solved: &Solved, weights: &Matrix) -> f64 {
+    if solved.factors.is_some() {
+        return solved.mask.as_ref().map_or(0.0, Mask::sparsity);
+    }
     let zeros = weights
         .data()
         .iter()
@@ -112,10 +131,12 @@ fn fallback_of(solved: &Solved) -> Option<Fallback> {
     })
 }
 
+/// Codes that zeros leave out mean nothing and do not count.
 fn codes_used(solved: &Solved) -> u32 {
     let mut used = [false; 256];
+    let mut keep = solved.mask.iter().flat_map(|mask| &mask.keep);
     for &code in &solved.codes.values {
-        used[usize::from(code)] = true;
+        used[usize::from(code)] |= keep.next() != Some(&false);
     }
     used.iter().map(|&met| u32::from(met)).sum()
 }

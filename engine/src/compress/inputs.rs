@@ -4,9 +4,15 @@
 //! statistics keep no distribution, and what is clipped is what carries most.
 
 use super::needs_inputs;
+use crate::model::{LayerInfo, LayerKind};
 use crate::moments::LayerStatistics;
 use crate::packed::{ActivationKind, ActivationPlan};
-use crate::settings::{Activations, LayerSettings};
+use crate::report::Fallback;
+use crate::settings::{Activations, LayerSettings, PruneMethod, Pruning};
+use crate::solved::Method;
+
+/// Why a layer is solved without inputs.
+pub(super) const NO_INPUTS: &str = "no inputs are gathered outside the blocks";
 
 /// Largest code of an input.
 const LARGEST_CODE: f32 = 127.0;
@@ -22,7 +28,6 @@ pub struct Need {
 
 /// What of `settings` cannot do without the layer's inputs, all of it at once.
 pub fn need_of(settings: &LayerSettings) -> Option<Need> {
-    use crate::solved::Method;
     if settings.method == Method::None {
         return None;
     }
@@ -30,6 +35,10 @@ pub fn need_of(settings: &LayerSettings) -> Option<Need> {
     if needs_inputs(settings.method) {
         let asked = format!("method {}", settings.method.word());
         needs.push((asked, "rtn, hqq or nf4"));
+    }
+    if needs_norms(settings.prune) {
+        let asked = format!("prune {}", settings.prune.method.word());
+        needs.push((asked, "prune magnitude"));
     }
     if settings.activations == Activations::Static8 {
         let asked = format!("activations {}", settings.activations.word());
@@ -43,6 +52,29 @@ pub fn need_of(settings: &LayerSettings) -> Option<Need> {
         asked: asked.join(" and "),
         instead: format!("choose {}", instead.join(" and ")),
     })
+}
+
+/// Whether weights are scored with their inputs.
+fn needs_norms(prune: Pruning) -> bool {
+    matches!(prune.method, PruneMethod::Wanda | PruneMethod::SparseGpt)
+}
+
+/// Settings that a layer can be solved with where no inputs are gathered, and what is done instead of what was asked. It
+/// is settled before a run, since other zeros may take other bytes.
+pub fn scored_alone(layer: &LayerInfo, asked: LayerSettings) -> (LayerSettings, Option<Fallback>) {
+    let is_alone = layer.block.is_none() || layer.kind != LayerKind::Linear;
+    if !is_alone || asked.method == Method::None || !needs_norms(asked.prune) {
+        return (asked, None);
+    }
+    let mut settings = asked;
+    settings.prune.method = PruneMethod::Magnitude;
+    let told = |settings: &LayerSettings| format!("prune {}", settings.prune.method.word());
+    let fallback = Fallback {
+        from: told(&asked),
+        to: told(&settings),
+        reason: NO_INPUTS.to_owned(),
+    };
+    (settings, Some(fallback))
 }
 
 /// What a layer of these settings does to its inputs. `statistics` are those of the inputs that it will see.

@@ -1,6 +1,7 @@
 //! Histograms of weights: 256 bins over a range whose ends are powers of two, so that counts of two parts merge exactly.
 
 use super::difference;
+use crate::mask::Mask;
 use crate::tensor::Matrix;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -8,7 +9,7 @@ use serde::{Deserialize, Serialize};
 /// Bins of a histogram.
 pub const BINS: usize = 256;
 
-/// Three histograms over the same layer.
+/// Histograms over the same layer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Histograms {
     /// Original weights.
@@ -17,15 +18,26 @@ pub struct Histograms {
     pub after: Histogram,
     /// `after - before`.
     pub error: Histogram,
+    /// Those of `before` that became zero, over the same range; null where nothing was pruned.
+    #[serde(default)]
+    pub pruned: Option<Histogram>,
 }
 
 impl Histograms {
-    /// Histograms of `original`, of `solved` and of what moved.
-    pub fn of(original: &Matrix, solved: &Matrix) -> Self {
+    /// Histograms of `original`, of `solved`, of what moved and of what `mask` does not keep.
+    pub fn of(original: &Matrix, solved: &Matrix, mask: Option<&Mask>) -> Self {
+        let before = Histogram::of(original.data());
+        let pruned = mask.map(|mask| {
+            let weights = original.data().iter().zip(&mask.keep);
+            let pruned = weights.filter(|(_, keep)| !**keep);
+            let pruned: Vec<f32> = pruned.map(|(&weight, _)| weight).collect();
+            Histogram::of(&pruned).over(before.limit)
+        });
         Self {
-            before: Histogram::of(original.data()),
+            before,
             after: Histogram::of(solved.data()),
             error: Histogram::of(difference(solved, original).data()),
+            pruned,
         }
     }
 }
@@ -60,6 +72,14 @@ impl Histogram {
         Self {
             limit,
             counts: add_counts(self.widened(limit), other.widened(limit)),
+        }
+    }
+
+    /// The same values over `[-limit, limit]`, a power of two above them all. Zeros lie in the middle of any range.
+    pub fn over(&self, limit: f32) -> Self {
+        Self {
+            limit,
+            counts: self.widened(limit),
         }
     }
 

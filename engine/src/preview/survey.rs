@@ -7,7 +7,7 @@ use super::estimate::ratio;
 use super::reach::{Reach, group_size};
 use crate::distortion::{HistogramCounter, Histograms};
 use crate::monitor::{Monitor, Stopped};
-use crate::solved::Solved;
+use crate::solved::{Grid, Solved};
 use crate::tensor::Matrix;
 use rayon::prelude::*;
 
@@ -41,6 +41,8 @@ pub(super) struct Survey {
     before: HistogramCounter,
     after: HistogramCounter,
     moved: HistogramCounter,
+    /// What became zero by the mask; `None` without one.
+    pruned: Option<HistogramCounter>,
 }
 
 impl Survey {
@@ -97,8 +99,11 @@ impl Survey {
 
     /// Histograms of weights before and after and of the error.
     pub(super) fn histograms(self) -> Histograms {
+        let before = self.before.finish();
+        let pruned = self.pruned.map(|pruned| pruned.finish().over(before.limit));
         Histograms {
-            before: self.before.finish(),
+            before,
+            pruned,
             after: self.after.finish(),
             error: self.moved.finish(),
         }
@@ -120,6 +125,7 @@ impl Survey {
             before: HistogramCounter::default(),
             after: HistogramCounter::default(),
             moved: HistogramCounter::default(),
+            pruned: None,
         }
     }
 
@@ -146,8 +152,20 @@ impl Survey {
 
     /// Takes in one row's codes and the reach of its groups.
     fn see_codes(&mut self, before: &[f32], solved: &Solved, row: usize) {
-        for &code in solved.codes.row(row) {
-            self.used[usize::from(code)] = true;
+        let keep = solved.mask.as_ref().map(|mask| mask.row(row));
+        if let Some(keep) = keep {
+            let pruned = before.iter().zip(keep).filter(|(_, keep)| !**keep);
+            let pruned: Vec<f32> = pruned.map(|(&weight, _)| weight).collect();
+            self.pruned.get_or_insert_default().add(&pruned);
+        }
+        let codes = match solved.grid {
+            Grid::Floats(_) | Grid::Nothing => &[],
+            _ => solved.codes.row(row),
+        };
+        let mut keep = keep.into_iter().flatten();
+        for &code in codes {
+            // Codes that zeros leave out mean nothing.
+            self.used[usize::from(code)] |= keep.next() != Some(&false);
         }
         for (group, weights) in before.chunks(group_size(solved)).enumerate() {
             let reach = Reach::of(solved, row, group);
@@ -224,6 +242,10 @@ impl Survey {
             before: self.before.merge(later.before),
             after: self.after.merge(later.after),
             moved: self.moved.merge(later.moved),
+            pruned: match (self.pruned, later.pruned) {
+                (Some(pruned), Some(later)) => Some(pruned.merge(later)),
+                (pruned, later) => pruned.or(later),
+            },
             ..self
         }
     }

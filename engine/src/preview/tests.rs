@@ -103,7 +103,7 @@ fn an_exact_preview_tells_what_a_run_would_report() {
         assert_eq!(found.basis, Basis::Inputs);
         assert_eq!(
             found.histograms,
-            Histograms::of(&weights, &after),
+            Histograms::of(&weights, &after, None),
             "{method:?}"
         );
         assert_eq!(found.max_error, distortion::max_error(&weights, &after));

@@ -5,9 +5,10 @@
 mod sensitivity;
 
 pub use crate::distortion::{Histogram, Histograms};
+use crate::mask::SparsityPattern;
 use crate::monitor::Monitor;
 use crate::packed::ActivationPlan;
-use crate::settings::{KvCache, LayerSettings};
+use crate::settings::{KvCache, LayerSettings, PruneMethod};
 use crate::solved::{Method, Warning};
 pub use sensitivity::{Anchor, LayerSensitivity, Measure, OptionError, Probe, SensitivityTable};
 use serde::{Deserialize, Serialize};
@@ -72,8 +73,20 @@ pub struct LayerReport {
     pub bits: u8,
     /// Weights per scale; 0 = a row.
     pub group: usize,
-    /// Share of weights that are exactly zero after the work.
+    /// Share of weights that are exactly zero after the work; of a layer with factors, before those are added.
     pub sparsity: f64,
+    /// How weights were scored that became zero.
+    #[serde(default)]
+    pub prune: PruneMethod,
+    /// Where zeros may lie; null where nothing was pruned.
+    #[serde(default)]
+    pub pattern: Option<SparsityPattern>,
+    /// Rank of the factors; null without factors.
+    #[serde(default)]
+    pub rank: Option<usize>,
+    /// Weights of a palette; null without palettes.
+    #[serde(default)]
+    pub palette: Option<usize>,
     /// Stored bytes of the layer: codes, scales, zeros, padding.
     pub bytes: u64,
     /// Weights of the layer.

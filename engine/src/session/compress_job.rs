@@ -9,15 +9,15 @@ use super::original_inputs::OriginalInputs;
 use super::report_file::report_json;
 use super::requests::*;
 use super::{Session, SessionError};
-use crate::compress::{Calibration, Choice, Job, OriginalSource, compress, need_of};
+use crate::compress::{Calibration, Choice, Job, OriginalSource, compress, need_of, scored_alone};
 use crate::formats::layout::{Held, Plan, PlanSource, plan, preflight_of, stored_bytes};
 use crate::formats::store::Fingerprint;
 use crate::formats::{RunFolder, assemble_run, verify_run};
 use crate::model::{LayerInfo, Model};
 use crate::moments::Prefix;
 use crate::recipe::Decision;
-use crate::report::{Evaluation, LayerReport, Notice, Observer};
-use crate::settings::LayerSettings;
+use crate::report::{Evaluation, Fallback, LayerReport, Notice, Observer};
+use crate::settings::{LayerSettings, Rank};
 use crate::solved::Method;
 use crate::tensor::WeightSource;
 use crate::units::{BitsPerWeight, Bytes, hex};
@@ -144,11 +144,13 @@ impl Session {
             .map(|&layer| self.layers[layer].clone())
             .collect();
         let resolved = request.recipe.resolve(&infos);
-        let asked: Vec<(LayerInfo, LayerSettings)> = infos
-            .iter()
-            .zip(&resolved.decisions)
-            .map(|(info, decision)| (info.clone(), decision.settings))
-            .collect();
+        let pairs = infos.iter().zip(&resolved.decisions);
+        let (asked, alone): (Vec<(LayerInfo, LayerSettings)>, Vec<Option<Fallback>>) = pairs
+            .map(|(info, decision)| {
+                let (settings, fallback) = scored_alone(info, decision.settings);
+                ((info.clone(), settings), fallback)
+            })
+            .unzip();
         let source = PlanSource {
             weights: self.checkpoint.as_ref(),
             packed: Some(self.checkpoint.as_ref()),
@@ -156,7 +158,13 @@ impl Session {
             root: self.checkpoint.root(),
             side_files: self.checkpoint.side_files(),
         };
-        let held = preflight_of(&source, request.format, &asked, request.recipe.strict)?;
+        let mut held = preflight_of(&source, request.format, &asked, request.recipe.strict)?;
+        for ((info, held), alone) in infos.iter().zip(&mut held).zip(alone) {
+            if held.settings.method != Method::None {
+                held.fallback = Fallback::join(held.fallback.take(), alone);
+                held.settings.rank = fixed_rank(info, held.settings.rank);
+            }
+        }
         let plan = plan(request.format, &source, &infos, &held)?;
         Ok(Prepared {
             chosen,
@@ -321,6 +329,12 @@ impl Session {
             ("calibration text".to_owned(), hex(&ids.finalize())),
         ]
     }
+}
+
+/// A share as the rank that it is in a layer of this shape.
+fn fixed_rank(layer: &LayerInfo, rank: Rank) -> Rank {
+    let fixed = rank.of_shape(layer.rows, layer.columns);
+    fixed.map_or(rank, Rank::Fixed)
 }
 
 /// Seconds of stages, one after another.

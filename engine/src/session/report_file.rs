@@ -83,10 +83,14 @@ mod tests {
             fallback: None,
             warnings: vec![Warning::DeadInputs { count: 2 }],
             codes_used: 3,
+            prune: crate::settings::PruneMethod::None,
+            pattern: None,
+            rank: None,
+            palette: None,
             dead_inputs: 2,
             activations: crate::packed::ActivationPlan::NONE,
             settings: Recipe::default().default,
-            histograms: Some(Histograms::of(&weights, &weights)),
+            histograms: Some(Histograms::of(&weights, &weights, None)),
         };
         CompressReport {
             out: "out".to_owned(),

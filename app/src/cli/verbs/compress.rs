@@ -10,11 +10,13 @@ use crate::cli::plan;
 use crate::cli::table::{Edge, Table};
 use crate::cli::verbs::{quality, reasons};
 use crate::studio::sample::{self, Text};
+use pare_engine::compress::need_of;
 use pare_engine::formats::Format;
+use pare_engine::mask::SparsityPattern;
 use pare_engine::packed::ActivationKind;
 use pare_engine::report::{Fallback, LayerReport};
 use pare_engine::session::{CompressReport, CompressRequest, DryLayer, DryRun};
-use pare_engine::settings::Activations;
+use pare_engine::settings::{Activations, LayerSettings, Rank};
 use pare_engine::solved::Method;
 use pare_engine::units::{BitsPerWeight, Bytes};
 use std::path::{Path, PathBuf};
@@ -81,17 +83,17 @@ fn evaluation_text(
     }
 }
 
-/// GPTQ and AWQ look at the inputs of a layer; without a text there are none.
+/// Much looks at the inputs of a layer; without a text there are none.
 fn check_corpus(request: &CompressRequest, dry: &DryRun) -> Result<(), Failure> {
     if request.recipe.calibration.corpus.is_some() {
         return Ok(());
     }
-    let asks = |layer: &&DryLayer| matches!(layer.settings.method, Method::Gptq | Method::Awq);
-    match dry.layers.iter().find(asks) {
+    let need = |layer: &DryLayer| need_of(&layer.settings);
+    match dry.layers.iter().find_map(need) {
         None => Ok(()),
-        Some(layer) => Err(Failure::WrongUse(format!(
-            "Method {} needs a calibration text. Name one with --corpus FILE, or choose a method that needs none: rtn, hqq, nf4.",
-            layer.settings.method.word()
+        Some(need) => Err(Failure::WrongUse(format!(
+            "A calibration text is needed for {}. Name one with --corpus FILE, or {}.",
+            need.asked, need.instead
         ))),
     }
 }
@@ -109,6 +111,8 @@ fn page(report: &CompressReport) -> String {
         ("method", Edge::Left),
         ("bits", Edge::Right),
         ("group", Edge::Right),
+        ("zeros", Edge::Right),
+        ("rank", Edge::Right),
         ("inputs", Edge::Left),
         ("size", Edge::Right),
         ("output error", Edge::Right),
@@ -140,12 +144,16 @@ fn page(report: &CompressReport) -> String {
     text
 }
 
-fn row(layer: &LayerReport) -> [String; 10] {
+fn row(layer: &LayerReport) -> [String; 12] {
     [
         layer.name.clone(),
         layer.method.word().to_owned(),
         layer.bits.to_string(),
         group(layer.method, layer.group),
+        zeros(layer.pattern, layer.sparsity),
+        layer
+            .rank
+            .map_or_else(|| "-".to_owned(), |rank| rank.to_string()),
         inputs(layer.activations.kind()),
         Bytes(layer.bytes).to_string(),
         optional(layer.relative_output_error, |error| {
@@ -163,6 +171,8 @@ fn dry_page(dry: &DryRun) -> String {
         ("method", Edge::Left),
         ("bits", Edge::Right),
         ("group", Edge::Right),
+        ("zeros", Edge::Right),
+        ("rank", Edge::Right),
         ("inputs", Edge::Left),
         ("bytes", Edge::Right),
         ("decided by", Edge::Left),
@@ -179,18 +189,21 @@ fn dry_page(dry: &DryRun) -> String {
     )
 }
 
-fn dry_row(layer: &DryLayer) -> [String; 8] {
+fn dry_row(layer: &DryLayer) -> [String; 10] {
     let settings = &layer.settings;
-    let bits = if settings.method == Method::None {
-        "-".to_owned()
-    } else {
-        settings.bits.to_string()
+    let bits = match settings.method {
+        Method::None | Method::Float => "-".to_owned(),
+        _ => settings.bits.to_string(),
     };
+    let is_pruned = settings.method != Method::None && !settings.prune.is_none();
+    let pattern = is_pruned.then_some(settings.prune.pattern);
     [
         layer.name.clone(),
         settings.method.word().to_owned(),
         bits,
         group(settings.method, settings.group),
+        zeros(pattern, settings.prune.sparsity),
+        rank(settings),
         inputs(ActivationKind::of_settings(settings)),
         layer.bytes.to_string(),
         layer.rule.clone(),
@@ -200,9 +213,25 @@ fn dry_row(layer: &DryLayer) -> [String; 8] {
 
 fn group(method: Method, group: usize) -> String {
     match (method, group) {
-        (Method::None, _) => "-".to_owned(),
+        (Method::None | Method::Float | Method::Palette, _) => "-".to_owned(),
         (_, 0) => "row".to_owned(),
         (_, group) => group.to_string(),
+    }
+}
+
+/// Share and pattern of zeros that were chosen.
+fn zeros(pattern: Option<SparsityPattern>, share: f64) -> String {
+    match pattern {
+        None => "-".to_owned(),
+        Some(pattern) => format!("{:.1} % {pattern}", 100.0 * share),
+    }
+}
+
+/// The rank of factors; what weights decide is settled when a layer is planned.
+fn rank(settings: &LayerSettings) -> String {
+    match settings.rank {
+        Rank::Fixed(rank) if settings.method != Method::None => rank.to_string(),
+        _ => "-".to_owned(),
     }
 }
 
