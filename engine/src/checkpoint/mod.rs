@@ -226,7 +226,7 @@ impl Checkpoint {
     pub fn stored(&self, name: &str) -> Option<(Stored, Activations)> {
         match &self.entries[*self.by_name.get(name)?] {
             Entry::Plain(_) => None,
-            Entry::Packed(packed) => Some(packed.stored()),
+            Entry::Packed(packed) => Some(packed.stored(&self.shards)),
         }
     }
 
@@ -368,6 +368,15 @@ impl PackedSource for Checkpoint {
             Some(Entry::Packed(packed)) => packed.layer(&self.shards).map(Some),
             _ => Ok(None),
         }
+    }
+
+    fn stays_packed(&self, tensor: &str) -> bool {
+        self.by_name
+            .get(tensor)
+            .is_some_and(|&index| match &self.entries[index] {
+                Entry::Plain(_) => false,
+                Entry::Packed(packed) => !packed.is_scattered(&self.shards),
+            })
     }
 
     fn manifest(&self, tensor: &str) -> Option<&LayerManifest> {

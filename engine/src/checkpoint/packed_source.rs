@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::OnceLock;
 
 use super::error::CheckpointError;
 use super::gptq_config::GptqConfig;
@@ -32,6 +33,8 @@ pub(super) struct PackedTensor {
     /// Its parts, as indices into the shards.
     pub(super) parts: Vec<usize>,
     layer: Layer,
+    /// Whether columns of one group lie apart, once somebody asked.
+    scattered: OnceLock<bool>,
 }
 
 /// How to read the parts.
@@ -115,6 +118,7 @@ fn pare_layer(manifest: LayerManifest, shards: &Shards) -> Result<PackedTensor, 
         original_dtype: Some(manifest.tensor.dtype),
         parts,
         layer: Layer::Pare(manifest),
+        scattered: OnceLock::new(),
     })
 }
 
@@ -191,6 +195,7 @@ fn gptq_layer(name: &str, config: &GptqConfig, shards: &Shards) -> Result<Packed
             format: config.format,
             transposed,
         },
+        scattered: OnceLock::new(),
     })
 }
 
@@ -268,14 +273,36 @@ impl PackedTensor {
         }
     }
 
-    /// How its weights are stored, and how its inputs are rounded; headers tell.
-    pub(super) fn stored(&self) -> (Stored, Activations) {
+    /// Whether columns of one group lie apart (act-order of gptq): each column is read as a group of its own. What cannot
+    /// be read is an error when it is needed.
+    pub(super) fn is_scattered(&self, shards: &Shards) -> bool {
+        let Layer::Gptq {
+            config, columns, ..
+        } = &self.layer
+        else {
+            return false;
+        };
+        *self.scattered.get_or_init(|| {
+            // The fourth part is `g_idx`.
+            let read = self.parts.get(3).map(|&part| shards.read_all(part));
+            let Some(Ok(indices)) = read else {
+                return false;
+            };
+            gptq::are_scattered(*config, *columns, &indices)
+        })
+    }
+
+    /// How its weights are stored, and how its inputs are rounded.
+    pub(super) fn stored(&self, shards: &Shards) -> (Stored, Activations) {
         match &self.layer {
             Layer::Pare(manifest) => (manifest.stored, manifest.activations.mode),
             Layer::Gptq { config, .. } => {
                 let code = CodeKind::Affine {
                     bits: config.bits,
-                    group: config.group,
+                    group: match self.is_scattered(shards) {
+                        true => 1,
+                        false => config.group,
+                    },
                     symmetric: config.symmetric,
                     scale_dtype: config.scale_dtype,
                     fractional_zeros: false,

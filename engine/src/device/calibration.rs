@@ -15,6 +15,9 @@ const MOST_ENTRIES: usize = 1000;
 pub struct Calibration {
     /// Half of the band of every number, as a share of it.
     pub spread: f64,
+    /// Why it may be too slow, as a sentence: something else ran meanwhile. Absent where nothing told so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unrest: Option<String>,
     /// One table for each way in which a product is computed.
     pub kernels: Vec<KernelTable>,
     /// What blocks cost beside products and attention.
@@ -336,6 +339,7 @@ mod tests {
     fn damage_is_told() {
         let good = Calibration {
             spread: 0.1,
+            unrest: None,
             kernels: vec![table()],
             blocks: vec![BlockCosts {
                 style: BlockStyle::Gated,

@@ -141,6 +141,12 @@ impl LayerDemand {
 
     /// A tensor of a model in this form.
     pub fn held(info: &LayerInfo, form: Form, stored_bytes: u64) -> Self {
+        // Codes whose panels would outgrow floats are held as floats.
+        let floats = FLOAT_BYTES * info.rows as u64 * info.columns as u64;
+        let form = match form.panel_bytes(info.rows, info.columns) > floats {
+            true => Form::Dense,
+            false => form,
+        };
         Self {
             name: info.name.clone(),
             role: info.role,

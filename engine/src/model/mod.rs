@@ -96,7 +96,7 @@ impl Model {
     /// Bytes that a layer takes in memory: of codes those stored, of all else four for each value.
     pub fn resident_bytes(&self, layer: &LayerInfo) -> u64 {
         let packed = self.packed.as_ref();
-        let is_packed = packed.is_some_and(|source| source.is_packed(&layer.tensor));
+        let is_packed = packed.is_some_and(|source| source.stays_packed(&layer.tensor));
         match (is_packed, layer.kind) {
             (false, _) => 4 * layer.parameters,
             // Rows are looked up in codes of one byte each.

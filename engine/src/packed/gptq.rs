@@ -187,7 +187,7 @@ pub fn unpack(
         return Err(format!("its scales hold the value {scale}"));
     }
     let order = column_groups(stored.g_idx, columns, groups, config.groups(columns).size())?;
-    let scattered = (0..columns).any(|column| order[column] != config.groups(columns).of(column));
+    let scattered = are_apart(config, columns, &order);
     let kept = GridConfig {
         group: if scattered { 1 } else { config.group },
         symmetric: false,
@@ -214,6 +214,18 @@ pub fn unpack(
         loss: None,
         warnings: Vec::new(),
     })
+}
+
+/// Whether `g_idx` puts columns of one group apart; what is no list of groups does not.
+pub fn are_scattered(config: GridConfig, columns: usize, g_idx: &[u8]) -> bool {
+    let layout = config.groups(columns);
+    let order = column_groups(Some(g_idx), columns, layout.count(), layout.size());
+    order.is_ok_and(|order| order.len() == columns && are_apart(config, columns, &order))
+}
+
+fn are_apart(config: GridConfig, columns: usize, order: &[usize]) -> bool {
+    let layout = config.groups(columns);
+    (0..columns).any(|column| order[column] != layout.of(column))
 }
 
 /// Zeros `[groups, out]` as stored.

@@ -15,6 +15,11 @@ pub trait PackedSource: Send + Sync {
     /// whatever the stored order) and what it does to its inputs. `None` where the tensor is stored as plain values.
     fn solved(&self, tensor: &str) -> Result<Option<(Solved, ActivationPlan)>, SourceError>;
 
+    /// Whether it runs on its codes; what is stored in groups too short for the kernels is held as floats.
+    fn stays_packed(&self, tensor: &str) -> bool {
+        self.is_packed(tensor)
+    }
+
     /// What the manifest of a `pare` file says of `tensor`. The parts that it names can be read as tensors of their own.
     fn manifest(&self, tensor: &str) -> Option<&LayerManifest> {
         let _ = tensor;

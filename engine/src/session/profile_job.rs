@@ -34,6 +34,11 @@ pub fn measure_machine(
     });
     let memory = total_memory_bytes().unwrap_or(ASSUMED_MEMORY_BYTES);
     let measured = pool.install(|| profile_machine(memory, observer))?;
+    let engines = measured.engines.iter();
+    let mut unrest = engines.filter_map(|engine| engine.calibration.as_ref()?.unrest.as_deref());
+    if let Some(unrest) = unrest.next() {
+        observer.notice(Notice::Warning(unrest));
+    }
     let path = pool.install(|| path_of(options));
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).map_err(StoreError::io("could not be created", folder))?;

@@ -62,10 +62,17 @@ fn cells(device: &DeviceProfile, engine: &EngineProfile) -> [String; 9] {
         absent(&engine.f16_gops),
         absent(&engine.i8_gops),
         match engine.basis() {
+            Basis::Measured if is_unsure(engine) => "measured here, busy".to_owned(),
             Basis::Measured => "measured here".to_owned(),
             basis => basis.word().to_owned(),
         },
     ]
+}
+
+/// Whether something else ran while it was measured.
+fn is_unsure(engine: &EngineProfile) -> bool {
+    let calibration = engine.calibration.as_ref();
+    calibration.is_some_and(|measured| measured.unrest.is_some())
 }
 
 fn cell(value: &Value) -> String {

@@ -14,12 +14,30 @@ const SHORTEST: Duration = Duration::from_micros(60);
 /// Most repetitions of a round.
 const MOST_REPEATS: u32 = 1 << 14;
 
+/// What rounds of the same work took.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Timing {
+    /// Of the median round.
+    pub(super) seconds: f64,
+    /// How much longer a slow round took than a fast one (the ninth tenth against the first), as a share.
+    pub(super) spread: f64,
+}
+
 /// Seconds that `work` typically takes, measured for about `budget`.
 pub(super) fn typical<E: From<Stopped>>(
     monitor: &dyn Monitor,
     budget: Duration,
-    mut work: impl FnMut() -> Result<(), E>,
+    work: impl FnMut() -> Result<(), E>,
 ) -> Result<f64, E> {
+    Ok(timed(monitor, budget, work)?.seconds)
+}
+
+/// The same, and how much rounds differ.
+pub(super) fn timed<E: From<Stopped>>(
+    monitor: &dyn Monitor,
+    budget: Duration,
+    mut work: impl FnMut() -> Result<(), E>,
+) -> Result<Timing, E> {
     let repeats = repeats(&mut work)?;
     let mut rounds: Vec<f64> = Vec::new();
     let begun = Instant::now();
@@ -41,7 +59,11 @@ pub(super) fn typical<E: From<Stopped>>(
     }
     rounds.sort_by(f64::total_cmp);
     // Never 0: what divides by it goes on.
-    Ok(rounds[rounds.len() / 2].max(1e-10))
+    let at = |tenth: usize| rounds[(rounds.len() - 1) * tenth / 10].max(1e-10);
+    Ok(Timing {
+        seconds: rounds[rounds.len() / 2].max(1e-10),
+        spread: at(9) / at(1) - 1.0,
+    })
 }
 
 /// How often a round must do `work`; warms it up.

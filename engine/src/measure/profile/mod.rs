@@ -7,6 +7,7 @@ mod clock;
 mod passes;
 mod products;
 mod random;
+mod rulers;
 
 use super::processor;
 use crate::device::{
@@ -14,25 +15,15 @@ use crate::device::{
     Weights,
 };
 use crate::kernels::instruction_set;
-use crate::kernels::rulers::{multiply_adds, read_all};
 use crate::model::ModelError;
 use crate::monitor::{Monitor, Silent, Stopped};
-use clock::typical;
-use std::hint::black_box;
-use std::time::Duration;
+use rulers::{Rulers, unrest};
 
 /// What this machine is called in the list of devices.
 pub const THIS_MACHINE: &str = "This machine";
 
 /// Half of the band of what was measured: what one minute differs from another.
 const SPREAD: f64 = 0.15;
-/// Words that the read rulers go over: memory, and a part of the last-level cache.
-const FAR_WORDS: usize = 24 << 20;
-const NEAR_WORDS: usize = 1 << 20;
-/// Rounds of the multiply-add ruler: some milliseconds.
-const ROUNDS: u64 = 400_000;
-/// For each ruler.
-const BUDGET: Duration = Duration::from_millis(60);
 /// Last-level cache where the system does not tell.
 const USUAL_CACHE_BYTES: f64 = 8e6;
 /// Weights of a product whose arithmetic counts.
@@ -40,7 +31,7 @@ const LARGE: f64 = 1_048_576.0;
 const MANY_TOKENS: f64 = 256.0;
 
 /// Steps that a monitor is told of.
-pub const PROFILE_STEPS: u64 = products::COUNT as u64 + 2;
+pub const PROFILE_STEPS: u64 = products::COUNT as u64 + 3;
 
 /// Why a machine could not be measured.
 #[derive(Debug, thiserror::Error)]
@@ -75,7 +66,11 @@ pub fn profile_machine(
     }
     let bytes = find(&kernels, Weights::Codes(8), true);
     let passes = passes::measure(bytes, &quiet)?;
+    monitor.step(PROFILE_STEPS - 1, PROFILE_STEPS);
+    let later = Rulers::measure(&quiet)?;
     monitor.step(PROFILE_STEPS, PROFILE_STEPS);
+    let unrest = unrest(&rulers, &later);
+    let rulers = rulers.best(&later);
     Ok(DeviceProfile {
         name: THIS_MACHINE.to_owned(),
         memory_gb: Value::banded(
@@ -84,7 +79,7 @@ pub fn profile_machine(
             Basis::Measured,
             "what the operating system says",
         ),
-        engines: vec![engine(&rulers, kernels, passes)],
+        engines: vec![engine(&rulers, kernels, passes, unrest)],
     })
 }
 
@@ -114,7 +109,12 @@ fn measured(value: f64, what: &str) -> Value {
     )
 }
 
-fn engine(rulers: &Rulers, kernels: Vec<KernelTable>, passes: passes::PassCosts) -> EngineProfile {
+fn engine(
+    rulers: &Rulers,
+    kernels: Vec<KernelTable>,
+    passes: passes::PassCosts,
+    unrest: Option<String>,
+) -> EngineProfile {
     let gops = |table: &KernelTable| {
         2.0 * LARGE * MANY_TOKENS / table.microseconds_at(MANY_TOKENS, LARGE) / 1e3
     };
@@ -160,6 +160,7 @@ fn engine(rulers: &Rulers, kernels: Vec<KernelTable>, passes: passes::PassCosts)
         fixed_us: measured(passes.pass_us, "embedding, head and choice of one token"),
         calibration: Some(Calibration {
             spread: SPREAD,
+            unrest,
             kernels,
             blocks: passes.blocks,
             cached: passes.cached,
@@ -167,55 +168,6 @@ fn engine(rulers: &Rulers, kernels: Vec<KernelTable>, passes: passes::PassCosts)
             logit_ns: passes.logit_ns,
         }),
     }
-}
-
-/// What the hardware allows.
-struct Rulers {
-    fma_gops: f64,
-    one_thread_gb_per_s: f64,
-    far_gb_per_s: f64,
-    near_gb_per_s: f64,
-}
-
-impl Rulers {
-    fn measure(monitor: &dyn Monitor) -> Result<Self, ProfileError> {
-        let words: Vec<u64> = (0..FAR_WORDS as u64).collect();
-        let seconds = typical::<ProfileError>(monitor, BUDGET, || {
-            rayon::broadcast(|_| black_box(multiply_adds(ROUNDS)));
-            Ok(())
-        })?;
-        let (operations, _) = multiply_adds(ROUNDS);
-        let threads = rayon::current_num_threads();
-        Ok(Self {
-            fma_gops: (operations * threads as u64) as f64 / seconds / 1e9,
-            one_thread_gb_per_s: read_gb_per_s(&words, 1, monitor)?,
-            far_gb_per_s: read_gb_per_s(&words, threads, monitor)?,
-            near_gb_per_s: read_gb_per_s(&words[..NEAR_WORDS], threads, monitor)?,
-        })
-    }
-}
-
-fn read_gb_per_s(
-    words: &[u64],
-    threads: usize,
-    monitor: &dyn Monitor,
-) -> Result<f64, ProfileError> {
-    let piece = words.len().div_ceil(threads);
-    let seconds = typical::<ProfileError>(monitor, BUDGET, || {
-        match threads {
-            1 => {
-                black_box(read_all(words));
-            }
-            _ => {
-                rayon::broadcast(|context| {
-                    let piece = words.chunks(piece).nth(context.index());
-                    black_box(read_all(piece.unwrap_or_default()))
-                });
-            }
-        }
-        Ok(())
-    })?;
-    Ok((words.len() * 8) as f64 / seconds / 1e9)
 }
 
 /// The last-level cache, where the system tells.
@@ -252,6 +204,8 @@ mod tests {
             one_thread_gb_per_s: 10.0,
             far_gb_per_s: 12.0,
             near_gb_per_s: 50.0,
+            one_thread_fma_gops: 50.0,
+            spread: 0.0,
         };
         let float = Product {
             weights: Weights::Float,
@@ -267,7 +221,7 @@ mod tests {
         let device = DeviceProfile {
             name: THIS_MACHINE.to_owned(),
             memory_gb: measured(8.0, "a test"),
-            engines: vec![engine(&rulers, kernels, passes)],
+            engines: vec![engine(&rulers, kernels, passes, None)],
         };
         device.check().unwrap();
         let text = serde_json::to_string(&device).unwrap();

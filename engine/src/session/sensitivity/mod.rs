@@ -9,7 +9,7 @@ mod work;
 use super::choose_requests::{Agreement, SensitivityReport, SensitivityRequest};
 use super::measured_recipe::WithoutWarnings;
 use super::{Session, SessionError};
-use crate::report::{Observer, SensitivityTable};
+use crate::report::{Notice, Observer, SensitivityTable};
 use crate::score::{median, spearman};
 use std::time::Instant;
 use survey::Survey;
@@ -56,6 +56,9 @@ impl Session {
         let inputs = self.original_moments(&sequences, observer)?;
         let text = self.scored_slice(&request.slice, &request.recipe.calibration, observer)?;
         let mut survey = Survey::new(self, request, inputs, text)?;
+        if let Some(uncounted) = survey.uncounted() {
+            observer.notice(Notice::Warning(&uncounted));
+        }
         let reused = survey.cells_known();
         survey.complete(observer)?;
         let table = survey.table();

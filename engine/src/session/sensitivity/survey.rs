@@ -12,9 +12,9 @@ use crate::compress::needs_inputs;
 use crate::formats::layout::stored_bytes;
 use crate::model::{LayerInfo, LayerKind};
 use crate::recipe::Recipe;
-use crate::report::{Anchor, LayerSensitivity, OptionError, SensitivityTable};
+use crate::report::{Anchor, LayerSensitivity, Measure, OptionError, SensitivityTable};
 use crate::sensitivity::{OutputGains, StoredRow, rounded};
-use crate::settings::{LayerOption, LayerSettings};
+use crate::settings::{Activations, KvCache, LayerOption, LayerSettings};
 use crate::solved::Method;
 use crate::units::hex;
 use serde::Serialize;
@@ -233,27 +233,57 @@ impl<'a> Survey<'a> {
         let layers = &self.session.layers;
         let mut settings = settings_of(&self.request.recipe, layers);
         for judging in &self.judging {
-            settings[judging.layer] = option.apply(&judging.base, judging.base.method);
+            let chosen = option.apply(&judging.base, judging.base.method);
+            settings[judging.layer] = with_inputs_of(&settings[judging.layer], chosen);
         }
         self.request.recipe.saying(layers, &settings)
     }
 
+    /// What is told of a recipe that rounds more than weights: layers alone are judged by their weights, and only whole
+    /// models are run as the recipe says.
+    pub(super) fn uncounted(&self) -> Option<String> {
+        let recipe = &self.request.recipe;
+        let settings = settings_of(recipe, &self.session.layers);
+        let judged = self.judging.iter().map(|judging| settings[judging.layer]);
+        let modes = judged.map(|settings| settings.activations);
+        let mode = modes.max_by_key(|mode| *mode != Activations::None)?;
+        let mut rounded = Vec::new();
+        if mode != Activations::None {
+            rounded.push(format!("inputs (activations {})", mode.word()));
+        }
+        if recipe.kv_cache != KvCache::F32 && self.text.measure() == Measure::Kl {
+            let word = recipe.kv_cache.word();
+            rounded.push(format!("keys and values (kv_cache {word})"));
+        }
+        let counted = match self.request.effort.anchors.is_empty() {
+            true => "no whole model is measured, so predicted losses leave that out",
+            false => "only the whole models that are measured count that",
+        };
+        (!rounded.is_empty()).then(|| {
+            let rounded = rounded.join(" and ");
+            format!("layers are judged by their weights alone; the recipe rounds {rounded} too, and {counted}")
+        })
+    }
+
     pub(super) fn anchors_note(&self) -> String {
         // Whole models: what the layers that are not judged have counts too.
-        let mut named: Vec<(bool, LayerSettings)> =
-            settings_of(&self.request.recipe, &self.session.layers)
-                .into_iter()
-                .map(|settings| (false, settings.of_weights()))
-                .collect();
+        let recipe = &self.request.recipe;
+        let mut named: Vec<(bool, LayerSettings)> = settings_of(recipe, &self.session.layers)
+            .into_iter()
+            .map(|settings| (false, settings))
+            .collect();
         for judging in &self.judging {
             let base = LayerSettings {
                 bits: 0,
                 group: 0,
                 ..judging.base
             };
-            named[judging.layer] = (true, base);
+            let (is_judged, settings) = &mut named[judging.layer];
+            *settings = with_inputs_of(settings, base);
+            *is_judged = true;
         }
-        format!("{NOTES_VERSION}-anchors-{}", key_of(&(&self.key, named)))
+        let key = key_of(&(&self.key, named, recipe.kv_cache));
+        format!("{NOTES_VERSION}-anchors-{key}")
     }
 
     pub(super) fn gains_note(&self) -> String {
@@ -362,6 +392,16 @@ fn judged_settings(
     }
     let is_inner = inputs.stage_of(layer).is_some() && settings.method != Method::None;
     is_inner.then_some(settings)
+}
+
+/// `settings` with inputs rounded and smoothed as `asked` says.
+fn with_inputs_of(asked: &LayerSettings, settings: LayerSettings) -> LayerSettings {
+    LayerSettings {
+        activations: asked.activations,
+        activation_block: asked.activation_block,
+        smooth: asked.smooth,
+        ..settings
+    }
 }
 
 /// What is asked, and what is measured: a probe of an option that is no column would be lost.
