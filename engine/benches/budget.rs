@@ -86,7 +86,7 @@ fn table(layers: &[LayerInfo]) -> SensitivityTable {
                 LayerOption::Grid { bits, group } => {
                     gain * 0.25_f64.powi(bits.into()) * (1.0 + group as f64 / 256.0)
                 }
-                LayerOption::Dense => 0.0,
+                _ => 0.0,
             };
             OptionError {
                 output_error: error * (0.9 + 0.2 * rng.uniform()),

@@ -6,9 +6,9 @@ use pare_engine::checkpoint::Checkpoint;
 use pare_engine::formats::{Format, export};
 use pare_engine::packed::ActivationPlan;
 use pare_engine::recipe::Recipe;
-use pare_engine::report::{Evaluation, LayerReport};
-use pare_engine::session::{CompressReport, CompressRequest};
-use pare_engine::settings::Activations;
+use pare_engine::report::{DecoderEvaluation, Evaluation, LayerReport};
+use pare_engine::session::{CompressReport, CompressRequest, EvaluateRequest, RunShape};
+use pare_engine::settings::{Activations, KvCache};
 use pare_engine::solved::Method;
 use pare_tests::sessions::{Quiet, Stopper, Workshop, differing, files_of};
 use std::path::Path;
@@ -240,5 +240,97 @@ fn what_needs_inputs_says_so_before_the_run() {
             assert!(error.contains(words), "expected {words:?} in {error:?}");
         }
         assert!(!request.out.exists(), "{asked}");
+    }
+}
+
+fn decoder(evaluation: Option<Evaluation>) -> DecoderEvaluation {
+    match evaluation {
+        Some(Evaluation::Decoder(decoder)) => decoder,
+        other => panic!("a decoder was measured, not {other:?}"),
+    }
+}
+
+#[test]
+fn a_run_is_measured_with_the_cache_that_it_asks_for() {
+    let workshop = Workshop::new();
+    let mut recipe = recipe(&workshop, Activations::None, 0.0);
+    let wide = decoder(compress(&workshop, recipe.clone(), "wide", true).evaluation);
+    recipe.kv_cache = KvCache::Int8;
+    let narrow = decoder(compress(&workshop, recipe, "narrow", true).evaluation);
+    assert_eq!(
+        (wide.kv_cache, narrow.kv_cache),
+        (KvCache::F32, KvCache::Int8)
+    );
+    let kl = |found: &DecoderEvaluation| found.kl.as_ref().unwrap().mean;
+    assert!(kl(&narrow) > kl(&wide), "{narrow:?} {wide:?}");
+    let copy = workshop.path("copy");
+    export(
+        &workshop.path("narrow"),
+        Format::Pare,
+        &copy,
+        &Quiet::default(),
+    )
+    .unwrap();
+    let asked = |kv: Option<KvCache>| {
+        let request = EvaluateRequest {
+            corpus: Some(workshop.ids()),
+            reference: Some(workshop.model()),
+            length: None,
+            windows: None,
+            sts: None,
+            kv,
+        };
+        let session = workshop.open(&copy).unwrap();
+        decoder(Some(session.evaluate(&request, &Quiet::default()).unwrap()))
+    };
+    assert_eq!(asked(None).perplexity, narrow.perplexity);
+    assert_eq!(asked(Some(KvCache::F32)).perplexity, wide.perplexity);
+}
+
+#[test]
+fn an_estimate_of_a_packed_model_is_what_is_written() {
+    let workshop = Workshop::new();
+    compress(
+        &workshop,
+        recipe(&workshop, Activations::Static8, 0.0),
+        "first",
+        false,
+    );
+    let session = workshop.open(&workshop.path("first")).unwrap();
+    let mut again = workshop.recipe(Method::None, 4, 0);
+    again.layers.push(pare_engine::recipe::LayerRule {
+        pattern: "*.down_proj".to_owned(),
+        overrides: pare_engine::recipe::Overrides {
+            method: Some(Method::Rtn),
+            ..Default::default()
+        },
+    });
+    for format in [Format::Pare, Format::Dense] {
+        let input = session
+            .estimate_input(Some(&again), format, RunShape::default())
+            .unwrap();
+        let out = format.word();
+        let request = workshop.request(again.clone(), out, format);
+        let report = session.compress(&request, &Quiet::default()).unwrap();
+        assert_eq!(input.bytes, report.bytes_after, "{format:?}");
+        let written = workshop.open(&workshop.path(out)).unwrap();
+        let found = written
+            .estimate_input(None, format, RunShape::default())
+            .unwrap();
+        for (planned, found) in input.layers.iter().zip(&found.layers) {
+            assert_eq!(planned.form, found.form, "{format:?} {}", planned.name);
+            assert_eq!(
+                planned.stored_bytes, found.stored_bytes,
+                "{format:?} {}",
+                planned.name
+            );
+        }
+        let left = layer(&report, "0.mlp.up_proj");
+        let rounded = match format {
+            Format::Pare => Activations::Static8,
+            _ => Activations::None,
+        };
+        assert_eq!(left.activations.mode, rounded, "{format:?}");
+        assert_eq!(left.fallback.is_some(), format != Format::Pare);
     }
 }

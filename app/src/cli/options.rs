@@ -1,9 +1,9 @@
-//! Words for options of a layer: `4/64`, `dense`, and `4` for four bits in the recipe's group; and what stands for them
-//! where none are named.
+//! Words for options of a layer: `4/64`, `4/64@2:4`, `float@50%`, `rank25%`, `dense`, and `4` or `4@2:4` for four bits in
+//! the recipe's group; and what stands for them where none are named.
 //!
 //! Knows no layer and no recipe but its group.
 
-use pare_engine::settings::LayerOption;
+use pare_engine::settings::{KeptValues, LayerOption, Zeros};
 use std::str::FromStr;
 
 /// Bits at which single layers are changed where nobody names others.
@@ -16,7 +16,9 @@ const ANCHORED_BITS: [u8; 4] = [2, 3, 4, 6];
 pub(super) enum OptionWord {
     /// `4`: the group is the recipe's.
     Bits(u8),
-    /// `4/64` or `dense`.
+    /// `4@2:4`: the group is the recipe's.
+    Pruned(u8, Zeros),
+    /// `4/64`, `float@50%`, `rank25%` or `dense`.
     Whole(LayerOption),
 }
 
@@ -56,6 +58,10 @@ impl OptionWord {
     pub(super) fn at(self, group: usize) -> LayerOption {
         match self {
             Self::Bits(bits) => LayerOption::Grid { bits, group },
+            Self::Pruned(bits, zeros) => LayerOption::Pruned {
+                values: KeptValues::Grid { bits, group },
+                zeros,
+            },
             Self::Whole(option) => option,
         }
     }
@@ -68,8 +74,13 @@ impl FromStr for OptionWord {
         if let Ok(bits @ 2..=8) = word.parse() {
             return Ok(Self::Bits(bits));
         }
+        if let Some((bits, zeros)) = word.split_once('@')
+            && let (Ok(bits @ 2..=8), Ok(zeros)) = (bits.parse(), zeros.parse())
+        {
+            return Ok(Self::Pruned(bits, zeros));
+        }
         word.parse().map(Self::Whole).map_err(|_| {
-            format!("`{word}` is no option; write bits (2 to 8) and group as 4/64, bits alone as 4 for the recipe's group, or dense")
+            format!("`{word}` is no option; write bits (2 to 8) and group as 4/64, bits alone as 4 for the recipe's group, zeros behind them as 4/64@2:4 or float@50%, factors as rank25%, or dense")
         })
     }
 }
@@ -132,9 +143,9 @@ fn documented(group: usize) -> Vec<LayerOption> {
 fn at_bits(wanted: &[u8], options: &[LayerOption], group: usize) -> Vec<LayerOption> {
     let of_bits = |bits: u8| {
         let own = LayerOption::Grid { bits, group };
-        let mut found = options
-            .iter()
-            .filter(move |option| option.bits() == Some(bits));
+        let mut found = options.iter().filter(
+            move |option| matches!(option, LayerOption::Grid { bits: of, .. } if *of == bits),
+        );
         let first = found.next()?;
         let has_own = *first == own || found.any(|option| *option == own);
         Some(if has_own { own } else { *first })
@@ -175,10 +186,12 @@ mod tests {
     #[test]
     fn bits_alone_take_the_group_of_the_recipe() {
         assert_eq!(
-            shown(&options("4 3/64 8/0 dense", 32)),
-            "4/32 3/64 8/0 dense"
+            shown(&options("4 3/64 8/0 dense 4@2:4 float@50% rank25%", 32)),
+            "4/32 3/64 8/0 dense 4/32@2:4 float@50% rank25%"
         );
-        for wrong in ["", "1", "9", "4/", "/64", "four", "1/64", "Dense"] {
+        for wrong in [
+            "", "1", "4@", "1@2:4", "float", "9", "4/", "/64", "four", "1/64", "Dense",
+        ] {
             assert!(wrong.parse::<OptionWord>().is_err(), "{wrong:?}");
         }
     }

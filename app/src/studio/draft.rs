@@ -148,6 +148,9 @@ impl LayerEdit {
             },
             Self::Smooth(smooth) => LayerSettings { smooth, ..settings },
             Self::Option(LayerOption::Dense) => with_method(settings, Method::None),
+            Self::Option(option @ (LayerOption::Pruned { .. } | LayerOption::LowRank { .. })) => {
+                option.apply(&settings, awake(template.method))
+            }
             Self::Option(LayerOption::Grid { bits, group }) => {
                 let settings = on_a_grid(with_bits(woken(), bits, template), template);
                 LayerSettings { group, ..settings }

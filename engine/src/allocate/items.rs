@@ -196,7 +196,8 @@ impl Ground<'_> {
                     && self.predictor.layer_loss(layer, *option).is_some()
             })
         });
-        let fixed = self.rules.locked[layer] || self.base[layer].method == Method::Nf4;
+        let is_fixed = matches!(self.base[layer].method, Method::Nf4 | Method::Palette);
+        let fixed = self.rules.locked[layer] || is_fixed;
         info.compressible && judged && !fixed
     }
 }

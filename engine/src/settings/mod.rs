@@ -5,7 +5,7 @@
 mod option;
 mod pruning;
 
-pub use option::{LayerOption, NoOption};
+pub use option::{KeptValues, LayerOption, NoOption, Zeros};
 pub use pruning::{PruneMethod, PruneScope, Pruning, Rank, SPARSEGPT_SPAN};
 
 use crate::grid::{GridConfig, ScaleDtype};

@@ -55,8 +55,9 @@ pub(crate) struct SensitivityFlags {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Judging")]
 pub(crate) struct JudgingFlags {
-    /// Options to judge: bits and group as 4/64, bits alone as 4 for the recipe's group, or dense; default: 2, 3, 4, 5, 6
-    /// and 8 bits in groups of 32, 64, 128 and the recipe's, and dense.
+    /// Options to judge: bits and group as 4/64, bits alone as 4 for the recipe's group, zeros behind them as 4/64@2:4,
+    /// 4@50% or float@1x4:50%, factors as rank25% (percent of the dense bytes), or dense; default: 2, 3, 4, 5, 6 and 8
+    /// bits in groups of 32, 64, 128 and the recipe's, and dense.
     #[arg(long, value_name = "WORDS", value_delimiter = ',')]
     pub(crate) options: Vec<OptionWord>,
     /// Errors of the recipe's own method, or of plain rounding with clip search, which is quicker.

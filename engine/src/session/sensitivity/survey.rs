@@ -68,7 +68,10 @@ impl<'a> Survey<'a> {
         text: ScoredText,
     ) -> Result<Self, SessionError> {
         let method = request.recipe.default.method;
-        if matches!(method, Method::None | Method::Nf4) {
+        if matches!(
+            method,
+            Method::None | Method::Nf4 | Method::Palette | Method::Float
+        ) {
             return Err(session.input_problem(&format!(
                 "method {} has no bits to choose; take rtn, gptq, awq or hqq",
                 method.word()
@@ -148,7 +151,7 @@ impl<'a> Survey<'a> {
         let known = |method| judging.row.cell(option, method, false);
         let error = match option {
             LayerOption::Dense => Some(unchanged()),
-            LayerOption::Grid { .. } => known(own).or_else(|| known(rounding)),
+            _ => known(own).or_else(|| known(rounding)),
         };
         let settings = option.apply(&judging.base, own);
         let bytes = stored_bytes(self.request.format, info, &settings);
@@ -183,7 +186,7 @@ impl<'a> Survey<'a> {
         let known = |option, method| judging.row.cell(option, method, with_gradient).is_some();
         // Rounding stands in only until the method's own error is there.
         let missing = |&option: &LayerOption| !known(option, method) && !known(option, own);
-        self.grids().filter(missing).collect()
+        self.changes(judging).filter(missing).collect()
     }
 
     /// Options at which the loss with this layer alone changed is asked and not known.
@@ -191,7 +194,7 @@ impl<'a> Survey<'a> {
         let own = self.method(judging, self.asked());
         let wanted = in_order(&self.request.effort.probes).into_iter();
         let missing = |&option: &LayerOption| {
-            option != LayerOption::Dense && judging.row.probe(option, own).is_none()
+            self.changes_by(judging, option) && judging.row.probe(option, own).is_none()
         };
         wanted.filter(missing).collect()
     }
@@ -201,7 +204,7 @@ impl<'a> Survey<'a> {
         let known = |judging: &Judging| {
             let own = self.method(judging, self.asked());
             let cells = self
-                .grids()
+                .changes(judging)
                 .filter(|&option| judging.row.cell(option, own, false).is_some());
             cells.count()
         };
@@ -211,7 +214,7 @@ impl<'a> Survey<'a> {
     /// Cells of which anything is known.
     pub(super) fn has_cells(&self) -> bool {
         self.judging.iter().any(|judging| {
-            self.grids()
+            self.changes(judging)
                 .any(|option| self.error(judging, option).is_some())
         })
     }
@@ -233,6 +236,9 @@ impl<'a> Survey<'a> {
         let layers = &self.session.layers;
         let mut settings = settings_of(&self.request.recipe, layers);
         for judging in &self.judging {
+            if option != LayerOption::Dense && !self.changes_by(judging, option) {
+                continue;
+            }
             let chosen = option.apply(&judging.base, judging.base.method);
             settings[judging.layer] = with_inputs_of(&settings[judging.layer], chosen);
         }
@@ -326,9 +332,21 @@ impl<'a> Survey<'a> {
         self.inputs.keep_note(note, &bytes)
     }
 
-    fn grids(&self) -> impl Iterator<Item = LayerOption> {
+    /// The options that change a layer.
+    fn changes(&self, judging: &Judging) -> impl Iterator<Item = LayerOption> {
         let options = self.options.iter().copied();
-        options.filter(|&option| option != LayerOption::Dense)
+        options.filter(|&option| self.changes_by(judging, option))
+    }
+
+    /// Whether an option changes a layer. Zeros and factors are chosen by what a layer sees, which outside blocks nobody
+    /// gathers.
+    fn changes_by(&self, judging: &Judging, option: LayerOption) -> bool {
+        let is_inner = self.inputs.stage_of(judging.layer).is_some();
+        match option {
+            LayerOption::Dense => false,
+            LayerOption::Grid { .. } => true,
+            LayerOption::Pruned { .. } | LayerOption::LowRank { .. } => is_inner,
+        }
     }
 }
 
@@ -379,7 +397,7 @@ fn judged_settings(
     let is_end = matches!(info.kind, LayerKind::Embedding | LayerKind::Head);
     // Options are judged by their weights alone.
     let settings = settings.of_weights();
-    if !info.compressible || settings.method == Method::Nf4 {
+    if !info.compressible || matches!(settings.method, Method::Nf4 | Method::Palette) {
         return None;
     }
     if is_end {
@@ -411,16 +429,20 @@ fn asked_options(request: &SensitivityRequest) -> Vec<LayerOption> {
     all.into_iter().flatten().copied().collect()
 }
 
-/// Few bits first, large groups first, dense last and always there.
+/// Few bits first, large groups first; then what is pruned, then factors; dense last and always there.
 fn in_order(options: &[LayerOption]) -> Vec<LayerOption> {
     let mut options = options.to_vec();
     options.push(LayerOption::Dense);
-    options.sort_unstable_by_key(|&option| match option {
-        LayerOption::Grid { bits, group } => {
-            // A whole row is the largest group.
-            (u32::from(bits), usize::MAX - group.wrapping_sub(1))
-        }
-        LayerOption::Dense => (u32::MAX, 0),
+    options.sort_unstable_by_key(|&option| {
+        let place = match option {
+            LayerOption::Grid { .. } => 0,
+            LayerOption::Pruned { .. } => 1,
+            LayerOption::LowRank { .. } => 2,
+            LayerOption::Dense => 3,
+        };
+        // A whole row is the largest group.
+        let group = usize::MAX - option.group().unwrap_or(0).wrapping_sub(1);
+        (place, option.bits(), group, option)
     });
     options.dedup();
     options

@@ -13,7 +13,8 @@ use crate::moments::{Moments, StageKey};
 use crate::monitor::Silent;
 use crate::report::{Anchor, Notice, Observer, Probe};
 use crate::sensitivity::{Inputs, Judged, KnownInputs, Subject, output_gains, rounded};
-use crate::settings::{LayerOption, LayerSettings};
+use crate::settings::{LayerSettings, PruneMethod};
+use crate::solved::Method;
 use crate::tensor::Matrix;
 use std::sync::Arc;
 
@@ -139,16 +140,14 @@ impl Survey<'_> {
         let subject = Subject::new(&weights, inputs, self.gains_of(judging));
         let mut row = judging.row.clone();
         // Options of one group share what solvers make of the inputs.
-        options.sort_by_key(|option| match option {
-            LayerOption::Grid { group, .. } => *group,
-            LayerOption::Dense => 0,
-        });
+        options.sort_by_key(|option| option.group().unwrap_or(0));
+        let base = match by {
+            By::Rounding => quick(base, method),
+            By::Own => base,
+        };
         for option in options {
             observer.check()?;
-            let settings = LayerSettings {
-                method,
-                ..option.apply(&base, method)
-            };
+            let settings = option.apply(&base, method);
             let judged = subject
                 .judge(&settings, &Silent(observer))
                 .map_err(|error| CompressError::of_solver(info, error))?;
@@ -216,6 +215,15 @@ impl Survey<'_> {
         }
         Ok(())
     }
+}
+
+/// Settings whose errors are known at once: plain rounding, zeros by score alone.
+fn quick(base: LayerSettings, method: Method) -> LayerSettings {
+    let mut settings = LayerSettings { method, ..base };
+    if settings.prune.method == PruneMethod::SparseGpt {
+        settings.prune.method = PruneMethod::Wanda;
+    }
+    settings
 }
 
 /// The loss of the whole model with this layer alone changed.

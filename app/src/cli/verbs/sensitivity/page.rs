@@ -56,9 +56,9 @@ fn columns(table: &SensitivityTable, group: usize) -> Vec<LayerOption> {
         options.filter(|option| *option != LayerOption::Dense)
     };
     let own: Vec<LayerOption> = grids()
-        .filter(|option| matches!(option, LayerOption::Grid { group: of, .. } if *of == group))
+        .filter(|option| option.group().is_none_or(|of| of == group))
         .collect();
-    let mut columns = if own.is_empty() {
+    let mut columns = if own.iter().all(|option| option.group().is_none()) {
         grids().collect()
     } else {
         own

@@ -156,9 +156,9 @@ pub(super) fn common_group(project: &Project) -> usize {
 /// Few bits first, dense last; of one `group`, the nearest to it where the table has not got it.
 fn columns(options: &[LayerOption], group: Option<usize>) -> Vec<Column> {
     let mut found: Vec<(usize, LayerOption)> = options.iter().copied().enumerate().collect();
-    found.sort_by_key(|(_, option)| option.bits().unwrap_or(u8::MAX));
+    found.sort_by_key(|(place, option)| family(*option, *place));
     let mut columns: Vec<Column> = Vec::new();
-    for run in found.chunk_by(|left, right| left.1.bits() == right.1.bits()) {
+    for run in found.chunk_by(|left, right| family(left.1, left.0) == family(right.1, right.0)) {
         let kept = match group {
             None => run,
             Some(group) => {
@@ -177,6 +177,15 @@ fn columns(options: &[LayerOption], group: Option<usize>) -> Vec<Column> {
     columns
 }
 
+/// Options of which a narrow pane shows one: those of the same bits. What is pruned or factored stands for itself.
+fn family(option: LayerOption, place: usize) -> (u8, usize) {
+    match option {
+        LayerOption::Grid { bits, .. } => (bits, 0),
+        LayerOption::Dense => (u8::MAX, usize::MAX),
+        _ => (u8::MAX, place),
+    }
+}
+
 /// How far an option's group is from `group`; a whole row is the largest.
 fn distance(option: LayerOption, group: usize) -> usize {
     let size = |group: usize| match group {
@@ -185,7 +194,7 @@ fn distance(option: LayerOption, group: usize) -> usize {
     };
     match option {
         LayerOption::Grid { group: own, .. } => size(own).abs_diff(size(group)) as usize,
-        LayerOption::Dense => 0,
+        _ => 0,
     }
 }
 

@@ -54,7 +54,7 @@ fn title(ui: &mut Ui, look: &Look, project: &Project, line: Line, column: Column
     let mut words = match column.option {
         LayerOption::Grid { bits, group: 0 } => format!("{bits} bits, one scale per row"),
         LayerOption::Grid { bits, group } => format!("{bits} bits, group {group}"),
-        LayerOption::Dense => "dense".to_owned(),
+        option => option.to_string(),
     };
     if is_chosen {
         words.push_str(" · chosen");

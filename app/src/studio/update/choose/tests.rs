@@ -26,11 +26,11 @@ fn table(project: &Project) -> SensitivityTable {
         let cell = |option: &LayerOption| {
             let settings = option.apply(&project.draft().template, Method::Gptq);
             let error = match option {
-                LayerOption::Dense => 0.0,
                 LayerOption::Grid { bits, group } => {
                     let spread = 1.0 + *group as f64 / 1024.0;
                     (layer + 1) as f64 * spread * 0.25f64.powi(i32::from(*bits))
                 }
+                _ => 0.0,
             };
             Some(OptionError {
                 output_error: error,

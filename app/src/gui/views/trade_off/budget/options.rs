@@ -41,6 +41,8 @@ pub(super) fn chips(
         LayerOption::Grid { bits: own, group } => {
             bits.contains(&Some(own)) && groups.contains(&group)
         }
+        // Chips speak of bits; what is pruned or factored is written in words.
+        LayerOption::Pruned { .. } | LayerOption::LowRank { .. } => chosen.contains(*option),
         LayerOption::Dense => bits.contains(&None),
     };
     let options: Vec<LayerOption> = known.iter().filter(fits).copied().collect();
@@ -108,7 +110,7 @@ fn bits_of(options: &[LayerOption]) -> Vec<Option<u8>> {
 fn groups_of(options: &[LayerOption]) -> Vec<usize> {
     distinct(options.iter().filter_map(|option| match option {
         LayerOption::Grid { group, .. } => Some(*group),
-        LayerOption::Dense => None,
+        _ => None,
     }))
 }
 
