@@ -12,8 +12,9 @@ use super::rows::SortKey;
 use super::runs::RunId;
 use super::selection::Join;
 use super::sensitivity::SensitivityEffort;
+use super::steps::StepKind;
 use pare_engine::formats::Format;
-use pare_engine::recipe::CalibrationSettings;
+use pare_engine::recipe::{CalibrationSettings, Structure};
 use pare_engine::settings::{KvCache, LayerOption};
 use std::path::PathBuf;
 
@@ -74,6 +75,10 @@ pub enum Command {
     SetFormat(Format),
     /// How keys and values of earlier tokens are kept.
     SetKvCache(KvCache),
+    /// What is taken out of the network as a whole, as part of a gesture or alone.
+    SetStructure(Structure, Option<Gesture>),
+    /// Take one step of the draft, and those before it, as the draft: what a run of it would measure.
+    TakeStep(StepKind),
     /// Take a run's recipe as the draft.
     CloneRun(RunId),
     /// Take the draft of uniform bits: a baseline, as one step.

@@ -13,6 +13,7 @@ pub fn recipe(draft: &Draft, layers: &[LayerInfo]) -> Recipe {
     let template = Recipe {
         strict: draft.strict,
         kv_cache: draft.kv_cache,
+        structure: draft.structure.clone(),
         default: draft.template,
         calibration: draft.calibration.clone(),
         ..Recipe::default()
@@ -40,6 +41,7 @@ pub fn draft(
         evaluation,
         strict: recipe.strict,
         kv_cache: recipe.kv_cache,
+        structure: recipe.structure.clone(),
         format,
     };
     (draft, resolved.warnings)
@@ -50,7 +52,9 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::studio::draft::LayerEdit;
+    use crate::studio::sparse;
     use crate::studio::state::testing;
+    use pare_engine::recipe::{BlockChoice, PruneMethod, Structure};
     use pare_engine::settings::{ACTIVATION_BLOCKS, Activations};
     use pare_engine::solved::Method;
     use proptest::prelude::*;
@@ -58,7 +62,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
         #[test]
-        fn a_recipe_says_what_was_chosen(edits in prop::collection::vec((0usize..40, 0usize..40, 2u8..9, 0usize..7), 0..8)) {
+        fn a_recipe_says_what_was_chosen(edits in prop::collection::vec((0usize..40, 0usize..40, 2u8..9, 0usize..12), 0..8)) {
             let layers = testing::layers(4);
             let (mut chosen, _) = draft(&Recipe::default(), &layers, None, Format::Pare);
             for (first, count, bits, kind) in edits {
@@ -68,11 +72,16 @@ mod tests {
                 let edit = match kind {
                     0 => LayerEdit::Bits(bits),
                     1 => LayerEdit::Group(32 << (bits % 3)),
-                    2 => LayerEdit::Method(Method::ALL[usize::from(bits) % 6]),
+                    2 => LayerEdit::Method(Method::ALL[usize::from(bits) % 8]),
                     3 => LayerEdit::Symmetric(bits % 2 == 0),
                     4 => LayerEdit::Activations(Activations::ALL[usize::from(bits) % 3]),
                     5 => LayerEdit::ActivationBlock(ACTIVATION_BLOCKS[usize::from(bits) % 3]),
-                    _ => LayerEdit::Smooth(f64::from(bits) / 8.0),
+                    6 => LayerEdit::Smooth(f64::from(bits) / 8.0),
+                    7 => LayerEdit::Prune(PruneMethod::ALL[usize::from(bits) % 4]),
+                    8 => LayerEdit::Pattern(sparse::PATTERNS[usize::from(bits) % 4]),
+                    9 => LayerEdit::Sparsity(f64::from(bits) / 10.0),
+                    10 => LayerEdit::Rank(sparse::RANKS[usize::from(bits) % 8]),
+                    _ => LayerEdit::PaletteRows(usize::from(bits)),
                 };
                 chosen = chosen.edited(&layers, &range, edit).0;
             }
@@ -86,6 +95,21 @@ mod tests {
                 prop_assert!(same_dense || expected == found, "{}: {expected:?} became {found:?}\n{}", info.name, said.to_toml());
             }
         }
+    }
+
+    #[test]
+    fn a_structure_travels_with_the_recipe() {
+        let layers = testing::layers(2);
+        let (mut chosen, _) = draft(&Recipe::default(), &layers, None, Format::Pare);
+        chosen.structure = Structure {
+            neurons: 0.25,
+            neuron_multiple: 32,
+            blocks: BlockChoice::These(vec![1]),
+            ..chosen.structure
+        };
+        let read = Recipe::parse(&recipe(&chosen, &layers).to_toml()).unwrap();
+        let (again, _) = draft(&read, &layers, None, Format::Pare);
+        assert_eq!(again.structure, chosen.structure);
     }
 
     #[test]

@@ -3,10 +3,12 @@
 //! A key is a layer and what of its settings decides the estimate; values are kept until the model or the inputs known
 //! change. Knows no solver: numbers come from jobs.
 
+use super::sparse;
 use pare_engine::grid::ScaleDtype;
+use pare_engine::mask::SparsityPattern;
 use pare_engine::model::LayerInfo;
 use pare_engine::preview::{Basis, Estimate};
-use pare_engine::recipe::LayerSettings;
+use pare_engine::recipe::{LayerSettings, PruneMethod, PruneScope, Rank};
 use pare_engine::solved::Method;
 use std::collections::{HashMap, HashSet};
 
@@ -28,6 +30,30 @@ pub struct EstimateKey {
     clip_search: u32,
     scale_dtype: ScaleDtype,
     double_quant: bool,
+    zeros: Option<Zeros>,
+    rank: RankKey,
+    palette_rows: usize,
+}
+
+/// Zeros asked for, as a key that hashes.
+type Zeros = (PruneMethod, SparsityPattern, u64, PruneScope);
+
+/// A rank asked for: its kind, and its number as bits.
+type RankKey = (u8, u64);
+
+fn zeros(settings: &LayerSettings) -> Option<Zeros> {
+    let prune = sparse::zeros_of(settings)?;
+    let share = prune.sparsity.to_bits();
+    Some((prune.method, prune.pattern, share, prune.scope))
+}
+
+fn rank(settings: &LayerSettings) -> RankKey {
+    match settings.rank {
+        Rank::None => (0, 0),
+        Rank::Fixed(rank) => (1, rank as u64),
+        Rank::Share(share) => (2, share.to_bits()),
+        Rank::Energy(energy) => (3, energy.to_bits()),
+    }
 }
 
 impl EstimateKey {
@@ -42,6 +68,9 @@ impl EstimateKey {
             clip_search: settings.clip_search,
             scale_dtype: settings.scale_dtype,
             double_quant: settings.double_quant,
+            zeros: zeros(settings),
+            rank: rank(settings),
+            palette_rows: settings.palette_rows,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The filter language of the table of layers.
 //!
 //! Words join with "and": plain text in a name, `re:` a regular expression (to the end of the line), `role:mlp`,
-//! `method:gptq`, `block:3` or `block:3-7`, comparisons such as `bits<4`, `error>1e-2`, `size>=1MB`, `bpw<4.5`, and the
+//! `method:gptq`, `prune:wanda`, `pattern:2:4`, `sparsity>0.5`, `block:3` or `block:3-7`, comparisons such as `bits<4`, `error>1e-2`, `size>=1MB`, `bpw<4.5`, and the
 //! marks `locked`, `selected`, `dense`. A `-` before a word turns it around.
 //! Knows no table: facts of a layer are handed in.
 
@@ -22,6 +22,12 @@ pub struct Facts<'a> {
     pub bits: Option<u8>,
     /// Group.
     pub group: usize,
+    /// Share of weights that become zero.
+    pub sparsity: f64,
+    /// The word of how zeros are chosen; `none` where none are.
+    pub prune: &'a str,
+    /// Where zeros may lie; empty where there are none.
+    pub pattern: &'a str,
     /// Stored bits for each weight.
     pub bits_per_weight: f64,
     /// Bytes to be written.
@@ -64,6 +70,8 @@ enum Ask {
     Regex(Regex),
     Role(String),
     Method(String),
+    Prune(String),
+    Pattern(String),
     Block(usize, usize),
     Number(Field, Sign, f64),
     Locked,
@@ -75,6 +83,7 @@ enum Ask {
 enum Field {
     Bits,
     Group,
+    Sparsity,
     BitsPerWeight,
     Bytes,
     Parameters,
@@ -93,9 +102,11 @@ enum Sign {
 }
 
 /// Names of number fields, as typed.
-const FIELDS: [(&str, Field); 12] = [
+const FIELDS: [(&str, Field); 14] = [
     ("bits", Field::Bits),
     ("group", Field::Group),
+    ("sparsity", Field::Sparsity),
+    ("zeros", Field::Sparsity),
     ("bpw", Field::BitsPerWeight),
     ("bytes", Field::Bytes),
     ("size", Field::Bytes),
@@ -210,6 +221,12 @@ fn ask(word: &str) -> Result<Ask, FilterError> {
     if let Some(method) = word.strip_prefix("method:") {
         return Ok(Ask::Method(method.to_lowercase()));
     }
+    if let Some(method) = word.strip_prefix("prune:") {
+        return Ok(Ask::Prune(method.to_lowercase()));
+    }
+    if let Some(pattern) = word.strip_prefix("pattern:") {
+        return Ok(Ask::Pattern(pattern.to_lowercase()));
+    }
     if let Some(blocks) = word.strip_prefix("block:") {
         return block_range(blocks);
     }
@@ -240,7 +257,7 @@ fn comparison(word: &str) -> Option<Result<Ask, FilterError>> {
     let (sign_text, sign) = SIGNS.iter().find(|(text, _)| rest.starts_with(text))?;
     let Some((_, field)) = FIELDS.iter().find(|(known, _)| *known == name) else {
         return Some(Err(problem(format!(
-            "Unknown field {name}; use bits, group, bpw, size, params, error or block"
+            "Unknown field {name}; use bits, group, sparsity, bpw, size, params, error or block"
         ))));
     };
     let value = &rest[sign_text.len()..];
@@ -284,6 +301,8 @@ impl Ask {
             Self::Regex(regex) => regex.is_match(facts.name),
             Self::Role(role) => role_fits(facts, role),
             Self::Method(method) => facts.method == method,
+            Self::Prune(method) => facts.prune == method,
+            Self::Pattern(pattern) => facts.pattern == pattern,
             Self::Block(first, last) => facts
                 .block
                 .is_some_and(|block| (*first..=*last).contains(&block)),
@@ -313,6 +332,7 @@ impl Field {
         match self {
             Self::Bits => facts.bits.map(f64::from),
             Self::Group => facts.bits.map(|_| facts.group as f64),
+            Self::Sparsity => Some(facts.sparsity),
             Self::BitsPerWeight => Some(facts.bits_per_weight),
             Self::Bytes => Some(facts.bytes as f64),
             Self::Parameters => Some(facts.parameters as f64),

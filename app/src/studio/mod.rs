@@ -12,10 +12,11 @@
 //! state          Studio: everything a face can show
 //! project        an open model: what is chosen, known, selected
 //! command · event · effect · action · shortcut · copy
-//! draft · compose · comparison · history · selection · filter · rows · estimates · quality · runs · log · figure · view
+//! draft · layer_edit · sparse · compose · comparison · history · selection · filter · rows · estimates · quality · runs · log · figure · view
 //! sensitivity    how much each layer hurts, and what of the draft that is known for
 //! latency        speed and memory of the draft on the chosen device
 //! kept           a draft as it is kept between sessions
+//! steps          what a draft saves and loses step by step: structure, zeros, codes, factors
 //! proposal       bits proposed within a budget, not yet in the draft
 //! store          one SQLite file: runs, settings, drafts
 //! places · sample · preferences · devices · request
@@ -37,6 +38,7 @@ pub mod history;
 pub mod jobs;
 pub mod kept;
 pub mod latency;
+pub mod layer_edit;
 pub mod log;
 pub mod places;
 pub mod preferences;
@@ -50,7 +52,9 @@ pub mod sample;
 pub mod selection;
 pub mod sensitivity;
 pub mod shortcut;
+pub mod sparse;
 pub mod state;
+pub mod steps;
 pub mod store;
 mod update;
 pub mod view;

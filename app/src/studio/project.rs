@@ -218,13 +218,15 @@ impl Project {
         }
         if self.draft().needs_text() && self.draft().calibration.corpus.is_none() {
             return Some(
-                "GPTQ and AWQ need a calibration text; choose one in the Run view".to_owned(),
+                "GPTQ, AWQ, Wanda, SparseGPT and what is fitted need a calibration text; choose one in the Run view".to_owned(),
             );
         }
         if self.draft().needs_text()
             && let Some(reason) = &self.inspection.reason
         {
-            return Some(format!("GPTQ and AWQ need to run the network: {reason}"));
+            return Some(format!(
+                "What looks at inputs (GPTQ, AWQ, Wanda, SparseGPT) needs to run the network: {reason}"
+            ));
         }
         None
     }
@@ -298,6 +300,14 @@ impl Project {
     pub fn option(&self, layer: usize, bits: u8) -> LayerSettings {
         let draft = self.draft();
         let edit = LayerEdit::Bits(bits);
+        let settings = edit.apply(draft.settings[layer], &draft.template);
+        draft::possible(&self.layers[layer], settings)
+    }
+
+    /// `layer` as it would be with such a share of zeros.
+    pub fn with_zeros(&self, layer: usize, share: f64) -> LayerSettings {
+        let draft = self.draft();
+        let edit = LayerEdit::Sparsity(share);
         let settings = edit.apply(draft.settings[layer], &draft.template);
         draft::possible(&self.layers[layer], settings)
     }

@@ -3,6 +3,7 @@
 //! Built once for each change, never in a frame. Knows no widget.
 
 use super::figure::Figure;
+use super::sparse;
 use pare_engine::model::LayerInfo;
 use pare_engine::recipe::LayerSettings;
 use pare_engine::solved::Method;
@@ -26,6 +27,8 @@ pub enum SortKey {
     Bits,
     /// Weights per scale.
     Group,
+    /// Share of weights that become zero.
+    Zeros,
     /// Stored bits per weight.
     BitsPerWeight,
     /// Bytes before.
@@ -112,6 +115,8 @@ pub struct Group {
     pub bits: Option<u8>,
     /// The group size that all its quantized layers share.
     pub group: Option<usize>,
+    /// The zeros that all its layers share, in a few signs; empty where none is pruned.
+    pub zeros: Option<String>,
     /// Bytes before.
     pub bytes_before: u64,
     /// Bytes after.
@@ -139,6 +144,8 @@ pub struct Rows {
     pub total: usize,
     /// Most bytes before of any layer shown: the full width of bars.
     pub most_bytes: u64,
+    /// Whether any layer shown is pruned.
+    pub has_zeros: bool,
     /// Grows with every change.
     pub version: u64,
 }
@@ -173,7 +180,9 @@ pub fn build(source: Source<'_>, passes: impl Fn(usize) -> bool) -> Rows {
         .map(|&layer| source.figures[layer].bytes_before)
         .max()
         .unwrap_or(0);
+    let is_pruned = |&layer: &usize| sparse::zeros_of(&source.settings[layer]).is_some();
     let mut rows = Rows {
+        has_zeros: layers.iter().any(is_pruned),
         matching: layers.len(),
         total,
         most_bytes,
@@ -213,7 +222,7 @@ fn grouped(source: Source<'_>, layers: &[usize], rows: &mut Rows) {
 fn describe(source: Source<'_>, layers: &[usize]) -> Group {
     let block = source.layers[layers[0]].block;
     let settings = || layers.iter().map(|&layer| source.settings[layer]);
-    let quantized = || settings().filter(|settings| settings.method != Method::None);
+    let quantized = || settings().filter(sparse::has_codes);
     let sum = |of: fn(&LayerFigures) -> u64| layers.iter().map(|&l| of(&source.figures[l])).sum();
     let (bytes_before, bytes_after): (u64, u64) = (
         sum(|figures| figures.bytes_before),
@@ -230,6 +239,7 @@ fn describe(source: Source<'_>, layers: &[usize]) -> Group {
         method: shared(settings().map(|settings| settings.method)),
         bits: shared(quantized().map(|settings| settings.bits)),
         group: shared(quantized().map(|settings| settings.group)),
+        zeros: shared(settings().map(|settings| sparse::zeros_text(&settings).unwrap_or_default())),
         bytes_before,
         bytes_after,
         bits_per_weight: 8.0 * bytes_after as f64 / weights.max(1) as f64,
@@ -243,7 +253,7 @@ fn describe(source: Source<'_>, layers: &[usize]) -> Group {
 }
 
 /// The value that all share.
-fn shared<T: PartialEq + Copy>(mut values: impl Iterator<Item = T>) -> Option<T> {
+fn shared<T: PartialEq>(mut values: impl Iterator<Item = T>) -> Option<T> {
     let first = values.next()?;
     values.all(|value| value == first).then_some(first)
 }
@@ -269,6 +279,10 @@ fn compare(source: Source<'_>, left: usize, right: usize) -> Ordering {
             .cmp(settings[right].method.word()),
         SortKey::Bits => bits_of(&settings[left]).cmp(&bits_of(&settings[right])),
         SortKey::Group => group_of(&settings[left]).cmp(&group_of(&settings[right])),
+        SortKey::Zeros => {
+            let share = |layer: usize| sparse::share_of(&settings[layer]);
+            share(left).total_cmp(&share(right))
+        }
         SortKey::BitsPerWeight => figures[left]
             .bits_per_weight
             .total_cmp(&figures[right].bits_per_weight),
@@ -282,16 +296,16 @@ fn compare(source: Source<'_>, left: usize, right: usize) -> Ordering {
 
 /// Dense layers have more bits than any code.
 fn bits_of(settings: &LayerSettings) -> u8 {
-    match settings.method {
-        Method::None => u8::MAX,
-        _ => settings.bits,
+    match sparse::has_codes(settings) {
+        false => u8::MAX,
+        true => settings.bits,
     }
 }
 
 /// A whole row is the largest group; dense layers have none and come last.
 fn group_of(settings: &LayerSettings) -> usize {
-    match (settings.method, settings.group) {
-        (Method::None, _) => usize::MAX,
+    match (sparse::has_codes(settings), settings.group) {
+        (false, _) => usize::MAX,
         (_, 0) => usize::MAX - 1,
         (_, group) => group,
     }

@@ -10,7 +10,7 @@ use pare_engine::formats::Format;
 use pare_engine::model::{LayerInfo, LayerKind};
 use pare_engine::recipe::{CalibrationSettings, LayerSettings, Recipe, most_frequent};
 use pare_engine::report::{LayerSensitivity, Measure, SensitivityTable};
-use pare_engine::session::{Agreement, Effort, SensitivityRequest, Slice};
+use pare_engine::session::{Agreement, Effort, SensitivityRequest, Slice, TimedPlanner};
 use pare_engine::settings::LayerOption;
 use pare_engine::solved::Method;
 use std::sync::Arc;
@@ -82,7 +82,9 @@ pub struct Sensitivity {
     pub problem: Option<String>,
     /// The best that it can reach, few bytes first: bytes of all compressible layers.
     pub front: Arc<Vec<FrontPoint>>,
-    /// Seconds of a token at both ends of the front on the chosen device, the fewest first, where known.
+    /// What chooses bits within a time on the chosen device; `None` where that is not known.
+    pub(super) timed: Option<Arc<TimedPlanner>>,
+    /// Seconds of a token of the fastest recipe and of the largest on the chosen device, where known.
     pub front_seconds: Option<[f64; 2]>,
     /// Grows with every change.
     pub version: u64,
@@ -123,6 +125,7 @@ impl Default for Sensitivity {
             planner: None,
             problem: None,
             front: Arc::default(),
+            timed: None,
             front_seconds: None,
             version: 0,
             basis: None,

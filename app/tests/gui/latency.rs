@@ -1,4 +1,4 @@
-//! Speed and memory on a device: the column, the device picked, the waterfall, the roofline, memory.
+//! Speed, memory and bytes by block: the column, the device picked, the waterfall, the roofline, bars.
 
 use crate::desk::Desk;
 use egui::{Theme, Vec2};
@@ -65,19 +65,35 @@ fn rows_sort_by_latency() {
     assert!(times.is_sorted() && times[0] > 0.0, "{times:?}");
 }
 
-#[test]
-fn a_line_of_the_waterfall_selects_its_layers_everywhere() {
-    let mut desk = wide();
+/// What a click on the line of block 1 selects.
+fn click_on_block_1(desk: &mut Desk) {
+    desk.command(Command::SelectLayers(Vec::new()));
     desk.harness
         .get_by_label_contains("block 1:")
         .click_accesskit();
     desk.harness.run_steps(3);
     let project = desk.studio().project().unwrap();
     let selected = project.selection.layers();
-    assert!(!selected.is_empty());
+    assert!(!selected.is_empty(), "something is selected");
     for layer in selected {
-        assert_eq!(project.layers[layer].block, Some(1));
+        let info = &project.layers[layer];
+        assert_eq!(info.block, Some(1), "{}", info.name);
     }
+}
+
+#[test]
+fn a_block_selects_its_layers_everywhere() {
+    let mut desk = wide();
+    for part in ["Waterfall", "Bytes"] {
+        desk.harness.get_by_label(part).click();
+        desk.settle();
+        click_on_block_1(&mut desk);
+    }
+}
+
+#[test]
+fn a_line_of_one_step_selects_its_layer() {
+    let mut desk = wide();
     desk.harness.get_by_label("By layer").click();
     desk.harness.run_steps(3);
     desk.harness

@@ -20,6 +20,7 @@ mod run;
 mod runs;
 mod settings;
 mod shell;
-mod size;
 mod start;
+mod time_budget;
 mod trade_off;
+mod zeros;

@@ -22,6 +22,7 @@ mod scored_text;
 mod sensitivity;
 mod weights;
 
+pub use allocate_job::{TimedGround, TimedPlanner, WithinTime};
 pub use choose_requests::*;
 pub use error::SessionError;
 pub use estimate_job::{EstimateRequest, RunShape};

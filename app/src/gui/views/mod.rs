@@ -4,6 +4,7 @@
 
 pub mod compare;
 pub mod export;
+mod gestures;
 pub mod heat_map;
 pub mod inspector;
 pub mod layers;
@@ -13,6 +14,7 @@ pub mod settings;
 pub mod size;
 pub mod start;
 pub mod trade_off;
+mod zeros;
 
 use crate::gui::scene::Scene;
 use crate::studio::action::View;

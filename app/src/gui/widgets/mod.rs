@@ -9,6 +9,7 @@ mod keys;
 mod name;
 pub mod plot;
 mod said;
+mod swatch;
 mod typed;
 
 pub use bar::share_bar;
@@ -20,4 +21,5 @@ pub use figure::{
 pub use keys::{asks, takes_keys};
 pub use name::{elided, shortened};
 pub use said::{sign_button, text_field};
+pub use swatch::swatch;
 pub use typed::Typed;

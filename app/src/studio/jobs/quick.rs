@@ -6,12 +6,12 @@ use crate::studio::estimates::{EstimateKey, Wanted};
 use crate::studio::event::{Event, Generation};
 use crate::studio::project::{Answer, Stage};
 use crate::studio::runs::Control;
+use crate::studio::sparse;
 use pare_engine::moments::{LayerStatistics, Moments};
 use pare_engine::monitor::Monitor;
 use pare_engine::preview::{self, Estimate, Kind, Preview, Sample};
 use pare_engine::recipe::LayerSettings;
 use pare_engine::session::{OriginalInputs, Session};
-use pare_engine::solved::Method;
 use pare_engine::tensor::Matrix;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -181,8 +181,8 @@ fn stages(job: &PreviewJob, tell: &Tell<'_>) -> Result<(), String> {
         .session
         .read_layer(job.layer)
         .map_err(|error| error.to_string())?;
-    let is_gptq = job.settings.method == Method::Gptq;
-    let goes_on = is_gptq && statistics.is_some() && job.until == Stage::Exact;
+    let is_slow = sparse::exact_name(&job.settings).is_some();
+    let goes_on = is_slow && statistics.is_some() && job.until == Stage::Exact;
     tell(Stage::Whole, !goes_on, Ok(show(&weights, Kind::Quick)?));
     if goes_on && !job.control.is_stopped() {
         tell(Stage::Exact, true, Ok(show(&weights, Kind::Exact)?));

@@ -6,6 +6,7 @@ use crate::studio::event::{Generation, Outcome};
 use crate::studio::log::Level;
 use crate::studio::project::{Answer, Inputs, Project, Stage};
 use crate::studio::runs::Control;
+use crate::studio::sparse;
 use crate::studio::state::Studio;
 use pare_engine::preview::Estimate;
 use pare_engine::recipe::LayerSettings;
@@ -228,6 +229,20 @@ fn own_options(
         .flat_map(|layer| OPTION_BITS.map(|bits| (layer, project.option(layer, bits))))
 }
 
+/// Each layer looked at that is pruned, with more and fewer zeros.
+fn own_zeros(
+    project: &Project,
+    layers: Vec<usize>,
+) -> impl Iterator<Item = (usize, LayerSettings)> {
+    let draft = project.draft();
+    layers.into_iter().flat_map(move |layer| {
+        let zeros = sparse::zeros_of(&draft.settings[layer]);
+        let shares = zeros.map_or_else(Vec::new, |zeros| sparse::shares(zeros.pattern));
+        let with = move |share| (layer, project.with_zeros(layer, share));
+        shares.into_iter().map(with)
+    })
+}
+
 /// Each inner layer as in every baseline, one layer after the other: a layer is read once for all of them.
 fn baselines(project: &Project) -> impl Iterator<Item = (usize, LayerSettings)> {
     let baselines = &project.outlook.baselines;
@@ -246,7 +261,8 @@ fn baselines(project: &Project) -> impl Iterator<Item = (usize, LayerSettings)> 
 fn front(project: &Project) -> Vec<(usize, LayerSettings)> {
     let looked_at = looked_at(project);
     let mut wishes: Vec<_> = chosen(project, looked_at.clone()).collect();
-    wishes.extend(own_options(project, looked_at));
+    wishes.extend(own_options(project, looked_at.clone()));
+    wishes.extend(own_zeros(project, looked_at));
     wishes.extend(chosen(project, compressible(project)));
     wishes
 }

@@ -9,6 +9,7 @@ use crate::studio::filter::Filter;
 use crate::studio::history::Gesture;
 use crate::studio::log::Level;
 use crate::studio::state::Studio;
+use crate::studio::steps;
 use pare_engine::formats::Format;
 use pare_engine::recipe::{CalibrationSettings, Recipe};
 
@@ -71,6 +72,18 @@ impl Studio {
                 project
                     .history
                     .push(Draft { kv_cache, ..draft }, label, None);
+            }
+            Command::SetStructure(structure, gesture) => {
+                let label = format!("set structure: {}", steps::structure_in_words(&structure));
+                project
+                    .history
+                    .push(Draft { structure, ..draft }, label, gesture);
+            }
+            Command::TakeStep(kind) => {
+                let label = format!("take the draft up to {}", kind.name());
+                project
+                    .history
+                    .push(steps::draft_up_to(&draft, kind), label, None);
             }
             Command::Uniform(bits) => {
                 let draft = project.uniform(bits);

@@ -9,6 +9,7 @@ use crate::studio::project::{Project, Totals};
 use crate::studio::quality::Outlook;
 use crate::studio::rows::{self, LayerFigures, Source};
 use crate::studio::runs::{Run, RunStatus};
+use crate::studio::sparse;
 use crate::studio::state::{Phase, Studio, weakest};
 use pare_engine::formats::layout::stored_bytes;
 use pare_engine::recipe::LayerSettings;
@@ -207,12 +208,14 @@ fn build_rows(project: &Project) -> rows::Rows {
         return rows::build(source, |_| true);
     }
     rows::build(source, |layer| {
-        project.filter.passes(&facts(project, layer))
+        let zeros = sparse::zeros_of(&draft.settings[layer]);
+        let pattern = zeros.map_or_else(String::new, |zeros| zeros.pattern.to_string());
+        project.filter.passes(&facts(project, layer, &pattern))
     })
 }
 
 /// What a filter may ask of a layer.
-fn facts(project: &Project, layer: usize) -> Facts<'_> {
+fn facts<'a>(project: &'a Project, layer: usize, pattern: &'a str) -> Facts<'a> {
     let info = &project.layers[layer];
     let settings = &project.draft().settings[layer];
     let figures = &project.figures[layer];
@@ -221,8 +224,11 @@ fn facts(project: &Project, layer: usize) -> Facts<'_> {
         role: info.role.as_str(),
         block: info.block,
         method: settings.method.word(),
-        bits: (settings.method != Method::None).then_some(settings.bits),
+        bits: sparse::has_codes(settings).then_some(settings.bits),
         group: settings.group,
+        sparsity: sparse::share_of(settings),
+        prune: sparse::zeros_of(settings).map_or("none", |zeros| zeros.method.word()),
+        pattern,
         bits_per_weight: figures.bits_per_weight,
         bytes: figures.bytes_after,
         parameters: info.parameters,

@@ -46,6 +46,8 @@ impl Studio {
             | Command::SetEvaluation(_)
             | Command::SetFormat(_)
             | Command::SetKvCache(_)
+            | Command::SetStructure(..)
+            | Command::TakeStep(_)
             | Command::Edit { .. }
             | Command::Lock(..)
             | Command::Uniform(_)

@@ -13,6 +13,7 @@ use crate::studio::sensitivity::{Basis, PlannedFor, SensitivityState};
 use crate::studio::state::Studio;
 use pare_engine::allocate::{Allocation, Planner};
 use pare_engine::recipe::LayerSettings;
+use pare_engine::session::WithinTime;
 use pare_engine::settings::LayerOption;
 use std::sync::Arc;
 
@@ -100,6 +101,7 @@ pub(super) fn follow_device(project: &mut Project) {
         return;
     }
     project.sensitivity.timed_for = version;
+    project.sensitivity.timed = within::timed_planner(project).map(Arc::new);
     project.sensitivity.front_seconds = within::front_seconds(project);
     if let Some(proposal) = &project.proposal {
         let is_settled = proposal.is_settled;
@@ -130,27 +132,38 @@ fn propose(project: &mut Project, is_settled: bool) {
 }
 
 fn proposed(project: &Project, is_settled: bool) -> Option<Proposal> {
-    let budget_bytes = match project.budget_seconds {
-        // Of a machine that is not measured any more no time is known: bytes stand in.
-        Some(seconds) => within::bytes_within(project, seconds).or(project.budget_bytes)?,
-        None => project.budget_bytes?,
-    };
     let sensitivity = &project.sensitivity;
     let planner = sensitivity.planner.as_ref()?;
-    // Less than the least is a wish for the least.
-    let within = budget_bytes.max(planner.smallest_bytes());
-    let allocation = planner.solve(within).ok()?;
+    let in_time = || {
+        let timed = sensitivity.timed.as_ref()?;
+        within::within(timed, project, project.budget_seconds?)
+    };
+    let in_bytes = || {
+        // Less than the least is a wish for the least.
+        let within = project.budget_bytes?.max(planner.smallest_bytes());
+        Some(WithinTime {
+            best: planner.solve(within).ok(),
+            uniform: planner.uniform(within),
+        })
+    };
+    // Of a machine that is not measured any more no time is known: bytes stand in.
+    let chosen = in_time().or_else(in_bytes)?;
+    let allocation = chosen.best?;
     let settings = settled(project, &allocation);
     let changes = changes(project, &settings);
+    let is_of_time = project.budget_seconds.is_some();
     Some(Proposal {
-        budget_bytes,
+        budget_bytes: match is_of_time {
+            true => allocation.bytes,
+            false => project.budget_bytes?,
+        },
         budget_seconds: project.budget_seconds,
         seconds: project.latency.seconds_of(project, &settings),
         changes,
         bytes: allocation.bytes,
         predicted: sensitivity.predict(&project.layers, &settings),
-        uniform: planner
-            .uniform(within)
+        uniform: chosen
+            .uniform
             .and_then(|uniform| uniform_choice(project, planner, &uniform)),
         is_settled,
         version: project.proposals + 1,

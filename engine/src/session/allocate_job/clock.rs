@@ -12,12 +12,13 @@ use crate::formats::layout::stored_bytes;
 use crate::settings::LayerSettings;
 use crate::solved::Method;
 
-/// A price counts these: 1e-6 of a millisecond.
-const NANOSECONDS: f64 = 1e6;
+/// A price counts these: 1e-9 of a millisecond. Options of small layers differ by less than a nanosecond.
+const PICOSECONDS: f64 = 1e9;
 /// Steps of a search between too little and too much.
-const HALVINGS: usize = 24;
+const HALVINGS: usize = 36;
 
 /// Tells times of recipes.
+#[derive(Clone)]
 pub(super) struct Clock {
     target: LatencyTarget,
     engine: EngineProfile,
@@ -93,7 +94,7 @@ impl Clock {
         decode.unwrap_or(found.prefill.milliseconds)
     }
 
-    /// What layers cost, in nanoseconds, while the whole model has about `settings`: how much is read decides where it
+    /// What layers cost, in picoseconds, while the whole model has about `settings`: how much is read decides where it
     /// lies.
     pub(super) fn price(&self, settings: &[LayerSettings]) -> Price {
         let around = self.input(settings);
@@ -102,15 +103,17 @@ impl Clock {
         Price::new(move |layer, settings| {
             let demand = demands.of(layer, settings);
             let milliseconds = layer_milliseconds(&around, &engine, &demand);
-            (milliseconds * NANOSECONDS).ceil() as u64
+            (milliseconds * PICOSECONDS).ceil() as u64
         })
     }
 
-    /// Nanoseconds that are left to compressible layers which cost `layers` of a model under `settings`, so that the whole
+    /// Picoseconds that are left to compressible layers which cost `layers` of a model under `settings`, so that the whole
     /// takes `milliseconds`.
     pub(super) fn room(&self, milliseconds: f64, settings: &[LayerSettings], layers: u64) -> u64 {
-        let beside = self.milliseconds(settings) * NANOSECONDS - layers as f64;
-        (milliseconds * NANOSECONDS - beside).max(0.0) as u64
+        let beside = self.milliseconds(settings) * PICOSECONDS - layers as f64;
+        // Each price was rounded up; what takes too long all the same is found out when it is timed as a whole.
+        let rounding = self.demands.layers.len() as f64;
+        (milliseconds * PICOSECONDS - beside + rounding).max(0.0) as u64
     }
 
     /// The dearest of what `solve` makes of up to `room` that takes no more than `milliseconds`; `None` where nothing does.
@@ -141,6 +144,11 @@ impl Clock {
             }
         }
         best
+    }
+
+    /// All tensors of the model.
+    pub(super) fn layers(&self) -> &[crate::model::LayerInfo] {
+        &self.demands.layers
     }
 
     /// What the time is of, for people.

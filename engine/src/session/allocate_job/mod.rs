@@ -6,6 +6,9 @@
 
 mod clock;
 mod report;
+mod timed;
+
+pub use timed::{TimedGround, TimedPlanner, WithinTime};
 
 use super::choose_requests::{AllocateReport, AllocateRequest, Budget, Candidate};
 use super::requests::CompressRequest;
@@ -25,8 +28,6 @@ use std::path::PathBuf;
 
 /// Tries to meet a budget of whole files: their headers grow and shrink with the choice by some bytes.
 const MOST_TRIES: usize = 16;
-/// Times layers are timed again about what was chosen: how much is read decides where it lies.
-const TIMINGS: usize = 3;
 
 /// One recipe and what it writes.
 struct Candidacy {
@@ -282,7 +283,7 @@ impl<'a> Field<'a> {
         })
     }
 
-    /// What all compressible layers may take together: bytes, or nanoseconds of a budget of time.
+    /// What all compressible layers may take together: bytes, or picoseconds of a budget of time.
     fn layer_budget(&self) -> Result<u64, SessionError> {
         match self.request.budget {
             Budget::Bytes(bytes) => Ok(bytes.saturating_sub(self.beside)),
@@ -375,38 +376,14 @@ fn planned(
         return Err(session
             .input_problem("a budget of time needs milliseconds above 0 and a device; name both"));
     };
-    let priced = |around: &[LayerSettings]| {
-        Planner::priced(
-            table,
-            layers,
-            base,
-            format,
-            &request.rules,
-            clock.price(around),
-        )
+    let ground = TimedGround {
+        table: table.clone(),
+        settings: base.to_vec(),
+        format,
+        rules: request.rules.clone(),
     };
-    let mut around = base.to_vec();
-    let mut made = Vec::new();
-    for _ in 0..TIMINGS {
-        let planner = priced(&around)?;
-        let room = clock.room(most, &around, of_layers(&planner, &around));
-        let next = planner.solve(room.max(planner.smallest_bytes()))?.settings;
-        made.push((planner, std::mem::replace(&mut around, next)));
-    }
-    // What fits a cache is fast only if all is small: prices around the smallest recipe know that.
-    let smallest = made[0].0.solve(made[0].0.smallest_bytes())?.settings;
-    made.push((priced(&smallest)?, smallest));
-    let loss = |(planner, around): &(Planner, Vec<LayerSettings>)| {
-        let room = clock.room(most, around, of_layers(planner, around));
-        let found = clock.within(most, room, &|room| planner.solve(room).ok());
-        found.map_or(f64::INFINITY, |found| found.predicted_loss)
-    };
-    let losses: Vec<f64> = made.iter().map(loss).collect();
-    // Of equals the last, which knows the fastest.
-    let best = (0..made.len())
-        .rev()
-        .min_by(|left, right| losses[*left].total_cmp(&losses[*right]));
-    Ok(made.swap_remove(best.expect("some were made")))
+    let timed = TimedPlanner::of(ground, clock.clone())?;
+    Ok(timed.about(most)?.into_parts())
 }
 
 /// What compressible layers cost under `settings`.

@@ -2,7 +2,7 @@
 
 use super::model::Picture;
 use crate::gui::look::Look;
-use crate::gui::widgets::plot;
+use crate::gui::widgets::{plot, swatch};
 use egui::epaint::Mesh;
 use egui::{Align2, Color32, Rect, RichText, Sense, Shape, Stroke, Ui, lerp, pos2};
 
@@ -19,8 +19,13 @@ pub(super) fn weights(
     let colours = &look.colours;
     ui.horizontal(|ui| {
         ui.label(RichText::new("Weights").strong());
-        key(ui, look, colours.before, "before");
-        key(ui, look, after(look, is_stale), "after");
+        swatch(ui, look, colours.before, 8.0, "before");
+        swatch(ui, look, after(look, is_stale), 8.0, "after");
+        if !picture.pruned.is_empty() {
+            let share = 100.0 * picture.pruned_share;
+            let word = format!("pruned {share:.0} %");
+            swatch(ui, look, colours.warning, 8.0, &word);
+        }
         ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
             ui.checkbox(is_log, "log y")
                 .on_hover_text("Logarithmic heights");
@@ -57,7 +62,7 @@ pub(super) fn weights(
     }
 }
 
-/// Only the two histograms, over each other.
+/// Only the histograms, over each other: of the weights before, those that become zero stand out.
 pub(super) fn histogram(ui: &Ui, look: &Look, rect: Rect, picture: &Picture, is_stale: bool) {
     plot::steps(
         ui,
@@ -71,6 +76,11 @@ pub(super) fn histogram(ui: &Ui, look: &Look, rect: Rect, picture: &Picture, is_
         &picture.after,
         after(look, is_stale).gamma_multiply(0.35),
     );
+    if !picture.pruned.is_empty() {
+        let colour = look.colours.warning;
+        plot::steps(ui, rect, &picture.pruned, colour.gamma_multiply(0.3));
+        plot::outline(ui, rect, &picture.pruned, Stroke::new(1.0, colour));
+    }
     plot::outline(
         ui,
         rect,
@@ -176,13 +186,6 @@ fn after(look: &Look, is_stale: bool) -> Color32 {
         true => look.colours.ghost,
         false => look.colours.after,
     }
-}
-
-/// A colour and its word.
-fn key(ui: &mut Ui, look: &Look, colour: Color32, word: &str) {
-    let (rect, _) = ui.allocate_exact_size(egui::vec2(8.0, 8.0), Sense::hover());
-    ui.painter().rect_filled(rect, 1, colour);
-    ui.label(RichText::new(word).small().color(look.colours.weak));
 }
 
 fn ends(ui: &Ui, look: &Look, rect: Rect, limit: f32) {

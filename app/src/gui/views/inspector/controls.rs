@@ -5,6 +5,7 @@ use crate::studio::draft::{
     GROUPS, LayerEdit, SMOOTHING, activations_name, can_be_smoothed, method_name, methods_of,
 };
 use crate::studio::estimates::OPTION_BITS;
+use crate::studio::sparse;
 use crate::studio::{Command, Project};
 use egui::{Button, ComboBox, Role, Ui, WidgetInfo};
 use pare_engine::recipe::{ColumnOrder, LayerSettings};
@@ -18,10 +19,11 @@ const EXPONENTS: [f64; 5] = [0.0, 0.5, 0.65, 0.8, 0.9];
 pub(super) fn show(ui: &mut Ui, scene: &mut Scene<'_>, project: &Project, layers: &[usize]) {
     let draft = project.draft();
     let all = || layers.iter().map(|&layer| draft.settings[layer]);
-    let bits = shared(all().map(|settings| match settings.method {
-        Method::None => None,
-        _ => Some(settings.bits),
+    let bits = shared(all().map(|settings| match sparse::has_codes(&settings) {
+        false => None,
+        true => Some(settings.bits),
     }));
+    let is_dense = all().all(|settings| settings.method == Method::None);
     ui.horizontal_wrapped(|ui| {
         ui.spacing_mut().item_spacing.x = 2.0;
         for option in OPTION_BITS {
@@ -30,7 +32,7 @@ pub(super) fn show(ui: &mut Ui, scene: &mut Scene<'_>, project: &Project, layers
                 push(scene, LayerEdit::Bits(option));
             }
         }
-        if choice(ui, "dense", "Dense for the selection", bits == Some(None)) {
+        if choice(ui, "dense", "Dense for the selection", is_dense) {
             push(scene, LayerEdit::Method(Method::None));
         }
         ui.add_space(6.0);
@@ -199,15 +201,16 @@ fn smoothing(ui: &mut Ui, scene: &mut Scene<'_>, value: Option<f64>) {
     response.response.on_hover_text(SMOOTHING);
 }
 
-/// Settings in a few words: `GPTQ 4/64`.
+/// Settings in a few words: `GPTQ 4/64 2:4`.
 pub(super) fn words(settings: &LayerSettings) -> String {
-    match settings.method {
-        Method::None => "dense".to_owned(),
-        method => format!(
-            "{} {}/{}",
-            method_name(method),
-            settings.bits,
-            settings.group
-        ),
+    let method = method_name(settings.method);
+    let codes = match settings.method {
+        Method::None | Method::Float => method.to_owned(),
+        Method::Palette => format!("{method} {}", settings.bits),
+        _ => format!("{method} {}/{}", settings.bits, settings.group),
+    };
+    match sparse::zeros_text(settings) {
+        Some(zeros) => format!("{codes} {zeros}"),
+        None => codes,
     }
 }

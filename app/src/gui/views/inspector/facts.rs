@@ -6,10 +6,12 @@ use crate::gui::widgets::{error_text, mark_hint, sign, time_text};
 use crate::studio::Project;
 use crate::studio::figure::Mark;
 use crate::studio::project::Stage;
+use crate::studio::sparse;
 use egui::{Grid, RichText, Ui};
 use pare_engine::estimate::{Bound, OpTime};
 use pare_engine::model::LayerInfo;
 use pare_engine::preview::{Basis, Preview};
+use pare_engine::recipe::LayerSettings;
 use pare_engine::report::LayerReport;
 use pare_engine::solved::{Method, Warning};
 use pare_engine::units::Bytes;
@@ -39,20 +41,21 @@ pub(super) fn of(project: &Project, layer: usize) -> Vec<Fact> {
             Mark::Exact,
         ),
     ];
+    facts.extend(zeros(project, layer));
     facts.extend(latency(project, layer));
     let preview = project.answer(layer).and_then(|(answer, _)| {
         let preview = answer.result.as_ref().ok()?;
-        Some((preview.as_ref(), answer.stage))
+        Some((preview.as_ref(), answer.stage, &answer.settings))
     });
     match (project.measured_now(layer), preview) {
         (Some(report), preview) => {
             of_report(&mut facts, report);
-            if let Some((preview, _)) = preview {
+            if let Some((preview, ..)) = preview {
                 facts.push(clipped(preview));
             }
         }
-        (None, Some((preview, stage))) => {
-            of_preview(&mut facts, preview, stage);
+        (None, Some((preview, stage, settings))) => {
+            of_preview(&mut facts, preview, (stage, settings));
             facts.push(clipped(preview));
         }
         (None, None) => {}
@@ -99,6 +102,33 @@ pub(super) fn show(ui: &mut Ui, look: &Look, picture: &Picture, is_stale: bool) 
 
 fn fact(name: &'static str, value: String, mark: Mark) -> Fact {
     Fact { name, value, mark }
+}
+
+/// Zeros and factors asked for, and what they come to for this shape.
+fn zeros(project: &Project, layer: usize) -> Vec<Fact> {
+    let (info, settings) = (&project.layers[layer], &project.draft().settings[layer]);
+    let mut facts = Vec::new();
+    if let Some(zeros) = sparse::zeros_of(settings) {
+        let among = zeros.among();
+        let kept = zeros
+            .pattern
+            .stored_values(info.rows, info.columns, zeros.sparsity, among);
+        let all = info.rows * info.columns;
+        let text = format!(
+            "{} of {all} by {}",
+            all.saturating_sub(kept),
+            sparse::prune_name(zeros.method)
+        );
+        facts.push(fact("Zeros", text, Mark::Exact));
+    }
+    if let Some(rank) = sparse::rank_of(settings) {
+        let text = match rank.of_shape(info.rows, info.columns) {
+            Some(rank) => format!("{rank} of {}", info.rows.min(info.columns)),
+            None => sparse::rank_text(rank),
+        };
+        facts.push(fact("Rank of factors", text, Mark::Exact));
+    }
+    facts
 }
 
 /// What it takes of a token and of the prompt, and what it waits for.
@@ -170,7 +200,11 @@ fn of_report(facts: &mut Vec<Fact>, report: &LayerReport) {
     push("Solved in", format!("{:.2} s", report.seconds));
 }
 
-fn of_preview(facts: &mut Vec<Fact>, preview: &Preview, stage: Stage) {
+fn of_preview(
+    facts: &mut Vec<Fact>,
+    preview: &Preview,
+    (stage, settings): (Stage, &LayerSettings),
+) {
     // The layer alone, without what earlier layers become: never more than an estimate of a run.
     let mut push = |name, value, mark| facts.push(fact(name, value, mark));
     let guess = Mark::Estimated;
@@ -195,7 +229,7 @@ fn of_preview(facts: &mut Vec<Fact>, preview: &Preview, stage: Stage) {
         );
         push("Codes used", text, guess);
     }
-    push("Rows", rows(preview, stage), Mark::Exact);
+    push("Rows", rows(preview, stage, settings), Mark::Exact);
     let dead = preview.warnings.iter().find_map(|warning| match warning {
         Warning::DeadInputs { count } => Some(*count),
         _ => None,
@@ -211,12 +245,12 @@ fn clipped(preview: &Preview) -> Fact {
     fact("Clipped", format!("{share:.2} %"), Mark::Estimated)
 }
 
-fn rows(preview: &Preview, stage: Stage) -> String {
+fn rows(preview: &Preview, stage: Stage, settings: &LayerSettings) -> String {
     match stage {
         Stage::Sampled => format!("{} of {} rows", preview.sampled_rows, preview.rows),
         Stage::Whole if preview.exact || preview.method == Method::None => "whole layer".to_owned(),
         Stage::Whole => "whole layer, by RTN".to_owned(),
-        Stage::Exact => "whole layer, exact GPTQ".to_owned(),
+        Stage::Exact => super::exact_words(settings),
     }
 }
 

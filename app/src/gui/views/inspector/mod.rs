@@ -10,13 +10,16 @@ mod model;
 mod options;
 mod several;
 
+use super::zeros;
 use crate::gui::scene::Scene;
 use crate::gui::widgets;
 use crate::studio::Project;
 use crate::studio::action::Action;
 use crate::studio::project::{Inputs, Stage};
+use crate::studio::sparse;
 use egui::{RichText, ScrollArea, Ui};
 use model::Pictures;
+use pare_engine::recipe::LayerSettings;
 use pare_engine::solved::Method;
 use std::time::Duration;
 
@@ -31,6 +34,7 @@ const TWO_COLUMNS: f32 = 400.0;
 pub struct Memory {
     pictures: Pictures,
     is_log: bool,
+    zeros: zeros::Memory,
     /// The question at work and when it was first seen.
     waiting: Option<(u64, f64)>,
 }
@@ -40,6 +44,7 @@ impl Default for Memory {
         Self {
             pictures: Pictures::default(),
             is_log: true,
+            zeros: zeros::Memory::default(),
             waiting: None,
         }
     }
@@ -67,6 +72,7 @@ pub fn show(ui: &mut Ui, scene: &mut Scene<'_>, memory: &mut Memory) {
     };
     header(ui, scene, memory, project, &layers);
     controls::show(ui, scene, project, &layers);
+    zeros::show(ui, scene, project, &layers, &mut memory.zeros);
     inputs(ui, scene, project);
     ui.separator();
     ScrollArea::vertical()
@@ -145,8 +151,14 @@ fn state_words(project: &Project, layer: usize) -> String {
             preview.sampled_rows, preview.rows
         ),
         Stage::Whole => format!("whole layer{stands_in}"),
-        Stage::Exact => "whole layer, exact GPTQ".to_owned(),
+        Stage::Exact => exact_words(&answer.settings),
     }
+}
+
+/// How the last stage solved the whole layer.
+fn exact_words(settings: &LayerSettings) -> String {
+    let name = sparse::exact_name(settings).unwrap_or("method");
+    format!("whole layer, exact {name}")
 }
 
 /// A line where errors are of weights alone.

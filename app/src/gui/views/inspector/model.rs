@@ -32,6 +32,10 @@ pub(super) struct Picture {
     /// Weights before and after, 0 to 1, over `[-limit, limit]`.
     pub(super) before: Vec<f32>,
     pub(super) after: Vec<f32>,
+    /// Of the weights before, those that become zero; empty where none does.
+    pub(super) pruned: Vec<f32>,
+    /// Share of weights that become zero.
+    pub(super) pruned_share: f64,
     pub(super) limit: f32,
     /// What moved, over `[-error_limit, error_limit]`.
     pub(super) error: Vec<f32>,
@@ -109,7 +113,8 @@ fn picture(project: &Project, layer: usize, is_log: bool) -> Picture {
 }
 
 fn fill_histograms(picture: &mut Picture, histograms: &Histograms, is_log: bool) {
-    let (before, after) = (&histograms.before, &histograms.after);
+    let (before, pruned) = (&histograms.before, histograms.pruned.as_ref());
+    let after = &without_zeros(&histograms.after, pruned);
     let limit = used_limit(before).max(used_limit(after));
     picture.limit = limit;
     // One scale for both: else a bin of the same count would have two heights.
@@ -117,10 +122,26 @@ fn fill_histograms(picture: &mut Picture, histograms: &Histograms, is_log: bool)
     let most = most.unwrap_or(0);
     picture.before = heights(before, limit, most, is_log);
     picture.after = heights(after, limit, most, is_log);
+    if let Some(pruned) = pruned {
+        let count = |histogram: &Histogram| histogram.counts.iter().sum::<u64>();
+        picture.pruned = heights(pruned, limit, most, is_log);
+        picture.pruned_share = count(pruned) as f64 / count(before).max(1) as f64;
+    }
     let error = &histograms.error;
     picture.error_limit = used_limit(error);
     let most = error.counts.iter().copied().max().unwrap_or(0);
     picture.error = heights(error, picture.error_limit, most, is_log);
+}
+
+/// Weights after without the zeros of those that are pruned: one bar of half of all weights would flatten the rest.
+fn without_zeros(after: &Histogram, pruned: Option<&Histogram>) -> Histogram {
+    let mut kept = after.clone();
+    let zeros: u64 = pruned.map_or(0, |pruned| pruned.counts.iter().sum());
+    let middle = kept.counts.len() / 2;
+    if let Some(count) = kept.counts.get_mut(middle) {
+        *count = count.saturating_sub(zeros);
+    }
+    kept
 }
 
 /// The smallest half range, in whole bins, that holds all that was counted.

@@ -5,11 +5,13 @@
 use super::Memory;
 use super::choices::{self, group_text, mixed};
 use super::more;
+use super::zeros;
 use crate::gui::scene::Scene;
 use crate::studio::action::Action;
 use crate::studio::draft::{LayerEdit, activations_name, method_name};
+use crate::studio::sparse;
 use crate::studio::{Command, Project};
-use egui::{Button, Popup, Response, RichText, Ui};
+use egui::{Button, Popup, PopupCloseBehavior, Response, RichText, Ui};
 use egui_material_icons::icons::{ICON_ARROW_DROP_DOWN, ICON_LOCK};
 use pare_engine::settings::Activations;
 use pare_engine::solved::Method;
@@ -32,7 +34,7 @@ impl Shared {
         let draft = project.draft();
         let layers = project.selection.layers();
         let settings = || layers.iter().map(|&layer| draft.settings[layer]);
-        let coded = || settings().filter(|settings| settings.method != Method::None);
+        let coded = || settings().filter(sparse::has_codes);
         Self {
             method: same(settings().map(|settings| settings.method)),
             bits: same(coded().map(|settings| settings.bits)),
@@ -43,7 +45,7 @@ impl Shared {
     }
 }
 
-fn same<T: PartialEq + Copy>(mut values: impl Iterator<Item = T>) -> Option<T> {
+fn same<T: PartialEq>(mut values: impl Iterator<Item = T>) -> Option<T> {
     let first = values.next()?;
     values.all(|value| value == first).then_some(first)
 }
@@ -76,6 +78,7 @@ pub(super) fn show(ui: &mut Ui, scene: &mut Scene<'_>, project: &Project, memory
                 ),
                 activations(ui, scene, shared),
             ];
+            zeros_list(ui, scene, project, memory);
             more::show(ui, scene, project, memory);
             lock(ui, scene, shared);
             edits
@@ -98,6 +101,38 @@ fn activations(ui: &mut Ui, scene: &Scene<'_>, shared: Shared) -> Option<LayerEd
     list(ui, scene, ("Activations", text), false, |ui| {
         choices::activations(ui, mode)
     })
+}
+
+/// Zeros and factors of the selection, behind one button that shows the zeros they share.
+fn zeros_list(ui: &mut Ui, scene: &mut Scene<'_>, project: &Project, memory: &mut Memory) {
+    let mut layers = project.selection.layers();
+    layers.retain(|&layer| project.layers[layer].compressible);
+    let draft = project.draft();
+    let texts = layers
+        .iter()
+        .map(|&layer| sparse::zeros_text(&draft.settings[layer]));
+    let text = match same(texts) {
+        Some(None) | None if layers.is_empty() => "zeros –".to_owned(),
+        None => "zeros mixed".to_owned(),
+        Some(None) => "no zeros".to_owned(),
+        Some(Some(text)) => format!("zeros {text}"),
+    };
+    let shown = format!("{text} {}", ICON_ARROW_DROP_DOWN.codepoint);
+    let response = ui
+        .button(shown)
+        .on_hover_text("Pruning, pattern, share of zeros, factors, palettes");
+    name(&response, "Zeros of the selection", false);
+    if layers.is_empty() {
+        return;
+    }
+    Popup::menu(&response)
+        .close_behavior(PopupCloseBehavior::CloseOnClickOutside)
+        // Fields and boxes in it look as they do outside menus.
+        .style(egui::style::StyleModifier::default())
+        .show(|ui| {
+            ui.set_width(340.0);
+            zeros::show(ui, scene, project, &layers, &mut memory.zeros);
+        });
 }
 
 pub(super) fn push(scene: &mut Scene<'_>, edit: LayerEdit) {

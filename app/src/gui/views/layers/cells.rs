@@ -48,6 +48,7 @@ pub(super) fn show(
         Column::Method => Choice::Method,
         Column::Bits => Choice::Bits,
         Column::Group => Choice::Group,
+        Column::Zeros => Choice::Zeros,
         column => {
             match column {
                 Column::Name => name(ui, scene, line),
@@ -191,8 +192,17 @@ fn share(ui: &mut Ui, scene: &Scene<'_>, line: Line<'_>) {
 }
 
 fn error(ui: &mut Ui, scene: &Scene<'_>, line: Line<'_>) {
-    let Some(figure) = line.project.figures[line.layer].error else {
-        return text(ui, scene, Column::Error, "…", scene.look.colours.weak);
+    let (project, weak) = (line.project, scene.look.colours.weak);
+    let Some(figure) = project.figures[line.layer].error else {
+        let settings = &project.draft().settings[line.layer];
+        let Some(Err(reason)) = project.estimates.get(line.layer, settings) else {
+            return text(ui, scene, Column::Error, "…", weak);
+        };
+        text(ui, scene, Column::Error, "–", weak);
+        let id = Id::unique(("layers error", line.layer));
+        let hover = ui.interact(ui.max_rect(), id, Sense::HOVER);
+        hover.on_hover_text(reason);
+        return;
     };
     ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
         ui.add_space(PADDING);

@@ -8,13 +8,16 @@ use super::{Memory, touched};
 use crate::gui::scene::Scene;
 use crate::studio::draft::{
     GROUPS, LayerEdit, MAX_BITS, MIN_BITS, activations_name, method_name, methods_of,
+    settings_in_words,
 };
+use crate::studio::sparse;
 use crate::studio::{Command, Project};
 use egui::{
     Align2, Button, Color32, CursorIcon, FontId, Id, Popup, Response, Role, Sense, Ui, WidgetInfo,
     pos2,
 };
-use pare_engine::recipe::LayerSettings;
+use pare_engine::mask::SparsityPattern;
+use pare_engine::recipe::{LayerSettings, PruneMethod};
 use pare_engine::settings::Activations;
 use pare_engine::solved::Method;
 
@@ -27,6 +30,7 @@ pub(super) enum Choice {
     Method,
     Bits,
     Group,
+    Zeros,
 }
 
 /// A cell that opens a list; `align` as its column. Returns the cell's response for the row under it.
@@ -53,6 +57,7 @@ pub(super) fn cell(
         info
     });
     paint(ui, scene, &response, choice, (&settings, &text));
+    let response = response.on_hover_text(settings_in_words(&settings));
     let edit = Popup::menu(&response).show(|ui| match choice {
         Choice::Method => methods(
             ui,
@@ -61,6 +66,7 @@ pub(super) fn cell(
         ),
         Choice::Bits => bits(ui, bits_of(&settings)),
         Choice::Group => groups(ui, group_of(&settings)),
+        Choice::Zeros => zeros(ui, Some(&settings)),
     });
     if let Some(edit) = edit.and_then(|shown| shown.inner) {
         push(scene, edit, touched(project, layer), None);
@@ -94,7 +100,7 @@ fn drag(
 ) {
     let start_id = response.id.with("start");
     if response.drag_started() {
-        memory.begin_gesture();
+        memory.gestures.begin();
         let start = project.draft().settings[layer].bits;
         ui.data_mut(|data| data.insert_temp(start_id, start));
     }
@@ -108,7 +114,12 @@ fn drag(
         let settings = &project.draft().settings[layer];
         if bits_of(settings) != Some(wanted) && (steps != 0 || settings.method != Method::None) {
             let edit = LayerEdit::Bits(wanted);
-            push(scene, edit, touched(project, layer), Some(memory.gesture()));
+            push(
+                scene,
+                edit,
+                touched(project, layer),
+                Some(memory.gestures.current()),
+            );
         }
     }
     if response.drag_stopped() {
@@ -176,15 +187,20 @@ fn word_of(choice: Choice) -> &'static str {
         Choice::Method => "Method",
         Choice::Bits => "Bits",
         Choice::Group => "Group",
+        Choice::Zeros => "Zeros",
     }
 }
 
 fn text_of(choice: Choice, settings: &LayerSettings) -> String {
-    match (choice, settings.method) {
-        (Choice::Method, method) => method_name(method).to_owned(),
-        (_, Method::None) => "–".to_owned(),
-        (Choice::Bits, _) => settings.bits.to_string(),
-        (Choice::Group, _) => group_text(settings.group),
+    let is_coded = sparse::has_codes(settings);
+    match choice {
+        Choice::Method => method_name(settings.method).to_owned(),
+        Choice::Zeros => sparse::zeros_text(settings).unwrap_or_else(|| "–".to_owned()),
+        Choice::Bits if is_coded => settings.bits.to_string(),
+        Choice::Group if is_coded && settings.method != Method::Palette => {
+            group_text(settings.group)
+        }
+        Choice::Bits | Choice::Group => "–".to_owned(),
     }
 }
 
@@ -197,11 +213,11 @@ pub(super) fn group_text(group: usize) -> String {
 }
 
 fn bits_of(settings: &LayerSettings) -> Option<u8> {
-    (settings.method != Method::None).then_some(settings.bits)
+    sparse::has_codes(settings).then_some(settings.bits)
 }
 
 fn group_of(settings: &LayerSettings) -> Option<usize> {
-    (settings.method != Method::None).then_some(settings.group)
+    sparse::has_codes(settings).then_some(settings.group)
 }
 
 /// All bits, and dense.
@@ -248,6 +264,41 @@ pub(super) fn methods(
         };
         if item(ui, current == Some(method), text, "") {
             edit = Some(LayerEdit::Method(method));
+        }
+    }
+    edit
+}
+
+/// Usual zeros, by the method in force or by the first one.
+pub(super) fn zeros(ui: &mut Ui, current: Option<&LayerSettings>) -> Option<LayerEdit> {
+    let now = current.and_then(sparse::zeros_of);
+    let mut edit = None;
+    let none = LayerEdit::Prune(PruneMethod::None);
+    if item(
+        ui,
+        current.is_some() && now.is_none(),
+        "No zeros".to_owned(),
+        "",
+    ) {
+        edit = Some(none);
+    }
+    for pattern in sparse::PATTERNS {
+        let is_current = now.is_some_and(|zeros| zeros.pattern == pattern);
+        let text = match pattern {
+            SparsityPattern::Unstructured => "Unstructured".to_owned(),
+            SparsityPattern::Block { .. } => "Blocks 1x4".to_owned(),
+            pattern => pattern.to_string(),
+        };
+        if item(ui, is_current, text, "") {
+            edit = Some(LayerEdit::Pattern(pattern));
+        }
+    }
+    ui.separator();
+    for method in PruneMethod::ALL.into_iter().skip(1) {
+        let is_current = now.is_some_and(|zeros| zeros.method == method);
+        let text = format!("by {}", sparse::prune_name(method));
+        if item(ui, is_current, text, "") {
+            edit = Some(LayerEdit::Prune(method));
         }
     }
     edit

@@ -25,6 +25,7 @@ pub(super) enum Column {
     Method,
     Bits,
     Group,
+    Zeros,
     BitsPerWeight,
     Before,
     After,
@@ -42,13 +43,14 @@ pub(super) struct Placed {
 }
 
 /// From left to right.
-const ORDER: [Column; 13] = [
+const ORDER: [Column; 14] = [
     Column::Name,
     Column::Role,
     Column::Shape,
     Column::Method,
     Column::Bits,
     Column::Group,
+    Column::Zeros,
     Column::BitsPerWeight,
     Column::Before,
     Column::After,
@@ -76,6 +78,7 @@ impl Column {
             Self::Method => 64.0,
             Self::Bits => 48.0,
             Self::Group => 56.0,
+            Self::Zeros => 72.0,
             Self::BitsPerWeight => 48.0,
             Self::Before | Self::After => 76.0,
             Self::Share => 80.0,
@@ -93,6 +96,7 @@ impl Column {
             Self::Method => "Method",
             Self::Bits => "Bits",
             Self::Group => "Group",
+            Self::Zeros => "Zeros",
             Self::BitsPerWeight => "bpw",
             Self::Before => "Before",
             Self::After => "After",
@@ -111,6 +115,7 @@ impl Column {
             Self::Method => "How the layer is quantized",
             Self::Bits => "Bits of a code",
             Self::Group => "Weights that share a scale; row is one scale for each output",
+            Self::Zeros => "Weights that become zero: share, or N of M that stay",
             Self::BitsPerWeight => "Stored bits for each weight, scales and zeros included",
             Self::Before => "Size in the file that was opened",
             Self::After => "Size that will be written",
@@ -131,6 +136,7 @@ impl Column {
             Self::Method => SortKey::Method,
             Self::Bits => SortKey::Bits,
             Self::Group => SortKey::Group,
+            Self::Zeros => SortKey::Zeros,
             Self::BitsPerWeight => SortKey::BitsPerWeight,
             Self::Before => SortKey::Before,
             Self::After => SortKey::After,
@@ -171,11 +177,12 @@ impl Unit {
     }
 }
 
-/// The columns that `room` points hold.
-pub(super) fn layout(room: f32) -> Vec<Placed> {
+/// The columns that `room` points hold; that of zeros only where there are some.
+pub(super) fn layout(room: f32, has_zeros: bool) -> Vec<Placed> {
     let mut shown: Vec<Column> = ORDER
         .into_iter()
         .filter(|column| !OPTIONAL.contains(column))
+        .filter(|column| has_zeros || *column != Column::Zeros)
         .collect();
     let mut used: f32 = shown.iter().map(|column| column.width()).sum();
     for column in OPTIONAL {
@@ -315,14 +322,15 @@ mod tests {
     #[test]
     fn columns_fill_the_room_and_never_leave_it() {
         for room in [480.0, 557.0, 640.0, 768.0, 960.0, 1400.0, 2400.0_f32] {
-            let placed = layout(room);
+            let placed = layout(room, false);
             let width: f32 = placed.iter().map(|placed| placed.width).sum();
             let columns: Vec<Column> = placed.iter().map(|placed| placed.column).collect();
             assert!(width <= room.max(544.0), "{room}: {width} by {columns:?}");
             assert_eq!(columns[0], Column::Name);
             assert!(columns.contains(&Column::Error), "{room}: {columns:?}");
         }
-        assert_eq!(layout(1400.0).len(), ORDER.len());
+        assert_eq!(layout(1400.0, true).len(), ORDER.len());
+        assert_eq!(layout(1400.0, false).len(), ORDER.len() - 1);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use crate::gui::scene::Scene;
 use crate::gui::widgets;
 use crate::studio::draft::method_name;
 use crate::studio::rows::Group;
+use crate::studio::sparse;
 use crate::studio::{Command, Project};
 use egui::{Align2, FontId, Id, Rect, Role, Sense, Ui, WidgetInfo, pos2, vec2};
 use egui_material_icons::icons::{ICON_KEYBOARD_ARROW_DOWN, ICON_KEYBOARD_ARROW_RIGHT};
@@ -34,6 +35,14 @@ pub(super) fn show(
         }
         Column::Group if has_codes(project, group) => {
             let (text, colour) = mixed(group.group.map(group_text), scene.look);
+            cells::text(ui, scene, column, &text, colour);
+        }
+        Column::Zeros => {
+            let zeros = group.zeros.clone().map(|zeros| match zeros.is_empty() {
+                true => "–".to_owned(),
+                false => zeros,
+            });
+            let (text, colour) = mixed(zeros, scene.look);
             cells::text(ui, scene, column, &text, colour);
         }
         Column::BitsPerWeight => {
@@ -68,9 +77,8 @@ pub(super) fn title(project: &Project, group: &Group) -> String {
 
 fn has_codes(project: &Project, group: &Group) -> bool {
     let draft = project.draft();
-    let is_dense =
-        |layer: &usize| draft.settings[*layer].method == pare_engine::solved::Method::None;
-    !group.layers.iter().all(is_dense)
+    let is_coded = |layer: &usize| sparse::has_codes(&draft.settings[*layer]);
+    group.layers.iter().any(is_coded)
 }
 
 fn name(ui: &Ui, scene: &mut Scene<'_>, project: &Project, group: &Group, number: usize) {

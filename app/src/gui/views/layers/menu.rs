@@ -59,6 +59,7 @@ fn content(ui: &mut Ui, scene: &mut Scene<'_>, project: &Project) {
     list(ui, "Method", |ui| choices::methods(ui, &Method::ALL, None));
     list(ui, "Bits", |ui| choices::bits(ui, None));
     list(ui, "Group", |ui| choices::groups(ui, None));
+    list(ui, "Zeros", |ui| choices::zeros(ui, None));
     for actions in ACTIONS {
         ui.separator();
         for &action in actions {

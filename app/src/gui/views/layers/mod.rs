@@ -26,11 +26,12 @@ mod totals;
 
 pub use keys::KEYS;
 
+use super::gestures::Gestures;
+use super::zeros;
 use crate::gui::scene::Scene;
 use crate::gui::widgets;
 use crate::studio::Project;
 use crate::studio::action::Action;
-use crate::studio::history::Gesture;
 use egui::{Frame, Panel, Pos2, Ui};
 
 /// What the view remembers between frames.
@@ -53,7 +54,9 @@ pub struct Memory {
     /// Where the context menu was asked for.
     context_at: Option<Pos2>,
     /// Counts gestures.
-    gestures: u64,
+    gestures: Gestures,
+    /// Of the list of zeros and factors.
+    zeros: zeros::Memory,
 }
 
 impl Default for Memory {
@@ -67,20 +70,9 @@ impl Default for Memory {
             page_rows: 1,
             open_methods: false,
             context_at: None,
-            gestures: 0,
+            gestures: Gestures::from(0),
+            zeros: zeros::Memory::default(),
         }
-    }
-}
-
-impl Memory {
-    /// A gesture that nobody used yet.
-    fn begin_gesture(&mut self) {
-        self.gestures += 1;
-    }
-
-    /// The gesture at work.
-    fn gesture(&self) -> Gesture {
-        Gesture(self.gestures)
     }
 }
 

@@ -3,9 +3,9 @@
 use super::Memory;
 use super::bar::{name, push};
 use crate::gui::scene::Scene;
+use crate::studio::Project;
 use crate::studio::draft::{LayerEdit, SMOOTHING, activations_name, can_be_smoothed};
-use crate::studio::{Command, Project};
-use egui::{DragValue, Popup, PopupCloseBehavior, Response, Ui};
+use egui::{DragValue, Popup, PopupCloseBehavior, Ui};
 use egui_material_icons::icons::ICON_MORE_HORIZ;
 use pare_engine::recipe::{ColumnOrder, LayerSettings, Refine};
 use pare_engine::settings::Activations;
@@ -109,7 +109,9 @@ fn smoothing(ui: &mut Ui, scene: &mut Scene<'_>, settings: &LayerSettings, memor
             value => format!("{value:.2}"),
         });
     let response = ui.add(field).labelled_by(title.id);
-    gesture(scene, &response, LayerEdit::Smooth(exponent), memory);
+    memory
+        .gestures
+        .edit(scene, &response, LayerEdit::Smooth(exponent));
     ui.end_row();
 }
 
@@ -135,7 +137,9 @@ fn numbers(ui: &mut Ui, scene: &mut Scene<'_>, settings: &LayerSettings, memory:
     let title = ui.label("Clip search");
     let field = DragValue::new(&mut steps).range(0..=200).suffix(" steps");
     let response = ui.add(field).labelled_by(title.id);
-    gesture(scene, &response, LayerEdit::ClipSearch(steps), memory);
+    memory
+        .gestures
+        .edit(scene, &response, LayerEdit::ClipSearch(steps));
     ui.end_row();
     let mut percent = settings.damping * 100.0;
     let title = ui.label("Damping");
@@ -144,28 +148,8 @@ fn numbers(ui: &mut Ui, scene: &mut Scene<'_>, settings: &LayerSettings, memory:
         .speed(0.02)
         .suffix(" %");
     let response = ui.add(field).labelled_by(title.id);
-    gesture(
-        scene,
-        &response,
-        LayerEdit::Damping(percent / 100.0),
-        memory,
-    );
+    memory
+        .gestures
+        .edit(scene, &response, LayerEdit::Damping(percent / 100.0));
     ui.end_row();
-}
-
-/// A whole drag, or all that is typed until the caret leaves, is one step of undo.
-fn gesture(scene: &mut Scene<'_>, response: &Response, edit: LayerEdit, memory: &mut Memory) {
-    if response.drag_started() || response.gained_focus() {
-        memory.begin_gesture();
-    }
-    if response.changed() {
-        scene.push(Command::Edit {
-            edit,
-            layers: None,
-            gesture: Some(memory.gesture()),
-        });
-    }
-    if response.drag_stopped() || response.lost_focus() {
-        scene.push(Command::EndGesture);
-    }
 }

@@ -25,7 +25,7 @@ pub(super) struct Drag {
 pub(super) fn show(ui: &mut Ui, scene: &mut Scene<'_>, project: &Project, memory: &mut Memory) {
     let (measures, colours) = (scene.look.measures, scene.look.colours);
     let room = ui.available_rect_before_wrap();
-    let placed = columns::layout(room.width());
+    let placed = columns::layout(room.width(), project.rows.has_zeros);
     let header = Rect::from_min_size(room.min, egui::vec2(room.width(), measures.row_height));
     let painter = ui.painter();
     painter.rect_filled(room, 0, colours.sunken);

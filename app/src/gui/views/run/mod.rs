@@ -3,6 +3,7 @@
 mod log;
 mod progress;
 mod setup;
+mod structure;
 
 use crate::gui::scene::Scene;
 use crate::gui::widgets::empty;

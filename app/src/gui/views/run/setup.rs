@@ -1,5 +1,6 @@
 //! What the next run will be: texts, container, folder; and the button.
 
+use super::structure;
 use crate::gui::scene::Scene;
 use crate::gui::widgets::Typed;
 use crate::studio::Command;
@@ -20,6 +21,7 @@ pub(super) struct Memory {
     calibration: Typed,
     evaluation: Typed,
     folder: Typed,
+    structure: structure::Memory,
     /// The calibration as a drag has it so far.
     dragged: Option<CalibrationSettings>,
     /// Fields are shown although a run is at work.
@@ -52,12 +54,13 @@ pub(super) fn show(ui: &mut Ui, scene: &mut Scene<'_>, memory: &mut Memory) {
     }
     calibration(ui, scene, memory);
     evaluation(ui, scene, memory);
+    structure::show(ui, scene, &mut memory.structure);
     destination(ui, scene, memory);
     ui.add_space(scene.look.measures.grid);
 }
 
 /// A row: its word in a column of its own, then `fields`, buttons at the right end.
-fn row(
+pub(super) fn row(
     ui: &mut Ui,
     scene: &mut Scene<'_>,
     word: &str,

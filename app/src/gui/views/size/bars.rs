@@ -1,7 +1,8 @@
 //! One bar for each block or role: bytes before as a thin line, bytes after as one part for each layer.
 
 use crate::gui::scene::Scene;
-use crate::studio::draft::method_name;
+use crate::gui::widgets::swatch;
+use crate::studio::draft::{method_name, settings_in_words};
 use crate::studio::{Command, Project};
 use egui::{Align2, FontId, Rect, RichText, Sense, Ui, pos2, vec2};
 use pare_engine::model::LayerInfo;
@@ -185,10 +186,7 @@ fn draw(
 fn part_hint(project: &Project, layer: usize) -> String {
     let (info, figures) = (&project.layers[layer], &project.figures[layer]);
     let settings = &project.draft().settings[layer];
-    let method = match settings.method {
-        Method::None => "dense".to_owned(),
-        method => format!("{}, {} bits", method_name(method), settings.bits),
-    };
+    let method = settings_in_words(settings);
     format!(
         "{}\n{method}\n{} to {}\nClick to select it",
         info.name,
@@ -202,24 +200,12 @@ fn legend(ui: &mut Ui, scene: &Scene<'_>, project: &Project) {
     let settings = &project.draft().settings;
     let is_met = |method: &Method| settings.iter().any(|layer| layer.method == *method);
     ui.horizontal_wrapped(|ui| {
-        key(ui, scene, scene.look.colours.before, 3.0, "before");
+        let look = scene.look;
+        swatch(ui, look, look.colours.before, 3.0, "before");
         for method in Method::ALL.into_iter().filter(is_met) {
-            key(
-                ui,
-                scene,
-                scene.look.method(method),
-                10.0,
-                method_name(method),
-            );
+            swatch(ui, look, look.method(method), 10.0, method_name(method));
         }
     });
-}
-
-fn key(ui: &mut Ui, scene: &Scene<'_>, colour: egui::Color32, height: f32, text: &str) {
-    let (rect, _) = ui.allocate_exact_size(vec2(12.0, 12.0), Sense::hover());
-    let mark = Rect::from_center_size(rect.center(), vec2(12.0, height));
-    ui.painter().rect_filled(mark, 1, colour);
-    ui.label(RichText::new(text).small().color(scene.look.colours.weak));
 }
 
 impl Memory {

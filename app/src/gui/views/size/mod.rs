@@ -5,6 +5,7 @@
 
 mod bars;
 pub(in crate::gui) mod speed;
+mod steps;
 
 use crate::gui::scene::Scene;
 use crate::gui::widgets::empty;
@@ -24,6 +25,7 @@ const LOW: f32 = 320.0;
 enum Section {
     Waterfall,
     Bytes,
+    Steps,
     Roofline,
     Devices,
 }
@@ -33,6 +35,7 @@ impl Section {
         match self {
             Self::Waterfall => "Waterfall",
             Self::Bytes => "Bytes",
+            Self::Steps => "Steps",
             Self::Roofline => "Roofline",
             Self::Devices => "Devices",
         }
@@ -44,6 +47,7 @@ impl Section {
                 "What each block, end, attention and small operation takes, one after another"
             }
             Self::Bytes => "Bytes before and after by block or role",
+            Self::Steps => "Bytes saved and loss of each step: structure, zeros, codes, factors",
             Self::Roofline => "How near each layer comes to what the device can compute and read",
             Self::Devices => "Every device beside the others",
         }
@@ -59,6 +63,7 @@ pub struct Memory {
     right: Section,
     speed: speed::Memory,
     bars: bars::Memory,
+    steps: steps::Memory,
 }
 
 impl Default for Memory {
@@ -68,6 +73,7 @@ impl Default for Memory {
             right: Section::Roofline,
             speed: speed::Memory::default(),
             bars: bars::Memory::default(),
+            steps: steps::Memory::default(),
         }
     }
 }
@@ -100,7 +106,7 @@ fn content(
     if ui.available_width() >= SIDE_BY_SIDE {
         ui.columns(2, |columns| {
             let (left, right) = columns.split_at_mut(1);
-            let first = [Section::Waterfall, Section::Bytes];
+            let first = [Section::Waterfall, Section::Bytes, Section::Steps];
             let second = [Section::Roofline, Section::Devices];
             if !first.contains(&memory.left) {
                 memory.left = first[0];
@@ -121,6 +127,7 @@ fn content(
             Section::Waterfall,
             Section::Roofline,
             Section::Bytes,
+            Section::Steps,
             Section::Devices,
         ];
         tabs(ui, memory, &all, false);
@@ -160,6 +167,7 @@ fn part(
 ) {
     let mut content = |ui: &mut Ui| match section {
         Section::Bytes => bars::show(ui, scene, &mut memory.bars),
+        Section::Steps => steps::show(ui, scene, project, &mut memory.steps),
         section => speed::section(ui, scene, project, &mut memory.speed, section),
     };
     if !scrolls {

@@ -8,7 +8,7 @@ use crate::studio::action::Action;
 use crate::studio::draft::LayerEdit;
 use crate::studio::effect::Job;
 use crate::studio::proposal::{self, BudgetRules};
-use crate::studio::{Command, Effect, Studio};
+use crate::studio::{Command, Effect, Project, Studio};
 use pare_engine::device::DeviceProfile;
 use pare_engine::model::LayerKind;
 use pare_engine::settings::LayerOption;
@@ -143,6 +143,25 @@ fn a_budget_without_a_table_proposes_nothing() {
     );
 }
 
+/// The least loss on the front of sizes that takes no longer than `seconds`.
+fn best_of_the_byte_front(project: &Project, seconds: f64) -> Option<f64> {
+    let planner = project.sensitivity.planner.as_ref().unwrap();
+    let front = project.sensitivity.front.iter();
+    let solved = front.map(|point| planner.solve(point.bytes).unwrap());
+    let is_fast = |settings: &[_]| {
+        let found = project.latency.seconds_of(project, settings).unwrap();
+        found <= seconds
+    };
+    let fast = solved.filter(|found| is_fast(&found.settings));
+    fast.map(|found| {
+        project
+            .sensitivity
+            .predict(&project.layers, &found.settings)
+            .unwrap()
+    })
+    .min_by(f64::total_cmp)
+}
+
 #[test]
 fn a_budget_of_time_proposes_what_is_as_fast_and_is_one_step() {
     let mut studio = measured();
@@ -152,16 +171,22 @@ fn a_budget_of_time_proposes_what_is_as_fast_and_is_one_step() {
     let [fastest, slowest] = studio.project().unwrap().sensitivity.front_seconds.unwrap();
     assert!(0.0 < fastest && fastest < slowest, "{fastest} to {slowest}");
     let steps = studio.project().unwrap().history.labels().count();
-    let mut last = 0;
-    for share in [0.0, 0.3, 0.6, 1.0] {
+    let (mut last, mut last_loss) = (0, f64::INFINITY);
+    for share in [0.0, 0.1, 0.3, 0.5, 0.6, 0.9, 1.0] {
         let asked = fastest + share * (slowest - fastest);
         studio.command(Command::SetLatencyBudget(asked));
         let project = studio.project().unwrap();
         let proposal = project.proposal.as_ref().unwrap();
         let found = proposal.seconds.unwrap();
         assert!(found <= asked * (1.0 + 1e-9), "{found} s of {asked} s");
-        assert!(proposal.bytes >= last, "more time, no fewer bytes");
-        last = proposal.bytes;
+        let loss = proposal.predicted.unwrap();
+        assert!(loss <= last_loss, "more time, no more loss: {loss}");
+        let of_bytes = best_of_the_byte_front(project, asked);
+        assert!(
+            of_bytes.is_none_or(|of_bytes| loss <= of_bytes),
+            "{share}: {loss}, and {of_bytes:?} on the front of sizes"
+        );
+        (last, last_loss) = (proposal.bytes, loss);
     }
     studio.command(Command::SetLatencyBudget((fastest + slowest) / 2.0));
     let before = studio.project().unwrap().proposal.clone().unwrap();

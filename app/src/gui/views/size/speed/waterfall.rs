@@ -4,7 +4,7 @@
 
 use crate::gui::look::Look;
 use crate::gui::scene::Scene;
-use crate::gui::widgets::{elided, sign, time_text};
+use crate::gui::widgets::{elided, sign, swatch, time_text};
 use crate::studio::latency::{Line, Pass, Segment, Speed, lines, part_name};
 use crate::studio::selection::Join;
 use crate::studio::{Command, Project};
@@ -342,9 +342,7 @@ pub(super) fn colour(look: &Look, part: TimedPart) -> Color32 {
 /// What each colour is, and how much of all it takes.
 fn legend(ui: &mut Ui, look: &Look, memory: &Memory) {
     for &(part, share) in &memory.shares {
-        let (rect, _) = ui.allocate_exact_size(vec2(10.0, 10.0), Sense::hover());
-        ui.painter().rect_filled(rect, 2, colour(look, part));
         let text = format!("{} {:.0} %", part_name(part), 100.0 * share);
-        ui.label(RichText::new(text).small().color(look.colours.weak));
+        swatch(ui, look, colour(look, part), 10.0, &text);
     }
 }
