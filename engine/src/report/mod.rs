@@ -6,7 +6,7 @@ mod sensitivity;
 
 pub use crate::distortion::{Histogram, Histograms};
 use crate::mask::SparsityPattern;
-use crate::monitor::Monitor;
+use crate::monitor::{Monitor, Unwatched};
 use crate::packed::ActivationPlan;
 use crate::settings::{KvCache, LayerSettings, PruneMethod};
 use crate::solved::{Method, Warning};
@@ -17,6 +17,10 @@ use serde::{Deserialize, Serialize};
 pub trait Observer: Monitor {
     /// Something worth showing has happened.
     fn notice(&self, notice: Notice<'_>);
+}
+
+impl Observer for Unwatched {
+    fn notice(&self, _notice: Notice<'_>) {}
 }
 
 /// What a job tells.

@@ -15,6 +15,7 @@ use crate::formats::store::Fingerprint;
 use crate::formats::{RunFolder, assemble_run, verify_run};
 use crate::model::{LayerInfo, Model};
 use crate::moments::Prefix;
+use crate::monitor::Unwatched;
 use crate::recipe::Decision;
 use crate::report::{Evaluation, Fallback, LayerReport, Notice, Observer};
 use crate::settings::{LayerSettings, Rank};
@@ -38,6 +39,7 @@ struct Prepared {
 impl Session {
     /// What `compress` would write, to the byte, without solving anything.
     pub fn dry_run(&self, request: &CompressRequest) -> Result<DryRun, SessionError> {
+        let request = &self.settled_request(request, &Unwatched)?;
         let prepared = self.prepare(request)?;
         let layers: Vec<DryLayer> = prepared
             .chosen
@@ -83,6 +85,7 @@ impl Session {
         observer: &dyn Observer,
     ) -> Result<CompressReport, SessionError> {
         let started = Instant::now();
+        let request = &self.settled_request(request, observer)?;
         let prepared = self.prepare(request)?;
         for warning in &prepared.warnings {
             observer.notice(Notice::Warning(warning));
@@ -132,6 +135,18 @@ impl Session {
         };
         run.finish(&report_json(&report), request.keep_layers)?;
         Ok(report)
+    }
+
+    /// The same with a recipe that leaves nothing to the weights.
+    fn settled_request(
+        &self,
+        request: &CompressRequest,
+        observer: &dyn Observer,
+    ) -> Result<CompressRequest, SessionError> {
+        Ok(CompressRequest {
+            recipe: self.install(|| self.settled(&request.recipe, observer))?,
+            ..request.clone()
+        })
     }
 
     fn prepare(&self, request: &CompressRequest) -> Result<Prepared, SessionError> {

@@ -20,6 +20,7 @@ mod requests;
 mod run_job;
 mod scored_text;
 mod sensitivity;
+mod settle;
 mod weights;
 
 pub use allocate_job::{TimedGround, TimedPlanner, WithinTime};
@@ -36,9 +37,11 @@ use crate::checkpoint::Checkpoint;
 use crate::formats::layout::mark_packed;
 use crate::formats::{self, Format};
 use crate::model::{LayerInfo, Model, list_layers};
+use crate::recipe::Recipe;
 use crate::report::{ExportReport, Observer};
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
 /// One open model.
 pub struct Session {
@@ -51,6 +54,8 @@ pub struct Session {
     pool: rayon::ThreadPool,
     /// Hash of all weights, once somebody asked for it.
     model_digest: OnceLock<Vec<u8>>,
+    /// Recipes as texts, and what weights made of them.
+    settled: Mutex<HashMap<String, Recipe>>,
 }
 
 impl std::fmt::Debug for Session {
@@ -81,6 +86,7 @@ impl Session {
             options,
             pool,
             model_digest: OnceLock::new(),
+            settled: Mutex::default(),
         })
     }
 
