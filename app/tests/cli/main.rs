@@ -24,3 +24,4 @@ mod machines;
 mod open;
 mod place;
 mod sensitivity;
+mod zeros;

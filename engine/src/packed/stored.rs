@@ -100,7 +100,7 @@ impl Stored {
                 .of_shape(rows, columns)
                 .map(|rank| FactorKind {
                     rank,
-                    dtype: settings.factor_dtype(dtype),
+                    dtype: settings.scale_dtype,
                 }),
         }
     }

@@ -11,7 +11,6 @@ pub use pruning::{PruneMethod, PruneScope, Pruning, Rank, SPARSEGPT_SPAN};
 use crate::grid::{GridConfig, ScaleDtype};
 use crate::moments::Prefix;
 use crate::solved::Method;
-use crate::tensor::Dtype;
 
 /// Everything that decides how one layer is solved.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -24,7 +23,7 @@ pub struct LayerSettings {
     pub group: usize,
     /// Zero fixed in the middle.
     pub symmetric: bool,
-    /// How scales are stored.
+    /// How scales, levels of palettes and factors are stored.
     pub scale_dtype: ScaleDtype,
     /// Steps of the clip search; 0 = min-max.
     pub clip_search: u32,
@@ -71,16 +70,6 @@ impl LayerSettings {
             group: self.group,
             symmetric: self.symmetric,
             scale_dtype: self.scale_dtype,
-        }
-    }
-
-    /// How factors are stored of weights that are `dtype`: as those where they stay floats, else as scales are.
-    pub fn factor_dtype(&self, dtype: Dtype) -> ScaleDtype {
-        match (self.method, dtype) {
-            (Method::Float, Dtype::F16) => ScaleDtype::F16,
-            (Method::Float, Dtype::BF16) => ScaleDtype::BF16,
-            (Method::Float, _) => ScaleDtype::F32,
-            _ => self.scale_dtype,
         }
     }
 

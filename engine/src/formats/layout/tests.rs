@@ -12,6 +12,8 @@ use crate::tensor::{Dtype, SourceError};
 use safetensors::SafeTensors;
 use serde_json::{Value, json};
 
+mod zeros;
+
 /// A source of headers only: planning reads no values.
 struct Headers(Vec<(String, TensorInfo)>);
 

@@ -194,3 +194,22 @@ fn hostile_layers_are_errors() {
     };
     assert!(read(32, 64, scattered).contains("group 9 of 2"));
 }
+
+#[test]
+fn zeros_are_the_codes_that_stand_for_nothing() {
+    for (symmetric, format) in [(true, CheckpointFormat::V1), (false, CheckpointFormat::V2)] {
+        let mut solved = affine(config(4, 32, symmetric), 32, 64, false, 77);
+        let keep = (0..32 * 64).map(|index| index % 3 != 0).collect();
+        solved.mask = Some(Mask {
+            pattern: crate::mask::SparsityPattern::Unstructured,
+            columns: 64,
+            keep,
+        });
+        let Grid::Affine(grid) = &solved.grid else {
+            panic!("an affine layer")
+        };
+        let parts = pack("layer", &solved, format).unwrap();
+        let back = unpack(grid.config, 32, 64, format, stored(&parts)).unwrap();
+        assert_eq!(back.dequantize(), solved.dequantize(), "{format:?}");
+    }
+}

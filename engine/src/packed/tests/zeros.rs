@@ -291,8 +291,7 @@ fn solved_as(settings: &LayerSettings, rows: usize, columns: usize) -> Solved {
         solved = masked(solved, zeros);
     }
     if let Some(rank) = settings.rank.of_shape(rows, columns) {
-        let dtype = settings.factor_dtype(Dtype::BF16);
-        solved.factors = Some(factors(rows, columns, rank, dtype, 5));
+        solved.factors = Some(factors(rows, columns, rank, settings.scale_dtype, 5));
     }
     solved
 }
