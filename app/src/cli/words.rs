@@ -12,7 +12,9 @@ use pare_engine::grid::ScaleDtype;
 use pare_engine::mask::SparsityPattern;
 use pare_engine::model::CacheKind;
 use pare_engine::moments::Prefix;
-use pare_engine::recipe::{Activations, ColumnOrder, PruneMethod, PruneScope, Rank, Refine};
+use pare_engine::recipe::{
+    Activations, BlockChoice, ColumnOrder, PruneMethod, PruneScope, Rank, Refine,
+};
 use pare_engine::solved::Method;
 use std::path::PathBuf;
 
@@ -155,6 +157,26 @@ pub(super) fn scale(text: &str) -> Result<f32, String> {
     match text.parse::<f32>() {
         Ok(value) if (0.5..=4.0).contains(&value) => Ok(value),
         _ => Err("a scale is a number from 0.5 to 4, such as 1.5".to_owned()),
+    }
+}
+
+/// `--heads`, `--neurons`: a share.
+pub(super) fn share(text: &str) -> Result<f64, String> {
+    sparsity(text).map_err(|_| "must be a share from 0 to 1, such as 0.25".to_owned())
+}
+
+/// `--drop-blocks`: a number of blocks, or a list of them with a comma in it.
+pub(super) fn blocks(text: &str) -> Result<BlockChoice, String> {
+    let wrong = || "must be how many blocks go, as in 2, or which, as in 3,5 or 3,".to_owned();
+    let number = |text: &str| text.trim().parse::<usize>().map_err(|_| wrong());
+    if !text.contains(',') {
+        return Ok(BlockChoice::Count(number(text)?));
+    }
+    let listed = text.split(',').filter(|part| !part.trim().is_empty());
+    let these: Vec<usize> = listed.map(number).collect::<Result<_, _>>()?;
+    match these.is_empty() {
+        true => Err(wrong()),
+        false => Ok(BlockChoice::These(these)),
     }
 }
 
@@ -386,5 +408,20 @@ mod tests {
             assert!(pattern(text).is_ok(), "{text}");
         }
         assert!(pattern("4:2").is_err());
+    }
+
+    #[test]
+    fn blocks_are_a_number_or_a_list() {
+        let cases = [
+            ("2", Some(BlockChoice::Count(2))),
+            ("3,5", Some(BlockChoice::These(vec![3, 5]))),
+            ("3,", Some(BlockChoice::These(vec![3]))),
+            (",", None),
+            ("two", None),
+            ("1,x", None),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(blocks(text).ok(), expected, "{text}");
+        }
     }
 }

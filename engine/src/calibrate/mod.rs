@@ -6,6 +6,7 @@
 mod activations;
 mod gather;
 mod original;
+mod similarity;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -13,6 +14,7 @@ mod tests;
 pub use activations::{Activations, SpillPolicy};
 pub use gather::{GatherPlan, Sides, gather_block, gather_stage};
 pub use original::gather_original;
+pub use similarity::block_similarity;
 pub use stream::Stream;
 
 use crate::model::ModelError;

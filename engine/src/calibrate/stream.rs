@@ -74,10 +74,15 @@ impl Stream {
             .into_par_iter()
             .try_for_each(|sequence| {
                 monitor.check()?;
-                let output = block.forward(&self.hidden(sequence)?, &self.context, None)?;
-                self.activations.set(sequence, values(&output)?)?;
-                Ok(())
+                self.advance_one(block, sequence)
             })
+    }
+
+    /// Runs one sequence through `block`.
+    pub(super) fn advance_one(&self, block: &Block, sequence: usize) -> Result<(), CalibrateError> {
+        let output = block.forward(&self.hidden(sequence)?, &self.context, None)?;
+        self.activations.set(sequence, values(&output)?)?;
+        Ok(())
     }
 
     /// Runs one sequence through `block`, keeps its new hidden states, and returns every stage's input on the way.

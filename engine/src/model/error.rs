@@ -77,6 +77,16 @@ pub enum ModelError {
         /// What does not fit.
         problem: String,
     },
+    /// A smaller network that the family's configuration cannot describe.
+    #[error("{what} cannot be taken out of a {family}: {reason}; leave the {what} as they are")]
+    CannotShrink {
+        /// What was to go.
+        what: &'static str,
+        /// The family.
+        family: &'static str,
+        /// Why it cannot be said.
+        reason: String,
+    },
     /// A tensor could not be read.
     #[error(transparent)]
     Source(#[from] SourceError),

@@ -9,6 +9,7 @@ mod block;
 mod cache;
 mod config;
 mod context;
+mod cut;
 mod embedding;
 mod ends;
 mod error;
@@ -34,8 +35,9 @@ mod tests;
 
 pub use block::Block;
 pub use cache::{BlockCache, CacheKind, cache_token_bytes};
-pub use config::ModelConfig;
+pub use config::{ModelConfig, SmallerSizes};
 pub use context::Context;
+pub use cut::{KeptParts, Slice};
 pub use ends::Ends;
 pub use error::ModelError;
 pub use family::Family;

@@ -3,6 +3,7 @@
 //! Knows no format of a terminal or a window, and makes no measurement itself.
 
 mod sensitivity;
+mod structure;
 
 pub use crate::distortion::{Histogram, Histograms};
 use crate::mask::SparsityPattern;
@@ -12,6 +13,9 @@ use crate::settings::{KvCache, LayerSettings, PruneMethod};
 use crate::solved::{Method, Warning};
 pub use sensitivity::{Anchor, LayerSensitivity, Measure, OptionError, Probe, SensitivityTable};
 use serde::{Deserialize, Serialize};
+pub use structure::{
+    BlockCut, BlockSimilarity, NetworkSizes, PartCut, StructurePlan, StructureReport, VocabularyCut,
+};
 
 /// Someone to tell while a job runs: stages, layers and warnings, besides the steps of `Monitor`.
 pub trait Observer: Monitor {

@@ -26,8 +26,24 @@ use sha2::{Digest, Sha256};
 use std::path::Path;
 use std::time::Instant;
 
+/// What is compressed: the model as it lies, or as it will lie once it is smaller.
+#[derive(Clone, Copy)]
+pub(super) struct Target<'a> {
+    pub(super) layers: &'a [LayerInfo],
+    pub(super) source: PlanSource<'a>,
+}
+
+/// The model that a smaller one was made of.
+#[derive(Clone, Copy)]
+pub(super) struct Origin<'a> {
+    /// What the result is compared with.
+    pub(super) reference: &'a Model,
+    /// Bytes of its files.
+    pub(super) bytes_before: u64,
+}
+
 /// All that is settled before anything is solved.
-struct Prepared {
+pub(super) struct Prepared {
     /// Indices of the compressible layers.
     chosen: Vec<usize>,
     decisions: Vec<Decision>,
@@ -36,36 +52,70 @@ struct Prepared {
     warnings: Vec<String>,
 }
 
+/// The same with the text that calibrates.
+struct Settled {
+    prepared: Prepared,
+    sequences: Option<Vec<Vec<u32>>>,
+    /// When all this began.
+    started: Instant,
+}
+
 impl Session {
     /// What `compress` would write, to the byte, without solving anything.
     pub fn dry_run(&self, request: &CompressRequest) -> Result<DryRun, SessionError> {
+        if !request.recipe.structure.is_none() {
+            return self.install(|| self.dry_run_of_smaller(request));
+        }
         let request = &self.settled_request(request, &Unwatched)?;
-        let prepared = self.prepare(request)?;
+        self.dry_run_of(request, self.target())
+    }
+
+    /// The model as it lies, before anything is done to it.
+    fn target(&self) -> Target<'_> {
+        Target {
+            layers: &self.layers,
+            source: PlanSource {
+                weights: self.checkpoint.as_ref(),
+                packed: Some(self.checkpoint.as_ref()),
+                config: self.checkpoint.config_json(),
+                root: self.checkpoint.root(),
+                side_files: self.checkpoint.side_files(),
+            },
+        }
+    }
+
+    /// `dry_run` of a model that stands for this one.
+    pub(super) fn dry_run_of(
+        &self,
+        request: &CompressRequest,
+        target: Target<'_>,
+    ) -> Result<DryRun, SessionError> {
+        let prepared = self.prepare(request, target)?;
+        let all = target.layers;
         let layers: Vec<DryLayer> = prepared
             .chosen
             .iter()
             .zip(prepared.decisions.iter().zip(&prepared.held))
             .map(|(&layer, (decision, held))| DryLayer {
-                name: self.layers[layer].name.clone(),
+                name: all[layer].name.clone(),
                 rule: decision.rule.clone(),
                 settings: held.settings,
-                bytes: stored_bytes(request.format, &self.layers[layer], &held.settings),
+                bytes: stored_bytes(request.format, &all[layer], &held.settings),
                 fallback: held.fallback.clone(),
             })
             .collect();
-        let stored = prepared.chosen.iter().zip(&layers).map(|(&index, layer)| {
-            (
-                layer.settings.method,
-                layer.bytes,
-                self.layers[index].parameters,
-            )
-        });
+        let stored = prepared
+            .chosen
+            .iter()
+            .zip(&layers)
+            .map(|(&index, layer)| (layer.settings.method, layer.bytes, all[index].parameters));
         Ok(DryRun {
             format: request.format.word().to_owned(),
             bytes_before: self.bytes_before(),
             bytes_after: prepared.plan.bytes,
             bits_per_weight: bits_per_weight(stored),
             layers,
+            structure: None,
             warnings: prepared.warnings,
         })
     }
@@ -84,55 +134,19 @@ impl Session {
         request: &CompressRequest,
         observer: &dyn Observer,
     ) -> Result<CompressReport, SessionError> {
-        let started = Instant::now();
-        let request = &self.settled_request(request, observer)?;
-        let prepared = self.prepare(request)?;
-        for warning in &prepared.warnings {
-            observer.notice(Notice::Warning(warning));
+        if !request.recipe.structure.is_none() {
+            return self.compress_smaller(request, observer);
         }
-        let mut stages = Stages::default();
-        let sequences = self.calibration_sequences(request, &prepared)?;
-        let fingerprint = self.fingerprint(request, &prepared, sequences.as_deref());
-        let recipe_toml = request.recipe.to_toml();
+        let request = &self.settled_request(request, observer)?;
+        let settled = self.settle(request, self.target())?;
         let run = RunFolder::create(
             &request.out,
             self.checkpoint.root(),
-            &recipe_toml,
-            &fingerprint,
+            &request.recipe.to_toml(),
+            &self.fingerprint(request, &settled.prepared, settled.sequences.as_deref()),
             request.resume,
         )?;
-        stages.end("prepare");
-        let reports = self.solve(request, &prepared, sequences.as_deref(), &run, observer)?;
-        stages.end("solve");
-        assemble_run(
-            run.partial(),
-            &prepared.plan,
-            self.checkpoint.as_ref(),
-            observer,
-        )?;
-        stages.end("write");
-        let verified = verify_run(run.partial(), &prepared.plan, observer)?;
-        stages.end("verify");
-        let evaluation = self.evaluate_written(request, run.partial(), observer)?;
-        stages.end("evaluate");
-        let stored = reports
-            .iter()
-            .map(|report| (report.method, report.bytes, report.weights));
-        let report = CompressReport {
-            out: request.out.display().to_string(),
-            format: request.format.word().to_owned(),
-            bytes_before: self.bytes_before(),
-            bytes_after: prepared.plan.bytes,
-            bits_per_weight: bits_per_weight(stored),
-            seconds: started.elapsed().as_secs_f64(),
-            peak_rss_bytes: peak_rss_bytes(),
-            recipe: recipe_toml,
-            stages: stages.done,
-            layers: reports,
-            verified,
-            evaluation,
-            warnings: prepared.warnings,
-        };
+        let report = self.fill_run(request, &settled, &run, None, observer)?;
         run.finish(&report_json(&report), request.keep_layers)?;
         Ok(report)
     }
@@ -149,14 +163,95 @@ impl Session {
         })
     }
 
-    fn prepare(&self, request: &CompressRequest) -> Result<Prepared, SessionError> {
+    /// Compresses this model, which `origin` was made smaller to, into the run of `origin`.
+    pub(super) fn compress_into(
+        &self,
+        request: &CompressRequest,
+        run: &RunFolder,
+        origin: Origin<'_>,
+        observer: &dyn Observer,
+    ) -> Result<CompressReport, SessionError> {
+        let request = &self.settled_request(request, observer)?;
+        let settled = self.settle(request, self.target())?;
+        self.fill_run(request, &settled, run, Some(origin), observer)
+    }
+
+    fn settle(
+        &self,
+        request: &CompressRequest,
+        target: Target<'_>,
+    ) -> Result<Settled, SessionError> {
+        let started = Instant::now();
+        let prepared = self.prepare(request, target)?;
+        Ok(Settled {
+            sequences: self.calibration_sequences(request, &prepared)?,
+            prepared,
+            started,
+        })
+    }
+
+    /// All between the making of a run's folder and its name.
+    fn fill_run(
+        &self,
+        request: &CompressRequest,
+        settled: &Settled,
+        run: &RunFolder,
+        origin: Option<Origin<'_>>,
+        observer: &dyn Observer,
+    ) -> Result<CompressReport, SessionError> {
+        let prepared = &settled.prepared;
+        for warning in &prepared.warnings {
+            observer.notice(Notice::Warning(warning));
+        }
+        let mut stages = Stages::since(settled.started);
+        stages.end("prepare");
+        let sequences = settled.sequences.as_deref();
+        let reports = self.solve(request, prepared, sequences, run, observer)?;
+        stages.end("solve");
+        let source = self.checkpoint.as_ref();
+        assemble_run(run.partial(), &prepared.plan, source, observer)?;
+        stages.end("write");
+        let verified = verify_run(run.partial(), &prepared.plan, observer)?;
+        stages.end("verify");
+        let reference = origin.as_ref().map(|origin| origin.reference);
+        let evaluation = self.evaluate_written(request, run.partial(), reference, observer)?;
+        stages.end("evaluate");
+        let stored = reports
+            .iter()
+            .map(|report| (report.method, report.bytes, report.weights));
+        Ok(CompressReport {
+            out: request.out.display().to_string(),
+            format: request.format.word().to_owned(),
+            bytes_before: match &origin {
+                Some(origin) => origin.bytes_before,
+                None => self.bytes_before(),
+            },
+            bytes_after: prepared.plan.bytes,
+            bits_per_weight: bits_per_weight(stored),
+            seconds: settled.started.elapsed().as_secs_f64(),
+            peak_rss_bytes: peak_rss_bytes(),
+            recipe: request.recipe.to_toml(),
+            stages: stages.done,
+            layers: reports,
+            structure: None,
+            verified,
+            evaluation,
+            warnings: prepared.warnings.clone(),
+        })
+    }
+
+    pub(super) fn prepare(
+        &self,
+        request: &CompressRequest,
+        target: Target<'_>,
+    ) -> Result<Prepared, SessionError> {
         self.checkpoint.check_readable()?;
-        let chosen: Vec<usize> = (0..self.layers.len())
-            .filter(|&layer| self.layers[layer].compressible)
+        let chosen: Vec<usize> = (0..target.layers.len())
+            .filter(|&layer| target.layers[layer].compressible)
             .collect();
         let infos: Vec<LayerInfo> = chosen
             .iter()
-            .map(|&layer| self.layers[layer].clone())
+            .map(|&layer| target.layers[layer].clone())
             .collect();
         let resolved = request.recipe.resolve(&infos);
         let pairs = infos.iter().zip(&resolved.decisions);
@@ -166,21 +261,19 @@ impl Session {
                 ((info.clone(), settings), fallback)
             })
             .unzip();
-        let source = PlanSource {
-            weights: self.checkpoint.as_ref(),
-            packed: Some(self.checkpoint.as_ref()),
-            config: self.checkpoint.config_json(),
-            root: self.checkpoint.root(),
-            side_files: self.checkpoint.side_files(),
-        };
-        let mut held = preflight_of(&source, request.format, &asked, request.recipe.strict)?;
+        let mut held = preflight_of(
+            &target.source,
+            request.format,
+            &asked,
+            request.recipe.strict,
+        )?;
         for ((info, held), alone) in infos.iter().zip(&mut held).zip(alone) {
             if held.settings.method != Method::None {
                 held.fallback = Fallback::join(held.fallback.take(), alone);
                 held.settings.rank = fixed_rank(info, held.settings.rank);
             }
         }
-        let plan = plan(request.format, &source, &infos, &held)?;
+        let plan = plan(request.format, &target.source, &infos, &held)?;
         Ok(Prepared {
             chosen,
             decisions: resolved.decisions,
@@ -276,6 +369,7 @@ impl Session {
         &self,
         request: &CompressRequest,
         folder: &Path,
+        reference: Option<&Model>,
         observer: &dyn Observer,
     ) -> Result<Option<Evaluation>, SessionError> {
         let Some(text) = &request.evaluate else {
@@ -290,7 +384,11 @@ impl Session {
             sts: None,
             kv: Some(request.recipe.kv_cache),
         };
-        self.measure(&written, Some(&self.model_on_kernels()?), &asked, observer)
+        let own = match reference {
+            Some(_) => None,
+            None => Some(self.model_on_kernels()?),
+        };
+        self.measure(&written, reference.or(own.as_ref()), &asked, observer)
             .map(Some)
     }
 
@@ -321,7 +419,7 @@ impl Session {
     }
 
     /// What makes two runs the same: all that decides a byte of a solved layer.
-    fn fingerprint(
+    pub(super) fn fingerprint(
         &self,
         request: &CompressRequest,
         prepared: &Prepared,
@@ -358,16 +456,14 @@ struct Stages {
     done: Vec<StageSeconds>,
 }
 
-impl Default for Stages {
-    fn default() -> Self {
+impl Stages {
+    fn since(started: Instant) -> Self {
         Self {
-            last: Instant::now(),
+            last: started,
             done: Vec::new(),
         }
     }
-}
 
-impl Stages {
     fn end(&mut self, stage: &str) {
         let now = Instant::now();
         let seconds = (now - self.last).as_secs_f64();

@@ -14,6 +14,7 @@ use crate::model::ModelError;
 use crate::monitor::Stopped;
 use crate::recipe::RecipeError;
 use crate::tensor::SourceError;
+use crate::transform::structure::StructureError;
 use std::path::PathBuf;
 
 /// Why a session's job failed.
@@ -50,6 +51,8 @@ pub enum SessionError {
     Allocate(#[from] AllocateError),
     #[error(transparent)]
     Generate(GenerateError),
+    #[error(transparent)]
+    Structure(StructureError),
     #[error("{problem}; {path}")]
     Input { problem: String, path: PathBuf },
     #[error("the thread pool could not be started: {0}; choose fewer --threads")]
@@ -104,6 +107,16 @@ impl From<StoreError> for SessionError {
         match error {
             StoreError::Stopped(stopped) => Self::Stopped(stopped),
             error => Self::Store(error),
+        }
+    }
+}
+
+impl From<StructureError> for SessionError {
+    fn from(error: StructureError) -> Self {
+        match error {
+            StructureError::Stopped(stopped) => Self::Stopped(stopped),
+            StructureError::Model(error) => Self::Model(error),
+            error => Self::Structure(error),
         }
     }
 }

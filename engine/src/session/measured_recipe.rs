@@ -34,7 +34,7 @@ impl Session {
     }
 
     /// A folder in the cache that is removed when it is dropped.
-    fn scratch(&self) -> Result<tempfile::TempDir, SessionError> {
+    pub(super) fn scratch(&self) -> Result<tempfile::TempDir, SessionError> {
         let parent = self.options.cache_folder.join("scratch");
         remove_left_over(&parent);
         let prefix = format!("{PREFIX}{}-", std::process::id());

@@ -21,6 +21,7 @@ mod run_job;
 mod scored_text;
 mod sensitivity;
 mod settle;
+mod structure;
 mod weights;
 
 pub use allocate_job::{TimedGround, TimedPlanner, WithinTime};
@@ -51,7 +52,7 @@ pub struct Session {
     model: Result<Model, String>,
     layers: Vec<LayerInfo>,
     options: SessionOptions,
-    pool: rayon::ThreadPool,
+    pool: Arc<rayon::ThreadPool>,
     /// Hash of all weights, once somebody asked for it.
     model_digest: OnceLock<Vec<u8>>,
     /// Recipes as texts, and what weights made of them.
@@ -70,6 +71,16 @@ impl std::fmt::Debug for Session {
 impl Session {
     /// Opens a model from headers alone; a network that cannot be run still opens.
     pub fn open(path: &Path, options: SessionOptions) -> Result<Self, SessionError> {
+        let pool = Arc::new(thread_pool(&options)?);
+        Self::open_within(path, options, pool)
+    }
+
+    /// The same with the threads of another session.
+    fn open_within(
+        path: &Path,
+        options: SessionOptions,
+        pool: Arc<rayon::ThreadPool>,
+    ) -> Result<Self, SessionError> {
         let checkpoint = Arc::new(Checkpoint::open(path)?);
         let model = open_model(&checkpoint);
         let mut layers = match &model {
@@ -77,7 +88,6 @@ impl Session {
             Err(_) => list_layers(checkpoint.as_ref(), None),
         };
         mark_packed(&mut layers, checkpoint.as_ref());
-        let pool = thread_pool(&options)?;
         Ok(Self {
             path: path.to_owned(),
             checkpoint,

@@ -103,6 +103,7 @@ mod tests {
             recipe: Recipe::default().to_toml(),
             stages: Vec::new(),
             layers: vec![layer],
+            structure: None,
             verified: Verified {
                 tensors: 1,
                 max_abs_difference: 0.0,

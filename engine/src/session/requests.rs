@@ -6,7 +6,7 @@ use crate::formats::Format;
 use crate::formats::cache::MomentsCache;
 use crate::model::CacheKind;
 use crate::recipe::{CalibrationSettings, Recipe};
-use crate::report::{Evaluation, Fallback, LayerReport, Verified};
+use crate::report::{Evaluation, Fallback, LayerReport, StructurePlan, StructureReport, Verified};
 use crate::settings::LayerSettings;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -172,6 +172,9 @@ pub struct CompressReport {
     pub stages: Vec<StageSeconds>,
     /// One entry for each compressible layer.
     pub layers: Vec<LayerReport>,
+    /// What was taken out of the network first; null where nothing was.
+    #[serde(default)]
+    pub structure: Option<StructureReport>,
     /// Largest difference found when the written model was reopened, and how many tensors were compared.
     pub verified: Verified,
     /// What `evaluate` gives, where a text was named.
@@ -202,6 +205,9 @@ pub struct DryRun {
     pub bits_per_weight: f64,
     /// Each compressible layer with the rule that decided it.
     pub layers: Vec<DryLayer>,
+    /// What would be taken out of the network first; null where nothing would.
+    #[serde(default)]
+    pub structure: Option<StructurePlan>,
     /// For people.
     pub warnings: Vec<String>,
 }

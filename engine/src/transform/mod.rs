@@ -5,6 +5,7 @@
 
 mod awq;
 mod smooth;
+pub mod structure;
 #[cfg(test)]
 mod testing;
 

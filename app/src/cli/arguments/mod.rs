@@ -5,6 +5,7 @@
 mod choosing;
 mod machine;
 mod solving;
+mod structure;
 mod studio;
 
 pub(crate) use choosing::{
@@ -12,6 +13,7 @@ pub(crate) use choosing::{
 };
 pub(crate) use machine::{Devices, Estimate, TargetFlags};
 pub(crate) use solving::{Calibrate, CalibrationFlags, Compress, SolverFlags, ZeroFlags};
+pub(crate) use structure::StructureFlags;
 pub(crate) use studio::Open;
 
 use crate::cli::words;

@@ -1,5 +1,6 @@
 //! Words of `pare calibrate` and `pare compress`, and the flags on calibration and solving that other verbs share.
 
+use super::StructureFlags;
 use crate::cli::words;
 use clap::Args;
 use pare_engine::formats::Format;
@@ -55,6 +56,9 @@ pub(crate) struct Compress {
     /// How layers are solved.
     #[command(flatten)]
     pub(crate) solver: SolverFlags,
+    /// What goes before anything is solved.
+    #[command(flatten)]
+    pub(crate) structure: StructureFlags,
     /// Which text calibrates.
     #[command(flatten)]
     pub(crate) calibration: CalibrationFlags,

@@ -8,7 +8,7 @@ use crate::cli::context::{Context, Opened};
 use crate::cli::failure::Failure;
 use crate::cli::plan;
 use crate::cli::table::{Edge, Table};
-use crate::cli::verbs::{quality, reasons};
+use crate::cli::verbs::{quality, reasons, structure};
 use crate::studio::sample::{self, Text};
 use pare_engine::compress::need_of;
 use pare_engine::formats::Format;
@@ -56,6 +56,7 @@ fn request(
     )?;
     let mut recipe = given.recipe;
     recipe.calibration = calibration;
+    recipe.structure = arguments.structure.over(&recipe.structure);
     Ok(CompressRequest {
         recipe,
         out: arguments.out.clone().unwrap_or_default(),
@@ -124,6 +125,7 @@ fn page(report: &CompressReport) -> String {
         table.row(row(layer));
     }
     let mut text = format!("{}\n", table.text());
+    text.push_str(&optional(report.structure.as_ref(), structure::page));
     text.push_str(&sizes(
         report.bytes_before,
         report.bytes_after,
@@ -182,8 +184,9 @@ fn dry_page(dry: &DryRun) -> String {
         table.row(dry_row(layer));
     }
     format!(
-        "{}\n{}total       {} bytes\n",
+        "{}\n{}{}total       {} bytes\n",
         table.text(),
+        optional(dry.structure.as_ref(), structure::plan),
         sizes(dry.bytes_before, dry.bytes_after, dry.bits_per_weight),
         dry.bytes_after
     )

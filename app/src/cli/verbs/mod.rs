@@ -18,6 +18,7 @@ mod open;
 mod quality;
 mod reasons;
 mod sensitivity;
+mod structure;
 
 use crate::cli::answer::Answer;
 use crate::cli::arguments::Verb;

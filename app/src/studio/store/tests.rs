@@ -64,6 +64,7 @@ fn report() -> CompressReport {
         recipe: String::new(),
         stages: Vec::new(),
         layers: vec![layer],
+        structure: None,
         verified: Verified {
             tensors: 1,
             max_abs_difference: 0.0,

@@ -4,6 +4,9 @@
 //! asks for switches and never for a family. Knows no tensors.
 
 mod read;
+mod smaller;
+
+pub use smaller::SmallerSizes;
 
 use super::family::Family;
 use super::rope::Rope;
