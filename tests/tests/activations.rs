@@ -334,3 +334,30 @@ fn an_estimate_of_a_packed_model_is_what_is_written() {
         assert_eq!(left.fallback.is_some(), format != Format::Pare);
     }
 }
+
+#[test]
+fn a_strict_recipe_is_refused_where_smoothing_cannot_do_what_it_asks() {
+    let workshop = Workshop::new();
+    let session = workshop.open(&workshop.model()).unwrap();
+    let mut recipe = recipe(&workshop, Activations::Dynamic8, 0.5);
+    recipe.strict = true;
+    let request = workshop.request(recipe.clone(), "strict", Format::Pare);
+    let refused = session.dry_run(&request).map(|_| ()).unwrap_err();
+    let error = refused.to_string();
+    for words in ["strict", "o_proj", "nothing that makes its input"] {
+        assert!(error.contains(words), "expected {words:?} in {error:?}");
+    }
+    let compressed = session.compress(&request, &Quiet::default());
+    assert!(compressed.is_err() && !request.out.exists());
+    recipe.layers.push(pare_engine::recipe::LayerRule {
+        pattern: "*.o_proj".to_owned(),
+        overrides: pare_engine::recipe::Overrides {
+            smooth: Some(0.0),
+            ..Default::default()
+        },
+    });
+    let request = workshop.request(recipe, "strict", Format::Pare);
+    let report = session.compress(&request, &Quiet::default()).unwrap();
+    let told = report.layers.iter().find(|layer| layer.fallback.is_some());
+    assert!(told.is_none(), "{told:?}");
+}

@@ -4,15 +4,17 @@
 
 use pare_engine::allocate::Rules;
 use pare_engine::formats::Format;
-use pare_engine::report::SensitivityTable;
+use pare_engine::monitor::Monitor;
+use pare_engine::report::{Notice, Observer, SensitivityTable};
 use pare_engine::session::{
     AllocateReport, AllocateRequest, Budget, Candidate, Effort, SensitivityRequest, Session,
     SessionError, Slice, Verification,
 };
-use pare_engine::settings::LayerOption;
+use pare_engine::settings::{Activations, KvCache, LayerOption};
 use pare_engine::solved::Method;
 use pare_tests::sessions::{Quiet, Stopper, Workshop};
 use std::path::Path;
+use std::sync::Mutex;
 
 fn request(workshop: &Workshop) -> SensitivityRequest {
     let options = ["2/32", "3/32", "4/64", "4/32", "6/32", "8/32"];
@@ -265,4 +267,60 @@ fn files_bytes(folder: &Path) -> u64 {
     let files = std::fs::read_dir(folder).unwrap().map(Result::unwrap);
     let files = files.filter(|file| file.file_name() != ".pare");
     files.map(|file| file.metadata().unwrap().len()).sum()
+}
+
+/// Keeps the warnings that it hears.
+#[derive(Debug, Default)]
+struct Warned(Mutex<Vec<String>>);
+
+impl Monitor for Warned {
+    fn step(&self, _done: u64, _total: u64) {}
+
+    fn should_stop(&self) -> bool {
+        false
+    }
+}
+
+impl Observer for Warned {
+    fn notice(&self, notice: Notice<'_>) {
+        if let Notice::Warning(text) = notice {
+            self.0.lock().unwrap().push(text.to_owned());
+        }
+    }
+}
+
+#[test]
+fn whole_models_are_measured_as_the_recipe_rounds_their_inputs() {
+    let workshop = Workshop::new();
+    let session = open(&workshop, 2);
+    let judge = |activations, kv_cache, anchored: bool| {
+        let mut request = request(&workshop);
+        request.recipe.default.method = Method::Rtn;
+        request.recipe.default.activations = activations;
+        request.recipe.kv_cache = kv_cache;
+        request.options = vec!["8/32".parse().unwrap()];
+        request.effort.probes = Vec::new();
+        request.effort.anchors = request.options.clone();
+        if !anchored {
+            request.effort.anchors.clear();
+        }
+        let warned = Warned::default();
+        let report = session.sensitivity(&request, &warned).unwrap();
+        (report.table, warned.0.into_inner().unwrap())
+    };
+    let (floats, told) = judge(Activations::None, KvCache::F32, true);
+    assert!(told.is_empty(), "{told:?}");
+    let (rounded, told) = judge(Activations::Dynamic8, KvCache::F32, true);
+    assert_eq!(rounded.layers, floats.layers, "layers alone are weights");
+    let loss = |table: &SensitivityTable| table.anchors[0].loss;
+    assert!(loss(&rounded) > loss(&floats));
+    assert!(
+        told.concat().contains("only the whole models"),
+        "expected what counts in {told:?}"
+    );
+    let (narrow, told) = judge(Activations::Dynamic8, KvCache::Int8, true);
+    assert!(loss(&narrow) != loss(&rounded), "{}", loss(&narrow));
+    assert!(told.concat().contains("kv_cache int8"), "{told:?}");
+    let (_, told) = judge(Activations::Dynamic8, KvCache::F32, false);
+    assert!(told.concat().contains("leave that out"), "{told:?}");
 }

@@ -42,39 +42,19 @@ enum Source {
 impl Fold {
     /// The pairs of one block: norm to q/k/v, v to o, norm to gate/up, up to down, as far as they are exact.
     pub(super) fn list(config: &ModelConfig, block: &Block) -> Vec<Self> {
-        let mut folds = Vec::new();
-        // A norm that feeds the residual stream too cannot be scaled.
-        let norm_feeds_layers_only = config.arrangement != Arrangement::After;
-        if norm_feeds_layers_only {
-            let name = block.attention_norm.name().to_owned();
-            folds.push(Self::new(block, name, 0, Source::AttentionNorm));
-        }
-        // With grouped heads one value channel reaches several columns of the output projection.
-        if config.heads == config.kv_heads {
-            let rows = (0..config.key_width())
-                .map(|channel| config.projection.value_row(config, channel))
-                .collect();
-            folds.extend(Self::rows(
-                block,
-                &[Role::Value, Role::QueryKeyValue],
-                rows,
-                1,
-            ));
-        }
-        if norm_feeds_layers_only {
-            let name = block.mlp_norm.name().to_owned();
-            folds.push(Self::new(block, name, 2, Source::MlpNorm));
-        }
-        // Without a gate the activation stands between: exact only where it commutes with positive scales.
-        if config.gated() || config.activation == Activation::Relu {
-            let first = match block.linear_of(Role::GateUp) {
-                Some(_) => config.intermediate,
-                None => 0,
-            };
-            let rows = (first..first + config.intermediate).collect();
-            folds.extend(Self::rows(block, &[Role::Up, Role::GateUp], rows, 3));
-        }
-        folds
+        let of_stage = |stage: usize| match config.producer_of(stage)? {
+            Producer::Norm => {
+                let (norm, source) = match stage {
+                    0 => (&block.attention_norm, Source::AttentionNorm),
+                    _ => (&block.mlp_norm, Source::MlpNorm),
+                };
+                Some(Self::new(block, norm.name().to_owned(), stage, source))
+            }
+            Producer::Layer(roles) => {
+                Self::rows(block, roles, rows_of(config, block, stage), stage)
+            }
+        };
+        (0..block.stages().len()).filter_map(of_stage).collect()
     }
 
     fn rows(block: &Block, roles: &[Role], rows: Vec<usize>, stage: usize) -> Option<Self> {
@@ -94,6 +74,49 @@ impl Fold {
             source,
         }
     }
+}
+
+/// What makes the input of a stage, where it can be scaled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Producer {
+    /// A norm.
+    Norm,
+    /// The layer of the block that has one of these roles.
+    Layer(&'static [Role]),
+}
+
+impl ModelConfig {
+    /// What makes the input of stage `stage` of a block; `None` where that cannot be scaled without a change of the output.
+    pub fn producer_of(&self, stage: usize) -> Option<Producer> {
+        let is_scalable = match stage {
+            // A norm that feeds the residual stream too cannot be scaled.
+            0 | 2 => self.arrangement != Arrangement::After,
+            // With grouped heads one value channel reaches several columns of the output projection.
+            1 => self.heads == self.kv_heads,
+            // Without a gate the activation stands between: exact only where it commutes with positive scales.
+            _ => self.gated() || self.activation == Activation::Relu,
+        };
+        is_scalable.then_some(match stage {
+            0 | 2 => Producer::Norm,
+            1 => Producer::Layer(&[Role::Value, Role::QueryKeyValue]),
+            _ => Producer::Layer(&[Role::Up, Role::GateUp]),
+        })
+    }
+}
+
+/// The rows of a stage's producer, one for each channel.
+fn rows_of(config: &ModelConfig, block: &Block, stage: usize) -> Vec<usize> {
+    if stage == 1 {
+        let channels = 0..config.key_width();
+        return channels
+            .map(|channel| config.projection.value_row(config, channel))
+            .collect();
+    }
+    let first = match block.linear_of(Role::GateUp) {
+        Some(_) => config.intermediate,
+        None => 0,
+    };
+    (first..first + config.intermediate).collect()
 }
 
 impl Block {

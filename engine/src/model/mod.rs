@@ -41,7 +41,7 @@ pub use cut::{KeptParts, Slice};
 pub use ends::Ends;
 pub use error::ModelError;
 pub use family::Family;
-pub use fold::{ChangedTensor, Fold};
+pub use fold::{ChangedTensor, Fold, Producer};
 pub use layers::{LayerInfo, LayerKind, Role, list_layers};
 pub use linear::Linear;
 pub use plan::PlannedTensor;

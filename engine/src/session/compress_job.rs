@@ -273,6 +273,14 @@ impl Session {
                 held.settings.rank = fixed_rank(info, held.settings.rank);
             }
         }
+        // Of a model that is still to be made smaller, the run itself asks again.
+        if request.recipe.strict && *target.layers == self.layers[..] {
+            let mut settings = vec![None; self.layers.len()];
+            for (&layer, held) in chosen.iter().zip(&held) {
+                settings[layer] = Some(held.settings);
+            }
+            self.refuse_unsmoothed(&settings)?;
+        }
         let plan = plan(request.format, &target.source, &infos, &held)?;
         Ok(Prepared {
             chosen,

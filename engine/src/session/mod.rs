@@ -21,6 +21,7 @@ mod run_job;
 mod scored_text;
 mod sensitivity;
 mod settle;
+mod smoothing;
 mod structure;
 mod weights;
 

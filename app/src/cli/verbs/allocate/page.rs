@@ -4,6 +4,7 @@ use super::{Chosen, document};
 use crate::cli::table::{Edge, Table};
 use crate::cli::verbs::losses;
 use pare_engine::model::LayerInfo;
+use pare_engine::recipe::LayerSettings;
 use pare_engine::session::{AllocateReport, Budget, Candidate, CandidateReport, DryRun};
 use pare_engine::settings::LayerOption;
 use pare_engine::units::Bytes;
@@ -165,25 +166,30 @@ fn histogram(dry: &DryRun, layers: &[LayerInfo]) -> String {
         .iter()
         .map(|layer| (layer.name.as_str(), layer.parameters))
         .collect();
-    let mut of_bits: BTreeMap<Option<u8>, u64> = BTreeMap::new();
+    let mut shares: BTreeMap<(Option<u8>, String), u64> = BTreeMap::new();
     for layer in &dry.layers {
-        let bits = match LayerOption::of(&layer.settings) {
-            Some(option) => option.bits(),
-            None => Some(layer.settings.bits),
-        };
-        let bits = of_bits.entry(bits).or_default();
-        *bits += weights.get(layer.name.as_str()).copied().unwrap_or(0);
+        let share = shares.entry(kind(&layer.settings)).or_default();
+        *share += weights.get(layer.name.as_str()).copied().unwrap_or(0);
     }
-    let total = of_bits.values().sum::<u64>().max(1);
-    let shares = of_bits.iter().map(|(bits, weights)| {
+    let total = shares.values().sum::<u64>().max(1);
+    let shares = shares.iter().map(|((_, word), weights)| {
         let share = 100.0 * *weights as f64 / total as f64;
-        match bits {
-            Some(bits) => format!("{bits} bits {share:.1} %"),
-            None => format!("as they are {share:.1} %"),
-        }
+        format!("{word} {share:.1} %")
     });
     let shares: Vec<String> = shares.collect();
     format!("weights     {}\n", shares.join(", "))
+}
+
+/// Bits, which decide the order, and what layers of one kind are called.
+fn kind(settings: &LayerSettings) -> (Option<u8>, String) {
+    match LayerOption::of(settings) {
+        Some(LayerOption::Dense) => (None, "as they are".to_owned()),
+        Some(option @ (LayerOption::Pruned { .. } | LayerOption::LowRank { .. })) => {
+            (option.bits(), option.to_string())
+        }
+        Some(LayerOption::Grid { bits, .. }) => (Some(bits), format!("{bits} bits")),
+        None => (Some(settings.bits), format!("{} bits", settings.bits)),
+    }
 }
 
 #[cfg(test)]
