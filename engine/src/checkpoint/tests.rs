@@ -7,6 +7,7 @@ use std::path::Path;
 use super::shards::CHUNK_ELEMENTS;
 use super::testing::{f32_file, file_of, put};
 use super::*;
+use crate::tensor::WeightSource;
 
 fn folder() -> tempfile::TempDir {
     tempfile::tempdir().unwrap()

@@ -1,8 +1,10 @@
 //! `sensitivity`: every layer at every option, kept beside the moments row by row, so that an interrupted job goes on and
 //! a second question costs nothing.
 //!
-//! `survey` is the table in the making and what is kept of it; `work` fills what is missing.
+//! `judged` says which layers and options, `survey` is the table in the making and what is kept of it, `work` fills what is
+//! missing.
 
+mod judged;
 mod survey;
 mod work;
 
@@ -14,7 +16,7 @@ use crate::score::{median, spearman};
 use std::time::Instant;
 use survey::Survey;
 
-pub(super) use survey::settings_of;
+pub(super) use judged::settings_of;
 
 impl Session {
     /// Judges every layer at every option asked; what is kept already is not judged again.

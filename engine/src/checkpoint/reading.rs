@@ -1,0 +1,112 @@
+//! An open model as a source of tensors, plain or packed: values are read when they are asked for.
+//!
+//! Packed layers are listed as the dense tensors that they stand for; their parts are found by their own names, but not
+//! listed.
+
+use super::{Checkpoint, Entry};
+use crate::packed::{ActivationPlan, LayerManifest, PackedSource};
+use crate::solved::Solved;
+use crate::tensor::{SourceError, TensorInfo, WeightSource};
+
+impl WeightSource for Checkpoint {
+    fn names(&self) -> Vec<String> {
+        (0..self.entries.len())
+            .map(|index| self.name_of(index).to_owned())
+            .collect()
+    }
+
+    fn info(&self, name: &str) -> Option<TensorInfo> {
+        let Some(&index) = self.by_name.get(name) else {
+            return Some(self.shards.tensors[self.part(name)?].info.clone());
+        };
+        Some(match &self.entries[index] {
+            Entry::Plain(stored) => self.shards.tensors[*stored].info.clone(),
+            Entry::Packed(packed) => packed.info.clone(),
+        })
+    }
+
+    fn read_f32(&self, name: &str) -> Result<Vec<f32>, SourceError> {
+        match &self.entries[self.find(name)?] {
+            Entry::Plain(stored) => self.shards.read_floats(*stored),
+            Entry::Packed(packed) => packed.values(&self.shards),
+        }
+    }
+
+    fn read_bytes(&self, name: &str, offset: u64, buffer: &mut [u8]) -> Result<(), SourceError> {
+        let part = self.part(name).map(Entry::Plain);
+        let (index, entry) = match &part {
+            Some(part) => (usize::MAX, part),
+            None => {
+                let index = self.find(name)?;
+                (index, &self.entries[index])
+            }
+        };
+        let total = match entry {
+            Entry::Plain(stored) => self.shards.tensors[*stored].info.size_bytes,
+            Entry::Packed(packed) => packed.info.elements() * 4,
+        };
+        let end = offset.checked_add(buffer.len() as u64);
+        let Some(end) = end.filter(|&end| end <= total) else {
+            return Err(SourceError::Unfit {
+                name: name.to_owned(),
+                problem: format!(
+                    "has {total} bytes; {} bytes from {offset} on were asked for",
+                    buffer.len()
+                ),
+            });
+        };
+        match entry {
+            Entry::Plain(stored) => self.shards.read_at(*stored, offset, buffer),
+            Entry::Packed(packed) => {
+                copy_bytes(&self.unpacked(index, packed)?, offset as usize, buffer);
+                if end == total {
+                    self.forget_unpacked();
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+impl PackedSource for Checkpoint {
+    fn is_packed(&self, tensor: &str) -> bool {
+        Self::is_packed(self, tensor)
+    }
+
+    fn solved(&self, tensor: &str) -> Result<Option<(Solved, ActivationPlan)>, SourceError> {
+        let index = self.by_name.get(tensor);
+        match index.map(|&index| &self.entries[index]) {
+            Some(Entry::Packed(packed)) => packed.layer(&self.shards).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    fn stays_packed(&self, tensor: &str) -> bool {
+        self.by_name
+            .get(tensor)
+            .is_some_and(|&index| match &self.entries[index] {
+                Entry::Plain(_) => false,
+                Entry::Packed(packed) => !packed.is_scattered(&self.shards),
+            })
+    }
+
+    fn manifest(&self, tensor: &str) -> Option<&LayerManifest> {
+        match &self.entries[*self.by_name.get(tensor)?] {
+            Entry::Plain(_) => None,
+            Entry::Packed(packed) => packed.manifest(),
+        }
+    }
+}
+
+/// Little-endian bytes of `values` from byte `position` on, which may lie inside a value.
+fn copy_bytes(values: &[f32], mut position: usize, mut buffer: &mut [u8]) {
+    while !buffer.is_empty() {
+        let bytes = values[position / 4].to_le_bytes();
+        let from = &bytes[position % 4..];
+        let count = from.len().min(buffer.len());
+        let (now, later) = buffer.split_at_mut(count);
+        now.copy_from_slice(&from[..count]);
+        position += count;
+        buffer = later;
+    }
+}
