@@ -5,6 +5,7 @@
 use crate::codebook::{BlockCodebook, Palettes};
 use crate::grid::{AffineGrid, ScaleDtype};
 use crate::mask::Mask;
+use crate::settings::PruneMethod;
 use crate::tensor::{Dtype, Matrix};
 use rayon::prelude::*;
 
@@ -157,6 +158,20 @@ pub enum Warning {
         /// Why, in words.
         reason: String,
     },
+    /// Another score chose the zeros, and nothing made up for them.
+    PrunedOtherwise {
+        /// Asked.
+        from: PruneMethod,
+        /// Done.
+        to: PruneMethod,
+        /// Why, in words.
+        reason: String,
+    },
+    /// The Gram matrix could not be factored: factors make up for the weights' errors, not for the outputs'.
+    FactorsOfWeights {
+        /// What was tried, as the end of a sentence.
+        reason: String,
+    },
     /// Inputs that were never non-zero in calibration.
     DeadInputs {
         /// How many.
@@ -167,6 +182,15 @@ pub enum Warning {
 }
 
 impl Solved {
+    /// The same with weights that stay floats rounded to what `dtype` holds; what is too large for it becomes the largest.
+    pub fn with_float_dtype(mut self, dtype: Dtype) -> Self {
+        if let Grid::Floats(floats) = &mut self.grid {
+            floats.dtype = dtype;
+            dtype.snap(&mut floats.values);
+        }
+        self
+    }
+
     /// The weights as they will be read back, `[rows, columns]`.
     pub fn dequantize(&self) -> Matrix {
         let mut weights = Matrix::zeros(self.codes.rows, self.codes.columns);

@@ -237,6 +237,22 @@ impl Dtype {
     pub fn is_float(self) -> bool {
         matches!(self, Self::F64 | Self::F32 | Self::F16 | Self::BF16)
     }
+
+    /// Rounds `values` to what this float dtype holds; what is too large for it becomes the largest.
+    pub fn snap(self, values: &mut [f32]) {
+        let snap: fn(f32) -> f32 = match self {
+            Self::F16 => |value| {
+                let largest = half::f16::MAX.to_f32();
+                half::f16::from_f32(value.clamp(-largest, largest)).to_f32()
+            },
+            Self::BF16 => |value| {
+                let largest = half::bf16::MAX.to_f32();
+                half::bf16::from_f32(value.clamp(-largest, largest)).to_f32()
+            },
+            _ => return,
+        };
+        values.iter_mut().for_each(|value| *value = snap(*value));
+    }
 }
 
 impl fmt::Display for Dtype {

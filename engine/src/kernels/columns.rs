@@ -35,6 +35,10 @@ macro_rules! over_lanes {
     }};
 }
 
+mod prune;
+
+pub use prune::{Choice, LARGEST_CHOICE, PruneTile, prune_columns};
+
 /// `L` lanes of one line.
 #[inline(always)]
 fn lanes_at<T, const L: usize>(tile: &[T], at: usize) -> &[T; L] {

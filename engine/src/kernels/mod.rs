@@ -27,7 +27,10 @@ mod transpose;
 pub use attention::{
     AttentionShape, CacheRows, attend, load_f16, load_int8, store_f16, store_int8,
 };
-pub use columns::{RoundTile, round_columns, substitute_backward, substitute_forward};
+pub use columns::{
+    Choice, LARGEST_CHOICE, PruneTile, RoundTile, prune_columns, round_columns,
+    substitute_backward, substitute_forward,
+};
 pub use dispatch::{InstructionSet, instruction_set, limit_instruction_set};
 pub use element::Element;
 pub use exponential::exp;

@@ -42,6 +42,25 @@ pub fn solve_rows<T: Element>(
     })
 }
 
+/// Solves `X R = B` in place, with the `R` of which `flipped_cholesky` left the transpose in `factor`.
+///
+/// # Panics
+/// If a slice does not fit its shape.
+pub fn divide_rows<T: Element>(rows: &mut [T], factor: &[T], order: usize) {
+    assert_eq!(factor.len(), order * order, "a factor of order {order}");
+    if order == 0 {
+        return;
+    }
+    assert_eq!(rows.len() % order, 0, "rows of {order} values");
+    rows.par_chunks_mut(SLAB * order).for_each(|slab| {
+        let lanes = slab.len() / order;
+        let mut tile = vec![T::ZERO; slab.len()];
+        transpose(&mut tile, lanes, slab, order, lanes, order);
+        forward(&mut tile, lanes, factor, order);
+        transpose(slab, order, &tile, lanes, order, lanes);
+    });
+}
+
 /// Solves `unit * x = tile` in place for the unit lower triangle `unit[j * unit_stride + i]`, `i < j`; its diagonal is not
 /// read. `tile` is `[count, stride]`, `lanes` of each line in use.
 ///
@@ -160,6 +179,29 @@ mod tests {
                     "{count} x {order}, value {index}: {found}, expected {expected}"
                 );
             }
+        }
+    }
+
+    #[test]
+    fn dividing_undoes_multiplying_by_the_factor() {
+        let (count, order) = (5, 150);
+        let mut factor = random_spd(order, 8);
+        flipped_cholesky(&mut factor, order, &Unwatched).unwrap();
+        for row in 0..order {
+            factor[row * order + row + 1..(row + 1) * order].fill(0.0);
+        }
+        let mut rng = Rng::new(9, 0);
+        let expected: Vec<f64> = (0..count * order).map(|_| rng.normal()).collect();
+        let mut rows = vec![0.0; count * order];
+        let operands = (
+            Operand::new(&expected, order),
+            Operand::transposed(&factor, order),
+        );
+        let shape = [count, order, order];
+        gemm(&mut rows, order, shape, operands, (1.0, 0.0), Threads::One);
+        divide_rows(&mut rows, &factor, order);
+        for (found, expected) in rows.iter().zip(&expected) {
+            assert!((found - expected).abs() < 1e-9, "{found}, not {expected}");
         }
     }
 

@@ -5,6 +5,7 @@
 
 use super::{SolveError, check_bits, check_finite, fit_step};
 use crate::grid::{AffineGrid, GridConfig, Step};
+use crate::mask::Mask;
 use crate::monitor::Monitor;
 use crate::solved::{Codes, Grid, Method, Solved};
 use crate::tensor::Matrix;
@@ -33,6 +34,16 @@ pub fn hqq(
     config: &HqqConfig,
     monitor: &dyn Monitor,
 ) -> Result<Solved, SolveError> {
+    hqq_of_kept(weights, None, config, monitor)
+}
+
+/// The same with zeros fitted to the weights that `mask` keeps; the others get the code nearest to zero.
+pub(super) fn hqq_of_kept(
+    weights: &Matrix,
+    mask: Option<&Mask>,
+    config: &HqqConfig,
+    monitor: &dyn Monitor,
+) -> Result<Solved, SolveError> {
     check_bits(config.grid.bits)?;
     check_finite(weights)?;
     let (rows, columns) = (weights.rows(), weights.columns());
@@ -48,11 +59,22 @@ pub fn hqq(
         .zip(grid.scales.par_chunks_mut(steps))
         .zip(grid.zeros.par_chunks_mut(steps))
         .zip(weights.data().par_chunks(width))
-        .try_for_each(|(((codes, scales), zeros), weights)| {
+        .enumerate()
+        .try_for_each(|(row, (((codes, scales), zeros), weights))| {
             monitor.check()?;
             for group in 0..groups.count() {
                 let range = groups.range(group);
-                let step = fit_group(&weights[range.clone()], config.grid, &mut codes[range]);
+                let weights = &weights[range.clone()];
+                let step = match mask {
+                    None => fit_group(weights, config.grid),
+                    Some(mask) => {
+                        let keep = &mask.row(row)[range.clone()];
+                        let kept = weights.iter().zip(keep).filter(|(_, keep)| **keep);
+                        let kept: Vec<f32> = kept.map(|(&weight, _)| weight).collect();
+                        fit_group(&kept, config.grid)
+                    }
+                };
+                encode(weights, step, config.grid, &mut codes[range]);
                 (scales[group], zeros[group]) = (step.scale, step.zero);
             }
             monitor.step(done.fetch_add(1, Ordering::Relaxed) + 1, rows as u64);
@@ -73,17 +95,20 @@ pub fn hqq(
     })
 }
 
-/// Fits one group and writes its codes.
-fn fit_group(weights: &[f32], config: GridConfig, codes: &mut [u8]) -> Step {
-    let mut best = fit_step(weights, None, config, 0);
-    if !config.symmetric {
-        best = fit_zero(weights, best, config);
+/// Fits one group.
+fn fit_group(weights: &[f32], config: GridConfig) -> Step {
+    let first = fit_step(weights, None, config, 0);
+    if config.symmetric || weights.is_empty() {
+        return first;
     }
+    fit_zero(weights, first, config)
+}
+
+fn encode(weights: &[f32], step: Step, config: GridConfig, codes: &mut [u8]) {
     let max_code = f32::from(config.max_code());
     for (code, &weight) in codes.iter_mut().zip(weights) {
-        *code = best.code(weight, max_code) as u8;
+        *code = step.code(weight, max_code) as u8;
     }
-    best
 }
 
 /// Moves the zero by turns: codes, then the error's shrunken part, then the mean zero that explains the rest.

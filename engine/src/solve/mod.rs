@@ -4,19 +4,29 @@
 //! Non-finite weights are an error that names the place; zero rows, dead inputs and tail groups are not.
 
 mod fit;
+mod float;
 pub mod gptq;
 mod hqq;
 mod layer;
+mod low_rank;
 mod nf4;
+mod palette;
 mod polish;
+mod prune;
 mod refine;
 mod rtn;
 
 pub use fit::fit_step;
-pub use gptq::{Factors, GptqConfig, gptq};
+pub use gptq::{Factors, GptqConfig, Kept, Zeros, gptq, gptq_with_zeros};
 pub use hqq::{HqqConfig, hqq};
 pub use layer::{round_layer, solve_layer, solve_layer_sharing};
+pub use low_rank::{
+    Factored, OuterProducts, Tensor4, Tucker2, Whitened, factor, outer_products, rank_for_energy,
+    tucker2,
+};
 pub use nf4::{Nf4Config, nf4};
+pub use palette::{PaletteConfig, palette, tied_layers};
+pub use prune::{MaskConfig, mask_by_score};
 pub use refine::{DEFAULT_ROUNDS, RefineConfig, gptq_refined};
 pub use rtn::{RtnConfig, rtn};
 

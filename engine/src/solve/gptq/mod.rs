@@ -9,23 +9,32 @@
 
 mod factor;
 mod order;
+mod plan;
+mod slab;
+#[cfg(test)]
+mod sparse_tests;
 mod steps;
 mod sweep;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod twin;
+mod zeros;
 
-use super::{SolveError, check_finite};
+use super::prune::MaskConfig;
+use super::{SolveError, check_finite, float};
 use crate::grid::{AffineGrid, GridConfig};
+use crate::mask::Mask;
 use crate::moments::Moments;
 use crate::monitor::Monitor;
 use crate::settings::ColumnOrder;
 use crate::solved::{Codes, Grid, Method, Solved, Warning};
-use crate::tensor::Matrix;
+use crate::tensor::{Dtype, Matrix};
 use factor::Factor;
 use order::Visit;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use sweep::Target;
+use zeros::Choosing;
 
 /// How GPTQ works. No field has a hidden default.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -45,6 +54,21 @@ pub struct GptqConfig {
 /// Columns rounded between two matrix products where nobody has a reason for another number.
 pub const DEFAULT_BLOCK: usize = 256;
 
+/// Sets weights to zero and rounds the others, or moves them, so that outputs on the calibration inputs move as little as
+/// possible.
+pub fn gptq_with_zeros(
+    weights: &Matrix,
+    moments: &Moments,
+    config: &GptqConfig,
+    zeros: (&Zeros<'_>, Kept),
+    factors: &Factors,
+    monitor: &dyn Monitor,
+) -> Result<Solved, SolveError> {
+    check(weights, moments, config)?;
+    Prepared::for_zeros(moments, config, zeros, factors, monitor)?
+        .solve_with_zeros(weights, config, zeros, monitor)
+}
+
 /// Rounds `weights` so that outputs on the calibration inputs move as little as possible.
 pub fn gptq(
     weights: &Matrix,
@@ -54,6 +78,58 @@ pub fn gptq(
 ) -> Result<Solved, SolveError> {
     check(weights, moments, config)?;
     Prepared::new(moments, config, &Factors::default(), monitor)?.solve(weights, config, monitor)
+}
+
+/// Which weights a sweep sets to zero.
+#[derive(Debug, Clone, Copy)]
+pub enum Zeros<'a> {
+    /// None.
+    None,
+    /// Those that a mask names; the others make up for them.
+    Given(&'a Mask),
+    /// Those whose loss costs least once later columns have made up for it (SparseGPT).
+    Chosen(MaskConfig),
+}
+
+impl<'a> Zeros<'a> {
+    fn given(&self) -> Option<&'a Mask> {
+        match self {
+            Self::Given(mask) => Some(mask),
+            Self::None | Self::Chosen(_) => None,
+        }
+    }
+
+    fn chosen(&self) -> Option<MaskConfig> {
+        match self {
+            Self::Chosen(config) => Some(*config),
+            Self::None | Self::Given(_) => None,
+        }
+    }
+
+    fn choosing(&self, columns: usize) -> Choosing {
+        match self {
+            Self::None => Choosing::Nothing,
+            Self::Given(_) => Choosing::Given,
+            Self::Chosen(config) => Choosing::new(*config, columns),
+        }
+    }
+
+    fn pattern(&self) -> Option<crate::mask::SparsityPattern> {
+        match self {
+            Self::None => None,
+            Self::Given(mask) => Some(mask.pattern),
+            Self::Chosen(config) => Some(config.pattern),
+        }
+    }
+}
+
+/// What becomes of weights that stay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kept {
+    /// They are rounded to the configured grid.
+    Codes,
+    /// They stay floats of this dtype, moved to make up for zeros.
+    Floats(Dtype),
 }
 
 /// The factor made last, for whoever solves several matrices, or one at several settings, with the same moments: most of
@@ -118,8 +194,30 @@ impl Prepared {
         factors: &Factors,
         monitor: &dyn Monitor,
     ) -> Result<Self, SolveError> {
+        Self::for_zeros(
+            moments,
+            config,
+            (&Zeros::None, Kept::Codes),
+            factors,
+            monitor,
+        )
+    }
+
+    /// The same for sweeps that set weights to zero, or leave those that stay floats.
+    pub fn for_zeros(
+        moments: &Moments,
+        config: &GptqConfig,
+        (zeros, kept): (&Zeros<'_>, Kept),
+        factors: &Factors,
+        monitor: &dyn Monitor,
+    ) -> Result<Self, SolveError> {
         let groups = config.grid.groups(moments.width());
-        let visit = Visit::new(&moments.gram.diagonal(), groups, config.order);
+        let unit = zeros.choosing(moments.width()).unit();
+        let visit = Visit::new(&moments.gram.diagonal(), groups, config.order, unit);
+        let visit = match kept {
+            Kept::Codes => visit,
+            Kept::Floats(_) => visit.without_groups(),
+        };
         let factor = factors.of(moments, &visit.columns, config.damping, monitor)?;
         Ok(Self {
             visit,
@@ -135,20 +233,50 @@ impl Prepared {
         config: &GptqConfig,
         monitor: &dyn Monitor,
     ) -> Result<Solved, SolveError> {
+        self.solve_with_zeros(weights, config, (&Zeros::None, Kept::Codes), monitor)
+    }
+
+    /// The same with zeros, or with weights that stay floats; as it was prepared.
+    pub fn solve_with_zeros(
+        &self,
+        weights: &Matrix,
+        config: &GptqConfig,
+        (zeros, kept): (&Zeros<'_>, Kept),
+        monitor: &dyn Monitor,
+    ) -> Result<Solved, SolveError> {
         check_finite(weights)?;
         let (rows, columns) = (weights.rows(), weights.columns());
-        let mut grid = AffineGrid::neutral(config.grid, rows, columns);
-        let mut codes = Codes {
-            rows,
-            columns,
-            values: vec![0; rows * columns],
+        let mut target = Target::default();
+        match kept {
+            Kept::Codes => {
+                target.codes = vec![0; rows * columns];
+                target.grid = Some(AffineGrid::neutral(config.grid, rows, columns));
+            }
+            Kept::Floats(_) => target.values = vec![0.0; rows * columns],
+        }
+        let pattern = zeros.pattern();
+        if pattern.is_some() {
+            target.keep = vec![false; rows * columns];
+        }
+        let loss = sweep::sweep(self, weights, config, zeros, monitor, &mut target)?;
+        let (method, grid) = match (kept, target.grid) {
+            (Kept::Codes, Some(grid)) => (Method::Gptq, Grid::Affine(grid)),
+            (Kept::Floats(dtype), _) => (Method::Float, float::snapped(target.values, dtype)),
+            (Kept::Codes, None) => (Method::Gptq, Grid::Nothing),
         };
-        let loss = sweep::sweep(self, weights, config, monitor, &mut grid, &mut codes.values)?;
         Ok(Solved {
-            method: Method::Gptq,
-            codes,
-            grid: Grid::Affine(grid),
-            mask: None,
+            method,
+            codes: Codes {
+                rows,
+                columns,
+                values: target.codes,
+            },
+            grid,
+            mask: pattern.map(|pattern| Mask {
+                pattern,
+                columns,
+                keep: target.keep,
+            }),
             factors: None,
             loss: Some(loss),
             warnings: self.warnings(),

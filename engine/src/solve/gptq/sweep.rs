@@ -1,16 +1,16 @@
-//! The sweep over columns: row slabs that never wait for each other.
+//! The sweep over columns: row slabs that never wait for each other, but where zeros are chosen among all rows.
 //!
-//! A slab keeps its weights, errors and codes with one column per line, rows in lanes. It goes left to right over spans of
-//! columns: one matrix product sums what all earlier errors do to a span, a triangular recursion finishes it in cache.
 //! Slabs depend on the number of rows alone, so that one thread and many give the same bytes.
 
-use super::order::Span;
+use super::plan::{self, Step};
+use super::slab::Slab;
 use super::steps::Fitting;
-use super::{GptqConfig, Prepared, SolveError};
+use super::zeros::Choosing;
+use super::{GptqConfig, Prepared, SolveError, Zeros};
 use crate::grid::AffineGrid;
-use crate::kernels::{Operand, RoundTile, Threads, gemm, round_columns, transpose};
-use crate::linalg::{copy_block, solve_unit_lower};
+use crate::mask::{Among, Mask, kept_count};
 use crate::monitor::Monitor;
+use crate::solve::prune::{Bar, MaskConfig, shared_out};
 use crate::tensor::Matrix;
 use rayon::prelude::*;
 use std::ops::Range;
@@ -23,51 +23,58 @@ const LARGEST_SLAB: usize = 256;
 const SMALLEST_SLAB: usize = 64;
 /// Slabs that a layer is cut into where it has enough rows.
 const WANTED_SLABS: usize = 8;
-/// Columns of the triangular recursion: its lines stay in the first-level cache, the rest of a span is products.
-const INNER_BLOCK: usize = 64;
-/// Added to the distance between lines, so that it is no power of two and lines spread over cache sets.
-const PADDING: usize = 16;
 
-/// Rounds all of `weights` into `codes` `[rows, columns]` and `grid`. Returns the loss.
+/// Where results go, `[rows, columns]` each; empty where they are not asked for.
+#[derive(Debug, Default)]
+pub(super) struct Target {
+    pub(super) codes: Vec<u8>,
+    pub(super) grid: Option<AffineGrid>,
+    pub(super) values: Vec<f32>,
+    pub(super) keep: Vec<bool>,
+}
+
+/// What one slab fills of the target.
+#[derive(Debug)]
+pub(super) struct Part<'a> {
+    pub(super) rows: Range<usize>,
+    pub(super) codes: &'a mut [u8],
+    pub(super) scales: &'a mut [f32],
+    pub(super) zeros: &'a mut [f32],
+    pub(super) values: &'a mut [f32],
+    pub(super) keep: &'a mut [bool],
+    pub(super) losses: &'a mut [f64],
+}
+
+/// Rounds all of `weights` into `target`, or drops some and leaves the others floats where `target` has no grid. Returns
+/// the loss.
 pub(super) fn sweep(
     prepared: &Prepared,
     weights: &Matrix,
     config: &GptqConfig,
+    zeros: &Zeros<'_>,
     monitor: &dyn Monitor,
-    grid: &mut AffineGrid,
-    codes: &mut [u8],
+    target: &mut Target,
 ) -> Result<f64, SolveError> {
     let (rows, columns) = (weights.rows(), weights.columns());
     if rows == 0 || columns == 0 {
         return Ok(0.0);
     }
-    let slab_rows = slab_rows(rows);
-    let groups = grid.groups().count();
-    let way = Way::new(prepared, config);
+    let way = Way::new(prepared, config, zeros, target.grid.is_none());
     let mut losses = vec![0.0f64; rows];
-    let finished = AtomicU64::new(0);
-    let results = codes
-        .par_chunks_mut(slab_rows * columns)
-        .zip(grid.scales.par_chunks_mut(slab_rows * groups))
-        .zip(grid.zeros.par_chunks_mut(slab_rows * groups))
-        .zip(losses.par_chunks_mut(slab_rows))
-        .enumerate();
-    // Working memory goes from one slab to the next: fresh pages cost as much as a tenth of the sweep.
-    let idle: Mutex<Vec<Slab>> = Mutex::default();
-    let idle = || idle.lock().unwrap_or_else(PoisonError::into_inner);
-    results.try_for_each(|(index, (((codes, scales), zeros), losses))| {
-        let reused = idle().pop();
-        let mut slab = reused.unwrap_or_else(|| Slab::new(slab_rows, columns, groups));
-        let first = index * slab_rows;
-        let rows_here = first..first + losses.len();
-        slab.load(weights, rows_here, &prepared.factor.dead);
-        slab.solve(&way, monitor)?;
-        slab.store(codes, scales, zeros, losses);
-        idle().push(slab);
-        let done = finished.fetch_add(losses.len() as u64, Ordering::Relaxed);
-        monitor.step(done + losses.len() as u64, rows as u64);
-        Ok::<(), SolveError>(())
-    })?;
+    let work = Work {
+        way: &way,
+        weights,
+        mask: zeros.given(),
+        slab_rows: slab_rows(rows),
+        monitor,
+    };
+    let parts = parts(target, &mut losses, work.slab_rows, columns);
+    match zeros.chosen().map(|config| (config, config.among)) {
+        Some((config, Among::Span(_) | Among::Layer)) if way.choosing.span().is_some() => {
+            work.together(parts, config)?;
+        }
+        _ => work.apart(parts)?,
+    }
     Ok(losses.iter().sum())
 }
 
@@ -77,240 +84,182 @@ fn slab_rows(rows: usize) -> usize {
         .clamp(SMALLEST_SLAB, LARGEST_SLAB)
 }
 
+/// Cuts what is asked for into slabs.
+fn parts<'a>(
+    target: &'a mut Target,
+    losses: &'a mut [f64],
+    slab_rows: usize,
+    columns: usize,
+) -> Vec<Part<'a>> {
+    let rows = losses.len();
+    let (scales, zeros) = match &mut target.grid {
+        Some(grid) => (&mut grid.scales[..], &mut grid.zeros[..]),
+        None => Default::default(),
+    };
+    let groups = scales.len() / rows;
+    let mut codes = target.codes.chunks_mut(slab_rows * columns);
+    let mut values = target.values.chunks_mut(slab_rows * columns);
+    let mut keep = target.keep.chunks_mut(slab_rows * columns);
+    let mut scales = scales.chunks_mut((slab_rows * groups).max(1));
+    let mut zeros = zeros.chunks_mut((slab_rows * groups).max(1));
+    let losses = losses.chunks_mut(slab_rows).enumerate();
+    losses
+        .map(|(slab, losses)| Part {
+            rows: slab * slab_rows..slab * slab_rows + losses.len(),
+            codes: codes.next().unwrap_or_default(),
+            scales: scales.next().unwrap_or_default(),
+            zeros: zeros.next().unwrap_or_default(),
+            values: values.next().unwrap_or_default(),
+            keep: keep.next().unwrap_or_default(),
+            losses,
+        })
+        .collect()
+}
+
+/// What all slabs work on.
+struct Work<'a> {
+    way: &'a Way<'a>,
+    weights: &'a Matrix,
+    mask: Option<&'a Mask>,
+    slab_rows: usize,
+    monitor: &'a dyn Monitor,
+}
+
+impl Work<'_> {
+    /// Each slab goes its way alone.
+    fn apart(&self, parts: Vec<Part<'_>>) -> Result<(), SolveError> {
+        let rows = self.weights.rows() as u64;
+        let finished = AtomicU64::new(0);
+        // Working memory goes from one slab to the next: fresh pages cost as much as a tenth of the sweep.
+        let idle: Mutex<Vec<Slab>> = Mutex::default();
+        let idle = || idle.lock().unwrap_or_else(PoisonError::into_inner);
+        parts.into_par_iter().try_for_each(|part| {
+            let reused = idle().pop();
+            let mut slab = reused.unwrap_or_else(|| Slab::new(self.slab_rows, self.way));
+            let here = part.rows.len() as u64;
+            slab.load(self.way, self.weights, self.mask, part.rows.clone());
+            for step in &self.way.steps {
+                if let Step::Open(_) = step {
+                    self.monitor.check()?;
+                }
+                slab.take(self.way, step);
+            }
+            slab.store(part);
+            idle().push(slab);
+            let done = finished.fetch_add(here, Ordering::Relaxed) + here;
+            self.monitor.step(done, rows);
+            Ok::<(), SolveError>(())
+        })
+    }
+
+    /// All slabs take each step before the next, so that zeros can be chosen among all rows.
+    fn together(&self, parts: Vec<Part<'_>>, config: MaskConfig) -> Result<(), SolveError> {
+        let way = self.way;
+        let mut slabs: Vec<Slab> = parts
+            .par_iter()
+            .map(|part| {
+                let mut slab = Slab::new(self.slab_rows, way);
+                slab.load(way, self.weights, self.mask, part.rows.clone());
+                slab
+            })
+            .collect();
+        for (index, step) in way.steps.iter().enumerate() {
+            self.monitor.check()?;
+            match step {
+                Step::Choose(span) => {
+                    let score = |slab: &mut Slab| slab.score(way, span.clone());
+                    slabs.par_iter_mut().for_each(score);
+                    let bars = shared_bars(&slabs, config.sparsity);
+                    let pairs = slabs.par_iter_mut().zip(bars);
+                    pairs.for_each(|(slab, bar)| slab.choose_by_bar(way, span.clone(), bar));
+                }
+                step => slabs.par_iter_mut().for_each(|slab| slab.take(way, step)),
+            }
+            let done = (index + 1) as u64;
+            self.monitor.step(done, way.steps.len() as u64);
+        }
+        let pairs = slabs.into_par_iter().zip(parts);
+        pairs.for_each(|(slab, part)| slab.store(part));
+        Ok(())
+    }
+}
+
+/// One bar over what all slabs have scored.
+fn shared_bars(slabs: &[Slab], sparsity: f64) -> Vec<Bar> {
+    let total = slabs.iter().map(|slab| slab.ranks.len()).sum();
+    let count = kept_count(total, sparsity);
+    let bar = Bar::of_parts(slabs.len(), count, |slab, hand| hand(&slabs[slab].ranks));
+    let ties = slabs.par_iter().map(|slab| bar.count_ties(&slab.ranks));
+    let ties: Vec<usize> = ties.collect();
+    shared_out(bar, &ties)
+}
+
 /// What all slabs of a sweep share.
-struct Way<'a> {
-    prepared: &'a Prepared,
-    inner: usize,
-    fitting: Fitting,
-    max_code: f32,
-    spans: Vec<Span>,
+pub(super) struct Way<'a> {
+    pub(super) prepared: &'a Prepared,
+    pub(super) fitting: Fitting,
+    pub(super) max_code: f32,
+    pub(super) steps: Vec<Step>,
+    pub(super) choosing: Choosing,
+    /// Whether weights that stay are not rounded.
+    pub(super) floats: bool,
     /// Mean square of the input at each position.
-    importance: Vec<f32>,
+    pub(super) importance: Vec<f32>,
     /// Group of the column at each position.
-    group_of: Vec<usize>,
+    pub(super) group_of: Vec<usize>,
+    /// `R_jj` at each position: root of what a squared error costs.
+    pub(super) pivots: Vec<f32>,
 }
 
 impl<'a> Way<'a> {
-    fn new(prepared: &'a Prepared, config: &GptqConfig) -> Self {
+    fn new(prepared: &'a Prepared, config: &GptqConfig, zeros: &Zeros<'_>, floats: bool) -> Self {
         let visit = &prepared.visit;
+        let choosing = zeros.choosing(visit.columns.len());
         let at = |column: &usize| prepared.importance[*column];
+        let groups = visit.columns.iter().map(|&column| visit.groups.of(column));
+        let pivots = prepared.factor.price.iter();
         Self {
             prepared,
-            inner: config.block.clamp(1, INNER_BLOCK),
             fitting: Fitting {
                 grid: config.grid,
                 clip_search: config.clip_search,
             },
             max_code: f32::from(config.grid.max_code()),
-            spans: visit.spans(config.block),
+            steps: plan::steps(visit, config.block, choosing),
+            choosing,
+            floats,
             importance: visit.columns.iter().map(at).collect(),
-            group_of: visit
-                .columns
-                .iter()
-                .map(|&column| visit.groups.of(column))
-                .collect(),
+            group_of: groups.collect(),
+            pivots: pivots.map(|price| (2.0 * price).sqrt() as f32).collect(),
         }
     }
 
     /// `R_ij / R_jj` at `[j, i]`, row-major.
-    fn unit(&self) -> &[f32] {
+    pub(super) fn unit(&self) -> &[f32] {
         &self.prepared.factor.unit
     }
 
-    fn columns(&self) -> &[usize] {
+    pub(super) fn columns(&self) -> &[usize] {
         &self.prepared.visit.columns
     }
-}
 
-/// Some rows on their way through the columns. Lines are columns, `stride` values apart; lanes are rows.
-struct Slab {
-    lanes: usize,
-    stride: usize,
-    columns: usize,
-    /// By original column.
-    weights: Vec<f32>,
-    /// By position: weight minus rounded weight of finished columns.
-    errors: Vec<f32>,
-    /// What errors before a span add to its columns; lines count from the span's first position.
-    pending: Vec<f32>,
-    /// By original column.
-    codes: Vec<u8>,
-    /// By group.
-    scales: Vec<f32>,
-    /// By group.
-    zeros: Vec<f32>,
-    loss: Vec<f64>,
-}
-
-impl Slab {
-    fn new(rows: usize, columns: usize, groups: usize) -> Self {
-        let stride = rows + PADDING;
-        Self {
-            lanes: 0,
-            stride,
-            columns,
-            weights: vec![0.0; columns * stride],
-            errors: vec![0.0; columns * stride],
-            pending: Vec::new(),
-            codes: vec![0; columns * stride],
-            scales: vec![1.0; groups * stride],
-            zeros: vec![0.0; groups * stride],
-            loss: vec![0.0; stride],
+    /// Columns that are scored as one.
+    pub(super) fn score_unit(&self) -> usize {
+        match self.choosing {
+            Choosing::Units { unit, .. } => unit,
+            Choosing::Nothing | Choosing::Given | Choosing::Neighbours { .. } => 1,
         }
     }
 
-    fn load(&mut self, weights: &Matrix, rows: Range<usize>, dead: &[bool]) {
-        self.lanes = rows.len();
-        let source = &weights.data()[rows.start * self.columns..rows.end * self.columns];
-        let (lanes, columns) = (self.lanes, self.columns);
-        transpose(
-            &mut self.weights,
-            self.stride,
-            source,
-            columns,
-            lanes,
-            columns,
-        );
-        for (line, _) in self
-            .weights
-            .chunks_exact_mut(self.stride)
-            .zip(dead)
-            .filter(|&(_, &dead)| dead)
-        {
-            line.fill(0.0);
+    /// Where the columns end that are looked at with `position`: those that have their mask, up to `chosen`, or those of
+    /// one choice.
+    pub(super) fn next_choice(&self, position: usize, chosen: usize) -> usize {
+        if position < chosen {
+            return chosen;
         }
-        self.loss.fill(0.0);
-    }
-
-    fn solve(&mut self, way: &Way<'_>, monitor: &dyn Monitor) -> Result<(), SolveError> {
-        let visit = &way.prepared.visit;
-        if visit.whole_groups.is_empty() {
-            self.fit_all(way);
+        match self.choosing.span() {
+            Some(span) => (position / span + 1) * span,
+            None => usize::MAX,
         }
-        for span in &way.spans {
-            monitor.check()?;
-            let start = span.positions.start;
-            self.pending.clear();
-            self.pending.resize(span.positions.len() * self.stride, 0.0);
-            self.add_errors(way, 0..start, span.positions.clone(), start);
-            if span.whole_groups.is_empty() {
-                self.round(way, span.positions.clone(), start);
-            }
-            for visited in &visit.whole_groups[span.whole_groups.clone()] {
-                let positions = visited.positions.clone();
-                self.add_errors(way, start..positions.start, positions.clone(), start);
-                self.fit_group(way, visited.group, positions.clone(), start);
-                self.round(way, positions, start);
-            }
-        }
-        Ok(())
-    }
-
-    /// Fits every group from the weights as they came.
-    fn fit_all(&mut self, way: &Way<'_>) {
-        let (lanes, stride) = (self.lanes, self.stride);
-        let groups = way.prepared.visit.groups;
-        for group in 0..groups.count() {
-            let range = groups.range(group);
-            let lines = self.weights.chunks_exact(stride);
-            way.fitting.fit_lanes(
-                lines.skip(range.start).take(range.len()),
-                &way.prepared.importance[range],
-                &mut self.scales[group * stride..][..lanes],
-                &mut self.zeros[group * stride..][..lanes],
-            );
-        }
-    }
-
-    /// Fits one group from its columns as all earlier errors have moved them: `W + E_F R_FS R_SS⁻¹`.
-    fn fit_group(&mut self, way: &Way<'_>, group: usize, positions: Range<usize>, start: usize) {
-        let (lanes, stride, first) = (self.lanes, self.stride, positions.start);
-        let offset = (first - start) * stride;
-        let mut moved = self.pending[offset..][..positions.len() * stride].to_vec();
-        if first > 0 {
-            let unit = &way.unit()[first * self.columns + first..];
-            solve_unit_lower(&mut moved, stride, lanes, unit, self.columns);
-        }
-        for (line, &column) in moved
-            .chunks_exact_mut(stride)
-            .zip(&way.columns()[positions.clone()])
-        {
-            let weights = &self.weights[column * stride..][..lanes];
-            for (value, &weight) in line.iter_mut().zip(weights) {
-                *value += weight;
-            }
-        }
-        way.fitting.fit_lanes(
-            moved.chunks_exact(stride),
-            &way.importance[positions],
-            &mut self.scales[group * stride..][..lanes],
-            &mut self.zeros[group * stride..][..lanes],
-        );
-    }
-
-    /// Adds to `pending` of the positions `to` what the errors of the positions `from` do to them.
-    fn add_errors(&mut self, way: &Way<'_>, from: Range<usize>, to: Range<usize>, start: usize) {
-        if from.is_empty() {
-            return;
-        }
-        let unit = &way.unit()[to.start * self.columns + from.start..];
-        let errors = &self.errors[from.start * self.stride..];
-        let target = &mut self.pending[(to.start - start) * self.stride..];
-        gemm(
-            target,
-            self.stride,
-            [to.len(), self.lanes, from.len()],
-            (
-                Operand::new(unit, self.columns),
-                Operand::new(errors, self.stride),
-            ),
-            (1.0, 1.0),
-            Threads::One,
-        );
-    }
-
-    /// Rounds positions whose steps are known and whose `pending` holds everything before the first of them.
-    fn round(&mut self, way: &Way<'_>, positions: Range<usize>, start: usize) {
-        for first in positions.clone().step_by(way.inner) {
-            let block = first..(first + way.inner).min(positions.end);
-            self.add_errors(way, positions.start..first, block.clone(), start);
-            self.round_block(way, block, start);
-        }
-    }
-
-    fn round_block(&mut self, way: &Way<'_>, block: Range<usize>, start: usize) {
-        let (stride, lanes) = (self.stride, self.lanes);
-        let columns = &way.columns()[block.clone()];
-        let errors = &mut self.errors[block.start * stride..block.end * stride];
-        for (line, &column) in errors.chunks_exact_mut(stride).zip(columns) {
-            line.copy_from_slice(&self.weights[column * stride..][..stride]);
-        }
-        let mut codes = vec![0; errors.len()];
-        round_columns(RoundTile {
-            stride,
-            lanes,
-            factor: &copy_block(way.unit(), self.columns, block.clone()),
-            pending: &self.pending[(block.start - start) * stride..],
-            errors,
-            codes: &mut codes,
-            scales: &self.scales,
-            zeros: &self.zeros,
-            group_of: &way.group_of[block.clone()],
-            max_code: way.max_code,
-            price: &way.prepared.factor.price[block],
-            loss: &mut self.loss,
-        });
-        for (line, &column) in codes.chunks_exact(stride).zip(columns) {
-            self.codes[column * stride..][..lanes].copy_from_slice(&line[..lanes]);
-        }
-    }
-
-    fn store(&self, codes: &mut [u8], scales: &mut [f32], zeros: &mut [f32], losses: &mut [f64]) {
-        let (lanes, stride, columns) = (self.lanes, self.stride, self.columns);
-        let groups = scales.len() / lanes;
-        transpose(codes, columns, &self.codes, stride, columns, lanes);
-        transpose(scales, groups, &self.scales, stride, groups, lanes);
-        transpose(zeros, groups, &self.zeros, stride, groups, lanes);
-        losses.copy_from_slice(&self.loss[..lanes]);
     }
 }

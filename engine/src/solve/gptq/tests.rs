@@ -10,9 +10,10 @@ use crate::solve::fit_step;
 use crate::tensor::Symmetric;
 use proptest::prelude::*;
 
-const ORDERS: [ColumnOrder; 3] = [ColumnOrder::None, ColumnOrder::Static, ColumnOrder::Gar];
+pub(super) const ORDERS: [ColumnOrder; 3] =
+    [ColumnOrder::None, ColumnOrder::Static, ColumnOrder::Gar];
 
-fn config(bits: u8, group: usize, order: ColumnOrder) -> GptqConfig {
+pub(super) fn config(bits: u8, group: usize, order: ColumnOrder) -> GptqConfig {
     GptqConfig {
         grid: GridConfig {
             bits,
@@ -27,12 +28,12 @@ fn config(bits: u8, group: usize, order: ColumnOrder) -> GptqConfig {
     }
 }
 
-fn random_weights(rows: usize, columns: usize, seed: u64) -> Matrix {
+pub(super) fn random_weights(rows: usize, columns: usize, seed: u64) -> Matrix {
     let mut rng = Rng::new(seed, 1);
     Matrix::from_fn(rows, columns, |_, _| rng.normal() as f32 * 0.1)
 }
 
-fn moments_of(gram: Symmetric) -> Moments {
+pub(super) fn moments_of(gram: Symmetric) -> Moments {
     let mean_square = gram.diagonal();
     let abs: Vec<f32> = mean_square.iter().map(|square| square.sqrt()).collect();
     Moments {
@@ -45,7 +46,7 @@ fn moments_of(gram: Symmetric) -> Moments {
 }
 
 /// Moments of inputs that share a few directions, as real ones do, and differ in size.
-fn random_moments(width: usize, seed: u64) -> Moments {
+pub(super) fn random_moments(width: usize, seed: u64) -> Moments {
     let tokens = 2 * width + 8;
     let mut rng = Rng::new(seed, 2);
     let mut inputs = vec![0.0f32; tokens * width];
@@ -80,7 +81,7 @@ fn affine(solved: &Solved) -> &AffineGrid {
     }
 }
 
-fn mean_diagonal(moments: &Moments) -> f64 {
+pub(super) fn mean_diagonal(moments: &Moments) -> f64 {
     let sum: f64 = moments
         .gram
         .diagonal()
@@ -304,7 +305,18 @@ fn check_loss(rows: usize, columns: usize, config: &GptqConfig, seed: u64) {
     let weights = random_weights(rows, columns, seed);
     let moments = random_moments(columns, seed + 1);
     let solved = solve(&weights, &moments, config);
-    let ridge = config.damping * mean_diagonal(&moments);
+    check_identity(&weights, &moments, config, &solved);
+}
+
+/// That the loss is what the weights have moved.
+pub(super) fn check_identity(
+    weights: &Matrix,
+    moments: &Moments,
+    config: &GptqConfig,
+    solved: &Solved,
+) {
+    let (rows, columns) = (weights.rows(), weights.columns());
+    let ridge = config.damping * mean_diagonal(moments);
     let damped = twin::damped(&moments.gram, ridge);
     let rounded = solved.dequantize();
     let mut expected = 0.0;

@@ -3,7 +3,8 @@
 //! Columns come in the order stored. Group steps come from the columns as they stand when the group begins.
 
 use crate::grid::{GridConfig, Step};
-use crate::solve::fit_step;
+use crate::mask::{self, Among, SparsityPattern, kept_count};
+use crate::solve::{MaskConfig, fit_step};
 use crate::tensor::{Matrix, Symmetric};
 
 /// A square matrix, row-major.
@@ -123,4 +124,98 @@ pub(super) fn gptq(
         }
     }
     Found { codes, loss }
+}
+
+/// What the pruning twin found.
+pub(super) struct Pruned {
+    pub(super) keep: Vec<bool>,
+    pub(super) loss: f64,
+}
+
+/// SparseGPT as the paper writes it, nothing rounded: a span of columns (or N of M of them) is chosen among when its first
+/// is reached, by `w² / U_jj²` of the weights as they then are.
+pub(super) fn sparse_gpt(weights: &Matrix, upper: &Square, asked: MaskConfig) -> Pruned {
+    let (rows, columns) = (weights.rows(), weights.columns());
+    let mut now: Vec<f64> = weights.data().iter().map(|&one| f64::from(one)).collect();
+    let mut keep = vec![false; rows * columns];
+    let mut loss = 0.0;
+    for column in 0..columns {
+        choose(&now, upper, columns, column, asked, &mut keep);
+        let pivot = upper[column * columns + column];
+        for row in 0..rows {
+            let at = row * columns + column;
+            if keep[at] {
+                continue;
+            }
+            let error = now[at] / pivot;
+            loss += 0.5 * error * error;
+            for later in column..columns {
+                now[row * columns + later] -= error * upper[column * columns + later];
+            }
+        }
+    }
+    Pruned { keep, loss }
+}
+
+/// Makes the choice that `column` begins, if it begins one.
+fn choose(
+    now: &[f64],
+    upper: &Square,
+    columns: usize,
+    column: usize,
+    asked: MaskConfig,
+    keep: &mut [bool],
+) {
+    let (unit, span) = match (asked.pattern, asked.among) {
+        (SparsityPattern::NOfM { of, .. }, _) => (1, usize::from(of)),
+        (pattern, Among::Span(span) | Among::RowSpan(span)) => (
+            if pattern == SparsityPattern::BLOCK {
+                4
+            } else {
+                1
+            },
+            span,
+        ),
+        _ => panic!("the twin chooses span by span"),
+    };
+    if column % span != 0 {
+        return;
+    }
+    let end = (column + span).min(columns);
+    let units = (end - column).div_ceil(unit);
+    let rows = now.len() / columns;
+    let score = |row: usize, block: usize| -> f32 {
+        let first = column + block * unit;
+        let worths = (first..(first + unit).min(end)).map(|one| {
+            let worth = now[row * columns + one] / upper[one * columns + one];
+            worth * worth
+        });
+        worths.sum::<f64>() as f32
+    };
+    let scores: Vec<f32> = (0..rows)
+        .flat_map(|row| (0..units).map(move |block| (row, block)))
+        .map(|(row, block)| score(row, block))
+        .collect();
+    let mut chosen = vec![false; scores.len()];
+    match (asked.pattern, asked.among) {
+        (SparsityPattern::NOfM { kept, .. }, _) => {
+            for (scores, chosen) in scores.chunks(units).zip(chosen.chunks_mut(units)) {
+                mask::keep_largest(scores, usize::from(kept), chosen);
+            }
+        }
+        (_, Among::Span(_)) => {
+            let count = kept_count(scores.len(), asked.sparsity);
+            mask::keep_largest(&scores, count, &mut chosen);
+        }
+        _ => {
+            for (scores, chosen) in scores.chunks(units).zip(chosen.chunks_mut(units)) {
+                mask::keep_largest(scores, kept_count(units, asked.sparsity), chosen);
+            }
+        }
+    }
+    for (row, chosen) in chosen.chunks(units).enumerate() {
+        for one in column..end {
+            keep[row * columns + one] = chosen[(one - column) / unit];
+        }
+    }
 }
