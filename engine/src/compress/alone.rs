@@ -36,7 +36,8 @@ pub(super) fn solve_alone(
     let weights = layer.read(job.source)?;
     let started = Instant::now();
     let solved = solve_layer(&weights, None, &settings, &Silent(ledger.observer))
-        .map_err(|error| CompressError::of_solver(layer, error))?;
+        .map_err(|error| CompressError::of_solver(layer, error))?
+        .with_float_dtype(layer.dtype);
     let seconds = started.elapsed().as_secs_f64();
     let facts = Facts {
         layer,

@@ -191,7 +191,8 @@ impl StageStep<'_> {
                 &factors,
                 &Silent(ledger.observer),
             )
-            .map_err(|error| CompressError::of_solver(info, error))?;
+            .map_err(|error| CompressError::of_solver(info, error))?
+            .with_float_dtype(info.dtype);
             let activations = inputs::plan(&choice.settings, Some(statistics));
             let facts = Facts {
                 layer: info,

@@ -71,8 +71,9 @@ fn agrees_with_the_slow_twin() {
 
 #[test]
 fn no_zeros_are_gptq_bit_for_bit() {
-    let weights = random_weights(100, 300, 32);
-    let moments = random_moments(300, 33);
+    // A width without a short last group, which GAR may visit anywhere: choices would cut blocks elsewhere.
+    let weights = random_weights(100, 384, 32);
+    let moments = random_moments(384, 33);
     for order in ORDERS {
         for group in [32, 128] {
             let config = config(4, group, order);

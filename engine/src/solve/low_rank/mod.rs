@@ -71,6 +71,7 @@ pub fn factor(
     let left = energy_of(&whitened.times(&without(weights, &factors)));
     if left >= energy || !left.is_finite() {
         factors.outer.data_mut().fill(0.0);
+        factors.inner.data_mut().fill(0.0);
         return Ok(Factored {
             factors,
             energy_kept: 0.0,
