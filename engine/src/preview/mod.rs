@@ -12,7 +12,7 @@ pub use estimate::{Basis, Estimate, Sample, estimate};
 use crate::distortion::{Histograms, decibels, relative_output_error};
 use crate::moments::{LayerStatistics, Moments};
 use crate::monitor::Monitor;
-use crate::settings::LayerSettings;
+use crate::settings::{LayerSettings, PruneMethod, Rank};
 use crate::solve::{SolveError, solve_layer};
 use crate::solved::{Grid, Method, Solved, Warning};
 use crate::tensor::Matrix;
@@ -25,7 +25,7 @@ const QUICK_ROWS: usize = 64;
 /// How much work a preview may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {
-    /// Rounding to nearest stands in for GPTQ and AWQ, and the error of the outputs is that of some rows.
+    /// Rounding to nearest stands in for GPTQ and AWQ, Wanda for SparseGPT, and the error of the outputs is that of some rows.
     Quick,
     /// The method itself, and the error of all outputs.
     Exact,
@@ -94,7 +94,7 @@ pub fn preview(
     check_width(weights, moments)?;
     let solved = match (kind, settings.method) {
         (_, Method::None) => None,
-        (Kind::Quick, _) => stand_in(weights, moments, settings, monitor)?,
+        (Kind::Quick, _) => stand_in(weights, statistics, settings, monitor)?,
         (Kind::Exact, _) => Some(solve_layer(weights, statistics, settings, monitor)?),
     };
     let survey = Survey::of(weights, solved.as_ref(), monitor)?;
@@ -104,7 +104,7 @@ pub fn preview(
         _ => (weights.rows(), survey.relative_error()),
     };
     Ok(Preview {
-        exact: is_exact(settings.method, kind),
+        exact: is_exact(settings, kind),
         method: solved.as_ref().map_or(Method::None, |solved| solved.method),
         sampled_rows,
         rows: weights.rows(),
@@ -142,14 +142,13 @@ pub fn outlier_channels(channels: &[Channel], count: usize) -> Vec<usize> {
 }
 
 /// Whether a preview's codes are those that a run would choose from the same statistics.
-fn is_exact(method: Method, kind: Kind) -> bool {
-    match method {
-        Method::Rtn
-        | Method::Hqq
-        | Method::Nf4
-        | Method::Palette
-        | Method::Float
-        | Method::None => true,
+fn is_exact(settings: &LayerSettings, kind: Kind) -> bool {
+    let is_stood_in =
+        settings.prune.method == PruneMethod::SparseGpt || settings.rank != Rank::None;
+    match settings.method {
+        Method::None => true,
+        _ if is_stood_in && kind == Kind::Quick => false,
+        Method::Rtn | Method::Hqq | Method::Nf4 | Method::Palette | Method::Float => true,
         Method::Gptq => kind == Kind::Exact,
         Method::Awq => false,
     }

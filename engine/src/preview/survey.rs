@@ -158,12 +158,12 @@ impl Survey {
             let pruned: Vec<f32> = pruned.map(|(&weight, _)| weight).collect();
             self.pruned.get_or_insert_default().add(&pruned);
         }
-        let codes = match solved.grid {
-            Grid::Floats(_) | Grid::Nothing => &[],
-            _ => solved.codes.row(row),
-        };
+        if matches!(solved.grid, Grid::Floats(_) | Grid::Nothing) {
+            // No codes end anywhere.
+            return self.see_range(before);
+        }
         let mut keep = keep.into_iter().flatten();
-        for &code in codes {
+        for &code in solved.codes.row(row) {
             // Codes that zeros leave out mean nothing.
             self.used[usize::from(code)] |= keep.next() != Some(&false);
         }

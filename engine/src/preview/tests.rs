@@ -185,7 +185,7 @@ fn sampled_rows_are_estimated_as_they_stand_in_the_layer() {
 fn a_sample_gives_the_estimates_that_its_rows_give_alone() {
     let (rows, statistics) = (normal_matrix(20, 64, 11), correlated(64));
     for moments in [None, Some(&statistics.moments)] {
-        let sample = Sample::new(rows.clone(), moments.cloned()).unwrap();
+        let sample = Sample::new(rows.clone(), 20, moments.cloned()).unwrap();
         for method in Method::ALL {
             let settings = settings(method, 3);
             let expected = estimate(&rows, moments, &settings, &Unwatched).unwrap();
@@ -193,7 +193,7 @@ fn a_sample_gives_the_estimates_that_its_rows_give_alone() {
             assert_eq!(found, expected, "{method:?}");
         }
     }
-    let narrow = Sample::new(rows, Some(correlated(63).moments));
+    let narrow = Sample::new(rows, 20, Some(correlated(63).moments));
     assert!(matches!(narrow, Err(SolveError::Shape { .. })));
 }
 

@@ -103,13 +103,14 @@ fn send(
 }
 
 fn read_sampled(job: &EstimateJob, layer: usize) -> Result<(usize, Sample), String> {
-    let rows = sampled_rows(job.session.layers()[layer].rows);
+    let rows_of_layer = job.session.layers()[layer].rows;
+    let rows = sampled_rows(rows_of_layer);
     let weights = job
         .session
         .read_rows(layer, &rows)
         .map_err(|error| error.to_string())?;
     let moments = moments_of(job.inputs.as_deref(), layer)?;
-    let sample = Sample::new(weights, moments).map_err(|error| error.to_string())?;
+    let sample = Sample::new(weights, rows_of_layer, moments).map_err(|error| error.to_string())?;
     Ok((layer, sample))
 }
 

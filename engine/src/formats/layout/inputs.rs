@@ -5,7 +5,7 @@
 use super::Format;
 use crate::model::{LayerInfo, LayerKind};
 use crate::report::Fallback;
-use crate::settings::{Activations, LayerSettings};
+use crate::settings::{Activations, LayerSettings, Rank};
 use crate::solved::Method;
 
 /// `asked` with inputs that `format` and the layer can have, and what was done instead. Of a network that `has_head` of
@@ -60,14 +60,25 @@ fn instead(
     if let Some(reason) = no_rounded_inputs(format) {
         return Some((Activations::None, reason));
     }
-    if asked.method == Method::Nf4 {
-        return Some((Activations::None, "levels of NF4 are multiplied by floats"));
+    if let Some(reason) = multiplied_by_floats(asked) {
+        return Some((Activations::None, reason));
     }
     let is_alone = layer.block.is_none() || layer.kind != LayerKind::Linear;
     (asked.activations == Activations::Static8 && is_alone).then_some((
         Activations::Dynamic8,
         "no inputs are gathered outside the blocks",
     ))
+}
+
+/// Why inputs cannot be rounded, whatever holds the layer.
+fn multiplied_by_floats(asked: &LayerSettings) -> Option<&'static str> {
+    let is_factored = asked.rank != Rank::None && asked.prune.is_none();
+    match asked.method {
+        Method::Nf4 => Some("levels of NF4 are multiplied by floats"),
+        Method::Palette => Some("levels of palettes are multiplied by floats"),
+        Method::Float if is_factored => Some("factors are multiplied by floats"),
+        _ => None,
+    }
 }
 
 /// Why a container cannot say how inputs are rounded.
