@@ -2,19 +2,12 @@
 //!
 //! Counts only; knows no device and no second.
 
-use crate::device::{EngineKind, Product, Weights};
-use crate::grid::ScaleDtype;
+use super::form::{FLOAT_BYTES, Form};
+use crate::device::EngineKind;
 use crate::model::{LayerInfo, LayerKind, ModelConfig, Role, cache_token_bytes};
-use crate::packed::{CodeKind, Stored};
-use crate::settings::{Activations, KvCache, LayerSettings, Rank};
+use crate::packed::{FactorKind, Stored};
+use crate::settings::{KvCache, LayerSettings};
 use crate::solved::Method;
-use crate::tensor::Dtype;
-
-/// Rows of the panels in which codes are held, and columns that are unpacked at once: multiples of them are stored.
-const PANEL_ROWS: usize = 16;
-const PANEL_UNIT: usize = 32;
-/// Bytes of a value in floats, as Pare computes on processors.
-const FLOAT_BYTES: u64 = 4;
 
 /// The numbers of a network beside its weights.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,29 +51,8 @@ pub struct LayerDemand {
     pub stored_bytes: u64,
     /// How its weights are held while it runs.
     pub form: Form,
-}
-
-/// How weights are held.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Form {
-    /// As floats.
-    Dense,
-    /// Codes of a grid.
-    Codes {
-        /// Bits of a code, 2 to 8.
-        bits: u8,
-        /// Weights per scale; 0 = a row.
-        group: usize,
-        /// Bytes of a scale and its zero in the kernels' memory.
-        group_bytes: u64,
-        /// How inputs are rounded.
-        activations: Activations,
-    },
-    /// 4-bit codes into a table of levels, one f32 scale for each block of so many weights.
-    Levels {
-        /// Weights per scale.
-        block: usize,
-    },
+    /// Thin matrices whose product is added.
+    pub factors: Option<FactorKind>,
 }
 
 impl Network {
@@ -132,11 +104,12 @@ impl Network {
 impl LayerDemand {
     /// A tensor of a model, stored in a container that keeps codes, under these settings.
     pub fn new(info: &LayerInfo, settings: &LayerSettings, stored_bytes: u64) -> Self {
-        let form = match info.compressible {
-            true => Form::of(settings),
-            false => Form::Dense,
-        };
-        Self::held(info, form, stored_bytes)
+        if !info.compressible {
+            return Self::held(info, Form::Dense, stored_bytes);
+        }
+        let stored = Stored::of_settings(settings, info.rows, info.columns, info.dtype);
+        let factors = stored.factors.filter(|_| settings.method != Method::None);
+        Self::held(info, Form::of(settings), stored_bytes).with_factors(factors)
     }
 
     /// A tensor of a model in this form.
@@ -157,7 +130,13 @@ impl LayerDemand {
             parameters: info.parameters,
             stored_bytes,
             form,
+            factors: None,
         }
+    }
+
+    /// The same with factors that are held beside it.
+    pub fn with_factors(self, factors: Option<FactorKind>) -> Self {
+        Self { factors, ..self }
     }
 
     /// Whether it is multiplied with activations in each pass. `ties` = the embedding is the head too.
@@ -175,8 +154,31 @@ impl LayerDemand {
         match (self.form, kind) {
             (Form::Dense, EngineKind::Cpu) => FLOAT_BYTES * self.parameters,
             (_, EngineKind::Gpu | EngineKind::Npu) => self.stored_bytes,
-            (form, EngineKind::Cpu) => form.panel_bytes(self.rows, self.columns),
+            (form, EngineKind::Cpu) => {
+                form.panel_bytes(self.rows, self.columns)
+                    + self.factor_values() * self.factor_bytes()
+            }
         }
+    }
+
+    /// Rows of its width that take as many multiplications as it does.
+    pub(super) fn rows_of_work(&self) -> usize {
+        let of_weights = match self.form {
+            Form::Nothing => 0,
+            _ => self.rows,
+        };
+        of_weights + (self.factor_values() as usize).div_ceil(self.columns.max(1))
+    }
+
+    fn factor_values(&self) -> u64 {
+        let sides = (self.rows + self.columns) as u64;
+        self.factors
+            .map_or(0, |factors| factors.rank as u64 * sides)
+    }
+
+    fn factor_bytes(&self) -> u64 {
+        self.factors
+            .map_or(0, |factors| factors.dtype.size_bytes() as u64)
     }
 
     /// Tokens' worth of work of one pass with `tokens` tokens: the head works for the last alone.
@@ -186,106 +188,4 @@ impl LayerDemand {
             _ => tokens,
         }
     }
-}
-
-impl Form {
-    /// The form that these settings ask for.
-    pub fn of(settings: &LayerSettings) -> Self {
-        let is_plain = settings.prune.is_none() && settings.rank == Rank::None;
-        match settings.method {
-            Method::None => Self::Dense,
-            _ if !is_plain => Self::Dense,
-            // The dtype of what is stored decides nothing here.
-            _ => Self::of_code(
-                CodeKind::of_settings(settings, Dtype::F32),
-                settings.activations,
-            ),
-        }
-    }
-
-    /// The form of packed weights whose inputs are rounded so. Zeros, palettes and factors are computed as floats.
-    pub fn of_stored(stored: Stored, activations: Activations) -> Self {
-        match stored.is_plain() {
-            true => Self::of_code(stored.code, activations),
-            false => Self::Dense,
-        }
-    }
-
-    fn of_code(code: CodeKind, activations: Activations) -> Self {
-        match code {
-            CodeKind::Palette { .. } | CodeKind::Floats { .. } | CodeKind::Nothing => Self::Dense,
-            CodeKind::Nf4 { block, .. } => Self::Levels { block },
-            CodeKind::Affine {
-                bits,
-                group,
-                symmetric,
-                scale_dtype,
-                fractional_zeros,
-            } => Self::Codes {
-                bits,
-                group,
-                group_bytes: group_bytes(scale_dtype, symmetric, fractional_zeros),
-                activations,
-            },
-        }
-    }
-
-    /// The product that it runs as.
-    pub fn product(self) -> Product {
-        let (weights, integer) = match self {
-            Self::Dense => (Weights::Float, false),
-            Self::Codes {
-                bits, activations, ..
-            } => (Weights::Codes(bits), activations != Activations::None),
-            Self::Levels { .. } => (Weights::Levels, false),
-        };
-        Product { weights, integer }
-    }
-
-    /// Bytes in the memory order of the kernels.
-    fn panel_bytes(self, rows: usize, columns: usize) -> u64 {
-        let padded_rows = rows.next_multiple_of(PANEL_ROWS) as u64;
-        match self {
-            Self::Dense => FLOAT_BYTES * rows as u64 * columns as u64,
-            Self::Codes {
-                bits,
-                group,
-                group_bytes,
-                ..
-            } => {
-                // 7 bits take the room of 8.
-                let bits = if bits == 7 { 8 } else { u64::from(bits) };
-                let group = if group == 0 {
-                    columns
-                } else {
-                    group.min(columns)
-                }
-                .max(1);
-                let (whole, rest) = (columns / group, columns % group);
-                let padded =
-                    whole * group.next_multiple_of(PANEL_UNIT) + rest.next_multiple_of(PANEL_UNIT);
-                let groups = columns.div_ceil(group) as u64;
-                padded_rows * (padded as u64 * bits / 8 + groups * group_bytes)
-            }
-            Self::Levels { block } => {
-                let blocks = columns.div_ceil(block.max(1)) as u64;
-                let padded = columns.next_multiple_of(PANEL_UNIT) as u64;
-                padded_rows * (padded / 2 + blocks * FLOAT_BYTES)
-            }
-        }
-    }
-}
-
-/// Bytes of a scale and a zero as kernels keep them: each in its narrowest exact form.
-fn group_bytes(scale_dtype: ScaleDtype, symmetric: bool, fractional_zeros: bool) -> u64 {
-    let scale = match scale_dtype {
-        ScaleDtype::F16 => 2,
-        ScaleDtype::BF16 | ScaleDtype::F32 => FLOAT_BYTES,
-    };
-    let zero = match (fractional_zeros, symmetric) {
-        (true, _) => FLOAT_BYTES,
-        (false, true) => 0,
-        (false, false) => 1,
-    };
-    scale + zero
 }

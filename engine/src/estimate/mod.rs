@@ -4,12 +4,14 @@
 //! `launch + max(operations / rate, bytes / bandwidth)`; a result carries the band that the profile's bands give.
 
 mod demand;
+mod form;
 mod passes;
 mod rates;
 #[cfg(test)]
 mod tests;
 
-pub use demand::{Form, LayerDemand, Network};
+pub use demand::{LayerDemand, Network};
+pub use form::Form;
 
 use crate::device::{Basis, DeviceProfile, EngineProfile};
 use crate::settings::KvCache;

@@ -107,7 +107,7 @@ impl<'a> Timer<'a> {
         let (prefill, decode) = self.both(|pass| {
             let work = Work {
                 product: layer.form.product(),
-                rows: layer.rows,
+                rows: layer.rows_of_work(),
                 columns: layer.columns,
                 tokens: layer.tokens_of(pass.tokens),
                 bytes: layer.held_bytes(self.machine.engine.kind),

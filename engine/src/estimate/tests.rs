@@ -50,6 +50,7 @@ fn layer(name: &str, kind: LayerKind, shape: [usize; 2], form: Form) -> LayerDem
         parameters,
         stored_bytes: 2 * parameters,
         form,
+        factors: None,
     }
 }
 

@@ -156,18 +156,21 @@ impl Session {
         if !info.compressible || is_carried {
             return self.as_it_is(info);
         }
-        let form = match (format, settings.method) {
+        let bytes = stored_bytes(format, info, settings);
+        match (format, settings.method) {
             // What is written are floats, whatever the model held.
-            (_, Method::None) | (Format::Dense, _) => Form::Dense,
-            _ => Form::of(settings),
-        };
-        LayerDemand::held(info, form, stored_bytes(format, info, settings))
+            (_, Method::None) | (Format::Dense, _) | (Format::Gptq, Method::Float) => {
+                LayerDemand::held(info, Form::Dense, bytes)
+            }
+            _ => LayerDemand::new(info, settings, bytes),
+        }
     }
 
     fn as_it_is(&self, info: &LayerInfo) -> LayerDemand {
         let stored = self.checkpoint.stored(&info.tensor);
         let form = stored.map_or(Form::Dense, |(stored, mode)| Form::of_stored(stored, mode));
-        LayerDemand::held(info, form, info.size_bytes)
+        let factors = stored.and_then(|(stored, _)| stored.factors);
+        LayerDemand::held(info, form, info.size_bytes).with_factors(factors)
     }
 
     /// Layers as a container would hold them, and the bytes of all files.

@@ -42,12 +42,12 @@ impl Demands {
         if !info.compressible || settings.method == Method::None {
             return self.left[layer].clone();
         }
-        let form = match self.format {
+        let bytes = stored_bytes(self.format, info, settings);
+        match self.format {
             // What is written are floats again.
-            Format::Dense => Form::Dense,
-            _ => Form::of(settings),
-        };
-        LayerDemand::held(info, form, stored_bytes(self.format, info, settings))
+            Format::Dense => LayerDemand::held(info, Form::Dense, bytes),
+            _ => LayerDemand::new(info, settings, bytes),
+        }
     }
 }
 
