@@ -36,7 +36,7 @@ pub(super) fn describe(facts: Facts<'_>, weights: &Matrix, solved: &Solved) -> L
         group: facts.settings.group,
         sparsity: zero_share(solved, &after),
         prune: match solved.mask {
-            Some(_) => facts.settings.prune.method,
+            Some(_) => pruned_by(&facts.settings, solved),
             None => PruneMethod::None,
         },
         pattern: stored.sparsity.map(|sparsity| sparsity.pattern),
@@ -120,15 +120,31 @@ fn zero_share(solved: &Solved, weights: &Matrix) -> f64 {
     zeros as f64 / weights.data().len().max(1) as f64
 }
 
+/// Whose scores chose the zeros.
+fn pruned_by(settings: &LayerSettings, solved: &Solved) -> PruneMethod {
+    let otherwise = solved.warnings.iter().find_map(|warning| match warning {
+        Warning::PrunedOtherwise { to, .. } => Some(*to),
+        _ => None,
+    });
+    otherwise.unwrap_or(settings.prune.method)
+}
+
+/// What a solver did instead of what was asked, all of it.
 fn fallback_of(solved: &Solved) -> Option<Fallback> {
-    solved.warnings.iter().find_map(|warning| match warning {
+    let told = solved.warnings.iter().filter_map(|warning| match warning {
         Warning::FellBack { from, to, reason } => Some(Fallback {
             from: from.word().to_owned(),
             to: to.word().to_owned(),
             reason: reason.clone(),
         }),
+        Warning::PrunedOtherwise { from, to, reason } => Some(Fallback {
+            from: format!("prune {}", from.word()),
+            to: format!("prune {}", to.word()),
+            reason: reason.clone(),
+        }),
         _ => None,
-    })
+    });
+    told.fold(None, |all, one| Fallback::join(all, Some(one)))
 }
 
 /// Codes that zeros leave out mean nothing and do not count.

@@ -9,9 +9,11 @@ use super::{OriginalInputs, Session, SessionError};
 use crate::compress::{CompressError, scored_alone};
 use crate::mask::{SparsityPattern, kept_count};
 use crate::model::LayerInfo;
+use crate::monitor::Silent;
 use crate::recipe::{LayerRule, Overrides, Recipe, literal};
 use crate::report::{Notice, Observer};
-use crate::settings::{LayerSettings, PruneMethod, PruneScope, Pruning};
+use crate::settings::{LayerSettings, PruneMethod, PruneScope, Pruning, Rank};
+use crate::solve::rank_for_energy;
 use crate::solved::Method;
 use crate::tensor::Matrix;
 use rayon::prelude::*;
@@ -61,7 +63,7 @@ impl Session {
         let total = open.len() as u64;
         for (done, layer) in open.iter_mut().enumerate() {
             observer.check().map_err(CompressError::from)?;
-            self.look(layer, inputs.as_ref())?;
+            self.look(layer, inputs.as_ref(), observer)?;
             observer.step(done as u64 + 1, total);
         }
         share_thresholds(&mut open);
@@ -88,7 +90,7 @@ impl Session {
                 let (settings, _) = scored_alone(&infos[layer], decision.settings);
                 let is_scored = runs || settings.prune.method == PruneMethod::Magnitude;
                 let shares = shares_threshold(&settings.prune) && is_scored;
-                let is_open = shares;
+                let is_open = shares || matches!(settings.rank, Rank::Energy(_));
                 (infos[layer].compressible && settings.method != Method::None && is_open).then(
                     || Open {
                         layer,
@@ -120,9 +122,19 @@ impl Session {
     }
 
     /// Reads one layer's weights for all that is open of it.
-    fn look(&self, open: &mut Open, inputs: Option<&OriginalInputs>) -> Result<(), SessionError> {
+    fn look(
+        &self,
+        open: &mut Open,
+        inputs: Option<&OriginalInputs>,
+        observer: &dyn Observer,
+    ) -> Result<(), SessionError> {
         let info = &self.layers[open.layer];
         let weights = info.read(self.checkpoint.as_ref())?;
+        if let Rank::Energy(energy) = open.settings.rank {
+            let rank = rank_for_energy(&weights, energy, &Silent(observer))
+                .map_err(|error| CompressError::of_solver(info, error))?;
+            open.overrides.rank = Some(Rank::Fixed(rank));
+        }
         if open.scores.is_some() {
             let moments = match (inputs, open.settings.prune.method) {
                 (Some(inputs), PruneMethod::Wanda | PruneMethod::SparseGpt) => {
