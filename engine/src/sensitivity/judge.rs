@@ -8,7 +8,7 @@ use crate::monitor::Monitor;
 use crate::settings::LayerSettings;
 use crate::solve::{Factors, SolveError, solve_layer, solve_layer_sharing};
 use crate::solved::Method;
-use crate::tensor::{Matrix, Symmetric};
+use crate::tensor::{Dtype, Matrix, Symmetric};
 
 /// What a layer sees.
 #[derive(Debug, Clone, Copy)]
@@ -27,6 +27,8 @@ pub struct Subject<'a> {
     gains: Option<&'a [f64]>,
     /// Energy of the outputs.
     signal: f64,
+    /// How weights that stay floats are stored.
+    dtype: Dtype,
 }
 
 /// What a layer's inputs are like, and what solvers made of it.
@@ -88,7 +90,13 @@ impl<'a> Subject<'a> {
             inputs,
             gains,
             signal,
+            dtype: Dtype::F32,
         }
+    }
+
+    /// The same where weights that stay floats are stored in `dtype`.
+    pub fn stored_as(self, dtype: Dtype) -> Self {
+        Self { dtype, ..self }
     }
 
     /// Solves the layer as `settings` say and judges the result.
@@ -108,6 +116,7 @@ impl<'a> Subject<'a> {
             Inputs::Lookups(_) => solve_layer(self.weights, None, settings, monitor)?,
         };
         monitor.check()?;
+        let solved = solved.with_float_dtype(self.dtype);
         let values = solved.dequantize();
         let errors = match self.inputs {
             Inputs::Known(known) => row_output_errors(self.weights, &values, known.gram()),

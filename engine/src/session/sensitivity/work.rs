@@ -137,7 +137,7 @@ impl Survey<'_> {
             LayerKind::Embedding => Inputs::Lookups(&counts),
             _ => Inputs::Known(self.known_inputs(layer, bench)?),
         };
-        let subject = Subject::new(&weights, inputs, self.gains_of(judging));
+        let subject = Subject::new(&weights, inputs, self.gains_of(judging)).stored_as(info.dtype);
         let mut row = judging.row.clone();
         // Options of one group share what solvers make of the inputs.
         options.sort_by_key(|option| option.group().unwrap_or(0));
