@@ -7,8 +7,8 @@ use pare_engine::formats::Format;
 use pare_engine::monitor::Monitor;
 use pare_engine::report::{Notice, Observer, SensitivityTable};
 use pare_engine::session::{
-    AllocateReport, AllocateRequest, Budget, Candidate, Effort, SensitivityRequest, Session,
-    SessionError, Slice, Verification,
+    AllocateReport, AllocateRequest, Budget, Candidate, Effort, RunShape, SensitivityRequest,
+    Session, SessionError, Slice, Verification,
 };
 use pare_engine::settings::{Activations, KvCache, LayerOption};
 use pare_engine::solved::Method;
@@ -428,4 +428,50 @@ fn zeros_stand_on_the_front_where_they_are_offered() {
         .iter()
         .find(|found| found.candidate == report.best);
     assert_eq!(best.unwrap().bytes, written.bytes_after);
+}
+
+#[test]
+fn what_a_layer_costs_is_not_asked_of_layers_that_go() {
+    let workshop = Workshop::new();
+    let mut request = request(&workshop);
+    request.recipe.structure.neurons = 0.25;
+    let session = open(&workshop, 1);
+    let refused = session.sensitivity(&request, &Quiet::default());
+    let error = refused.map(|_| ()).unwrap_err().to_string();
+    assert!(error.contains("[structure]"), "{error}");
+    let found = session.find_sensitivity(&request, &Quiet::default());
+    assert_eq!(found.unwrap(), None);
+}
+
+#[test]
+fn an_estimate_of_a_smaller_network_is_of_that_network() {
+    let workshop = Workshop::new();
+    let session = open(&workshop, 1);
+    let mut recipe = workshop.recipe(Method::Rtn, 4, 32);
+    recipe.structure.neurons = 0.25;
+    let run = RunShape::default();
+    let planned = session.estimate_input(Some(&recipe), Format::Pare, run);
+    let planned = planned.unwrap();
+    let request = workshop.request(recipe, "smaller", Format::Pare);
+    let report = session.compress(&request, &Quiet::default()).unwrap();
+    assert_eq!(planned.bytes, report.bytes_after);
+    let written = Session::open(&request.out, workshop.options(1)).unwrap();
+    let found = written.estimate_input(None, Format::Pare, run).unwrap();
+    assert_eq!(planned.layers, found.layers);
+    assert_eq!(planned.network, found.network);
+}
+
+#[test]
+fn zeros_that_no_option_has_are_told_to_go() {
+    let workshop = Workshop::new();
+    let mut request = judging(&workshop, &["4/32"]);
+    request.recipe.default.prune = "4/32@2:4"
+        .parse::<LayerOption>()
+        .unwrap()
+        .apply(&request.recipe.default, Method::Gptq)
+        .prune;
+    let warned = Warned::default();
+    open(&workshop, 1).sensitivity(&request, &warned).unwrap();
+    let told = warned.0.into_inner().unwrap().concat();
+    assert!(told.contains("4/32@2:4"), "{told}");
 }

@@ -105,21 +105,30 @@ impl FromStr for AllowedWord {
 }
 
 impl Asked<'_> {
-    /// The options meant, for a recipe of this `group`, when rules speak of `mentioned` options too.
-    pub(super) fn at(self, group: usize, mentioned: &[LayerOption]) -> Chosen {
+    /// The options meant, for a recipe of this `group` that makes these `zeros`, when rules speak of `mentioned` options
+    /// too. Options that nobody names have the recipe's zeros.
+    pub(super) fn at(
+        self,
+        group: usize,
+        zeros: Option<Zeros>,
+        mentioned: &[LayerOption],
+    ) -> Chosen {
         let named = |words: &[OptionWord]| -> Vec<LayerOption> {
             words.iter().map(|word| word.at(group)).collect()
         };
         let mut options = match self.options {
-            [] => documented(group),
+            [] => documented(group)
+                .into_iter()
+                .map(|option| with_zeros(option, zeros))
+                .collect(),
             words => named(words),
         };
         let probes = match self.probes {
-            [] => at_bits(&PROBED_BITS, &options, group),
+            [] => at_bits(&PROBED_BITS, &options, group, zeros),
             words => named(words),
         };
         let anchors = match self.anchors {
-            [] => at_bits(&ANCHORED_BITS, &options, group),
+            [] => at_bits(&ANCHORED_BITS, &options, group, zeros),
             words => named(words),
         };
         options.extend(probes.iter().chain(&anchors).chain(mentioned));
@@ -139,18 +148,37 @@ fn documented(group: usize) -> Vec<LayerOption> {
     unique(options)
 }
 
-/// Of the options judged, one for each of `wanted`: that of the recipe's group, else the first.
-fn at_bits(wanted: &[u8], options: &[LayerOption], group: usize) -> Vec<LayerOption> {
-    let of_bits = |bits: u8| {
-        let own = LayerOption::Grid { bits, group };
-        let mut found = options.iter().filter(
-            move |option| matches!(option, LayerOption::Grid { bits: of, .. } if *of == bits),
-        );
+/// Of the options judged, one for each of `wanted`, with the recipe's zeros where there are such: that of the recipe's
+/// group, else the first.
+fn at_bits(
+    wanted: &[u8],
+    options: &[LayerOption],
+    group: usize,
+    zeros: Option<Zeros>,
+) -> Vec<LayerOption> {
+    let of_bits = |bits: u8, zeros: Option<Zeros>| {
+        let grid = |group: usize| with_zeros(LayerOption::Grid { bits, group }, zeros);
+        let own = grid(group);
+        let mut found = options
+            .iter()
+            .filter(|option| option.group().map(grid) == Some(**option));
         let first = found.next()?;
         let has_own = *first == own || found.any(|option| *option == own);
         Some(if has_own { own } else { *first })
     };
-    wanted.iter().filter_map(|&bits| of_bits(bits)).collect()
+    let of_bits = |bits: &u8| of_bits(*bits, zeros).or_else(|| of_bits(*bits, None));
+    wanted.iter().filter_map(of_bits).collect()
+}
+
+/// Codes of a grid with zeros among them, where there are any.
+fn with_zeros(option: LayerOption, zeros: Option<Zeros>) -> LayerOption {
+    match (option, zeros) {
+        (LayerOption::Grid { bits, group }, Some(zeros)) => LayerOption::Pruned {
+            values: KeptValues::Grid { bits, group },
+            zeros,
+        },
+        (option, _) => option,
+    }
 }
 
 /// Each option once, where it stands first.
@@ -233,7 +261,7 @@ mod tests {
                 true => self::options("6/64", 128),
                 false => Vec::new(),
             };
-            let chosen = asked.at(128, &mentioned);
+            let chosen = asked.at(128, None, &mentioned);
             assert_eq!(shown(&chosen.options), judged);
             assert_eq!(shown(&chosen.probes), probed, "probes of {judged}");
             assert_eq!(shown(&chosen.anchors), anchored, "anchors of {judged}");
@@ -247,11 +275,15 @@ mod tests {
             probes: &[],
             anchors: &[],
         };
-        let chosen = none.at(128, &[]);
+        let chosen = none.at(128, None, &[]);
         assert_eq!(chosen.options, LayerOption::all());
         assert_eq!(shown(&chosen.probes), "2/128 3/128 4/128");
         assert_eq!(shown(&chosen.anchors), "2/128 3/128 4/128 6/128");
-        let chosen = none.at(0, &[]);
+        let zeros = "2:4".parse().unwrap();
+        let chosen = none.at(64, Some(zeros), &[]);
+        assert_eq!(shown(&chosen.probes), "2/64@2:4 3/64@2:4 4/64@2:4");
+        assert_eq!(chosen.options.len(), LayerOption::all().len());
+        let chosen = none.at(0, None, &[]);
         assert_eq!(chosen.options.len(), LayerOption::all().len() + 6);
         assert_eq!(shown(&chosen.probes), "2/0 3/0 4/0");
     }

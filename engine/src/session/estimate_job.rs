@@ -2,13 +2,13 @@
 //!
 //! Reads headers only; solves and runs nothing.
 
-use super::requests::CompressRequest;
+use super::requests::{CompressRequest, DryRun};
 use super::{Session, SessionError};
 use crate::device::{DeviceProfile, EngineProfile};
 use crate::estimate::{Estimate, EstimateInput, Form, LayerDemand, Network, estimate};
 use crate::formats::Format;
 use crate::formats::layout::stored_bytes;
-use crate::model::LayerInfo;
+use crate::model::{LayerInfo, ModelConfig};
 use crate::recipe::Recipe;
 use crate::settings::{KvCache, LayerSettings};
 use crate::solved::Method;
@@ -47,6 +47,14 @@ pub struct RunShape {
     pub threads: Option<usize>,
 }
 
+/// A model as it is, or as it would be written.
+pub(super) struct Planned {
+    pub(super) network: Network,
+    pub(super) layers: Vec<LayerDemand>,
+    /// Of all files.
+    pub(super) bytes: u64,
+}
+
 impl Session {
     /// What the model would take and give there.
     pub fn estimate(&self, request: &EstimateRequest) -> Result<Estimate, SessionError> {
@@ -83,12 +91,13 @@ impl Session {
         format: Format,
         run: RunShape,
     ) -> Result<EstimateInput, SessionError> {
-        let (layers, bytes) = match recipe {
-            Some(recipe) => self.planned_demands(recipe, format)?,
-            None => {
-                let layers = self.layers.iter().map(|info| self.as_it_is(info));
-                (layers.collect(), self.bytes_before())
-            }
+        let planned = match recipe {
+            Some(recipe) => self.planned(recipe, format)?,
+            None => Planned {
+                network: self.network()?,
+                layers: self.layers.iter().map(|info| self.as_it_is(info)).collect(),
+                bytes: self.bytes_before(),
+            },
         };
         let kept = match (run.kv_cache, recipe) {
             (Some(asked), _) => asked,
@@ -104,18 +113,20 @@ impl Session {
                     .kv_cache
             }
         };
-        self.input_of(layers, bytes, kept, run)
+        self.input_of(planned, kept, run)
     }
 
     pub(super) fn input_of(
         &self,
-        layers: Vec<LayerDemand>,
-        bytes: u64,
+        planned: Planned,
         kept: KvCache,
         run: RunShape,
     ) -> Result<EstimateInput, SessionError> {
-        let model = self.model()?;
-        let network = Network::of(model.config(), !model.is_encoder());
+        let Planned {
+            network,
+            layers,
+            bytes,
+        } = planned;
         let longest = network.context_length;
         let context = run.context.unwrap_or(USUAL_CONTEXT.min(longest));
         let prompt = run.prompt.unwrap_or(USUAL_PROMPT.min(context));
@@ -173,13 +184,9 @@ impl Session {
         LayerDemand::held(info, form, info.size_bytes).with_factors(factors)
     }
 
-    /// Layers as a container would hold them, and the bytes of all files.
-    fn planned_demands(
-        &self,
-        recipe: &Recipe,
-        format: Format,
-    ) -> Result<(Vec<LayerDemand>, u64), SessionError> {
-        let dry = self.dry_run(&CompressRequest {
+    /// The network, the layers and the files that `recipe` would leave in `format`.
+    fn planned(&self, recipe: &Recipe, format: Format) -> Result<Planned, SessionError> {
+        let request = CompressRequest {
             recipe: recipe.clone(),
             // A dry run writes nothing.
             out: PathBuf::new(),
@@ -187,7 +194,38 @@ impl Session {
             evaluate: None,
             resume: false,
             keep_layers: false,
-        })?;
+        };
+        if recipe.structure.is_none() {
+            let dry = self.dry_run(&request)?;
+            return Ok(Planned {
+                network: self.network()?,
+                layers: self.planned_demands(&self.layers, &dry, format),
+                bytes: dry.bytes_after,
+            });
+        }
+        let writes_tokens = !self.model()?.is_encoder();
+        let smaller = self.plan_smaller(recipe)?;
+        self.install(|| {
+            self.with_stand_in(&smaller, |target| {
+                let config = target.source.config.unwrap_or(&serde_json::Value::Null);
+                let config = ModelConfig::parse(config)?;
+                let layers = target.layers;
+                let dry = self.dry_run_of(&request, target)?;
+                Ok(Planned {
+                    network: Network::of(&config, writes_tokens),
+                    layers: self.planned_demands(layers, &dry, format),
+                    bytes: dry.bytes_after,
+                })
+            })
+        })
+    }
+
+    fn planned_demands(
+        &self,
+        layers: &[LayerInfo],
+        dry: &DryRun,
+        format: Format,
+    ) -> Vec<LayerDemand> {
         let planned: HashMap<&str, _> = dry
             .layers
             .iter()
@@ -197,6 +235,12 @@ impl Session {
             Some(layer) => self.written(format, info, &layer.settings),
             None => self.as_it_is(info),
         };
-        Ok((self.layers.iter().map(demand).collect(), dry.bytes_after))
+        layers.iter().map(demand).collect()
+    }
+
+    /// The numbers of the network as it is.
+    pub(super) fn network(&self) -> Result<Network, SessionError> {
+        let model = self.model()?;
+        Ok(Network::of(model.config(), !model.is_encoder()))
     }
 }

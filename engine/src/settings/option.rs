@@ -161,9 +161,10 @@ impl LayerOption {
 }
 
 impl Zeros {
-    /// What `pruning` makes; `None` where it is no whole percent.
-    fn of(pruning: &Pruning) -> Option<Self> {
+    /// What `pruning` makes; `None` where it makes none, or no whole percent.
+    pub fn of(pruning: &Pruning) -> Option<Self> {
         let percent = match pruning.pattern.sparsity() {
+            _ if pruning.is_none() => return None,
             Some(_) => 0,
             None => percent_of(pruning.sparsity)?,
         };

@@ -3,6 +3,7 @@
 //! Measures nothing: times are estimates.
 
 use super::super::choose_requests::LatencyTarget;
+use super::super::estimate_job::Planned;
 use super::super::{Session, SessionError};
 use crate::allocate::{Allocation, Price};
 use crate::device::EngineProfile;
@@ -64,9 +65,14 @@ impl Clock {
             ..crate::recipe::Recipe::default().default
         };
         let left = session.demands_in(format, &vec![left; session.layers().len()]);
+        let planned = Planned {
+            network: session.network()?,
+            layers: left.clone(),
+            bytes: 0,
+        };
         Ok(Self {
             engine: engine.clone(),
-            input: session.input_of(left.clone(), 0, kept, target.run)?,
+            input: session.input_of(planned, kept, target.run)?,
             target: target.clone(),
             demands: Demands {
                 format,

@@ -35,6 +35,9 @@ impl Session {
         observer: &dyn Observer,
     ) -> Result<Option<SensitivityTable>, SessionError> {
         let calibration = &request.recipe.calibration;
+        if !request.recipe.structure.is_none() {
+            return Ok(None);
+        }
         let Some(inputs) = self.find_original_inputs(calibration, observer)? else {
             return Ok(None);
         };
@@ -54,12 +57,17 @@ impl Session {
         observer: &dyn Observer,
     ) -> Result<SensitivityReport, SessionError> {
         let started = Instant::now();
+        if !request.recipe.structure.is_none() {
+            return Err(self.input_problem(
+                "the recipe takes parts of the network out first, and what a layer costs is asked of the layers that are left: compress with [structure] and method none, then ask that model with a recipe without [structure]",
+            ));
+        }
         let sequences = self.draw_sequences(&request.recipe.calibration)?;
         let inputs = self.original_moments(&sequences, observer)?;
         let text = self.scored_slice(&request.slice, &request.recipe.calibration, observer)?;
         let mut survey = Survey::new(self, request, inputs, text)?;
-        if let Some(uncounted) = survey.uncounted() {
-            observer.notice(Notice::Warning(&uncounted));
+        for told in [survey.uncounted(), survey.left_out()].iter().flatten() {
+            observer.notice(Notice::Warning(told));
         }
         let reused = survey.cells_known();
         survey.complete(observer)?;

@@ -16,7 +16,7 @@ use crate::model::{LayerInfo, LayerKind};
 use crate::recipe::Recipe;
 use crate::report::{Anchor, LayerSensitivity, Measure, OptionError, SensitivityTable};
 use crate::sensitivity::{OutputGains, StoredRow, rounded};
-use crate::settings::{Activations, KvCache, LayerOption, LayerSettings};
+use crate::settings::{Activations, KvCache, LayerOption, LayerSettings, Rank};
 use crate::solved::Method;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -268,6 +268,29 @@ impl<'a> Survey<'a> {
         (!rounded.is_empty()).then(|| {
             let rounded = rounded.join(" and ");
             format!("layers are judged by their weights alone; the recipe rounds {rounded} too, and {counted}")
+        })
+    }
+
+    /// What is told of a recipe with zeros or factors where no option has any: options say all of what a layer's weights
+    /// become.
+    pub(super) fn left_out(&self) -> Option<String> {
+        let mut bases = self.judging.iter().map(|judging| judging.base);
+        let base = bases.find(|base| !base.prune.is_none() || base.rank != Rank::None)?;
+        let says_more = |option: &LayerOption| {
+            matches!(
+                option,
+                LayerOption::Pruned { .. } | LayerOption::LowRank { .. }
+            )
+        };
+        if base.prune.is_none() {
+            let text = "the recipe asks for factors beside codes, which no option can say: layers that are chosen for lose them";
+            return Some(text.to_owned());
+        }
+        (!self.options.iter().any(says_more)).then(|| {
+            format!(
+                "the recipe asks for zeros, and no option that is judged has any: layers that are chosen for lose them; name options with zeros, such as {}/{}@2:4",
+                base.bits, base.group
+            )
         })
     }
 

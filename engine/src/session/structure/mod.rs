@@ -122,7 +122,7 @@ impl Session {
     }
 
     /// Calls `work` with what the smaller model will look like, from headers alone.
-    fn with_stand_in<T>(
+    pub(super) fn with_stand_in<T>(
         &self,
         plan: &SmallerPlan,
         work: impl FnOnce(Target<'_>) -> Result<T, SessionError>,

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 /// The smaller model, but for which parts stay.
 #[derive(Debug)]
-pub(super) struct SmallerPlan {
+pub(in crate::session) struct SmallerPlan {
     pub(super) sizes: SmallerSizes,
     pub(super) config: Value,
     pub(super) tokens: Option<TokenPlan>,
@@ -86,7 +86,10 @@ fn network_sizes(model: &Model) -> NetworkSizes {
 
 impl Session {
     /// What `recipe` leaves of the open model.
-    pub(super) fn plan_smaller(&self, recipe: &Recipe) -> Result<SmallerPlan, SessionError> {
+    pub(in crate::session) fn plan_smaller(
+        &self,
+        recipe: &Recipe,
+    ) -> Result<SmallerPlan, SessionError> {
         let model = self.model()?;
         if needs_inputs(&recipe.structure) && recipe.calibration.corpus.is_none() {
             return Err(self.input_problem(

@@ -11,7 +11,7 @@ use crate::studio::sample::{self, Text};
 use pare_engine::formats::Format;
 use pare_engine::recipe::Recipe;
 use pare_engine::session::{Effort, SensitivityRequest, Slice};
-use pare_engine::settings::LayerOption;
+use pare_engine::settings::{LayerOption, Zeros};
 use std::path::Path;
 
 /// The recipe, with the text that calibrates.
@@ -67,7 +67,11 @@ pub(in crate::cli::verbs) fn question(
         probes: &judging.probes,
         anchors: &judging.anchors,
     };
-    let chosen = asked.at(recipe.default.group, mentioned);
+    let chosen = asked.at(
+        recipe.default.group,
+        Zeros::of(&recipe.default.prune),
+        mentioned,
+    );
     let effort = effort(flags, &chosen)?;
     let corpus = judging.slice_corpus.as_deref();
     let corpus = corpus.map(|path| sample::text(path, Text::Evaluation, context.cache()));
