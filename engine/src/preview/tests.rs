@@ -12,6 +12,8 @@ use crate::settings::{ColumnOrder, Refine};
 use crate::solve::round_layer;
 use crate::tensor::Symmetric;
 
+mod zeros;
+
 const SOLVERS: [Method; 5] = [
     Method::Rtn,
     Method::Gptq,
