@@ -196,8 +196,6 @@ fn a_pruned_model_is_exported_and_pruned_again() {
     let words = [
         "--method",
         "gptq",
-        "--group",
-        "32",
         "--prune",
         "magnitude",
         "--pattern",
@@ -240,7 +238,7 @@ fn what_cannot_be_meant_is_refused() {
         ),
         (&["--prune", "wanda", "--pattern", "4:2"], "2:4"),
         (&["--prune", "thin"], "magnitude"),
-        (&["--rank", "-3"], "energy"),
+        (&["--rank", "half"], "energy"),
         (&["--palette", "9"], "8"),
         (&["--palette", "4", "--bits", "3"], "--bits"),
     ];
