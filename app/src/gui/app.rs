@@ -9,6 +9,7 @@ use crate::gui::views;
 use crate::studio::action::Action;
 use crate::studio::command::Command;
 use crate::studio::effect::Job;
+use crate::studio::similarity::Similarity;
 use crate::studio::state::{Beginning, Phase};
 use crate::studio::worker::Worker;
 use crate::studio::{Effect, Event, Studio};
@@ -115,6 +116,8 @@ impl App {
             || project.is_some_and(|project| {
                 project.preview.busy
                     || project.estimating.is_some()
+                    || project.smaller.is_at_work()
+                    || matches!(project.similarity, Similarity::Measuring(_))
                     || project.sensitivity.is_at_work()
                     || matches!(project.inputs, crate::studio::project::Inputs::Gathering(_))
             })

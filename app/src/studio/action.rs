@@ -3,6 +3,7 @@
 //! An action without its own words for "why not" is always available. Knows no keys: `shortcut` does.
 
 pub use super::shortcut::Shortcut;
+use super::similarity::why_no_comparison;
 use super::state::{Phase, Studio};
 pub use super::view::View;
 
@@ -51,6 +52,8 @@ pub enum Action {
     FocusFilter,
     /// Gather statistics of inputs.
     Calibrate,
+    /// Measure how little each block changes what passes through it.
+    CompareBlocks,
     /// Measure how much each layer hurts at every option.
     MeasureSensitivity,
     /// The same by plain rounding and one gradient pass.
@@ -100,7 +103,7 @@ pub enum Action {
 impl Action {
     /// All actions, in the palette's order.
     pub fn all() -> impl Iterator<Item = Self> {
-        const PLAIN: [Action; 41] = [
+        const PLAIN: [Action; 42] = [
             Action::OpenModel,
             Action::OpenSample,
             Action::CloseModel,
@@ -121,6 +124,7 @@ impl Action {
             Action::SelectRole,
             Action::FocusFilter,
             Action::Calibrate,
+            Action::CompareBlocks,
             Action::MeasureSensitivity,
             Action::SketchSensitivity,
             Action::StopSensitivity,
@@ -173,6 +177,7 @@ impl Action {
             Self::SelectRole => "Select same role in all blocks",
             Self::FocusFilter => "Find layers",
             Self::Calibrate => "Calibrate",
+            Self::CompareBlocks => "Compare blocks with their inputs",
             Self::MeasureSensitivity => "Measure sensitivity",
             Self::SketchSensitivity => "Measure sensitivity quickly",
             Self::StopSensitivity => "Stop measuring sensitivity",
@@ -270,6 +275,7 @@ impl Action {
                 Some(_) => Ok(()),
             },
             Self::Calibrate => open()?.why_no_calibration().map_or(Ok(()), Err),
+            Self::CompareBlocks => why_no_comparison(open()?).map_or(Ok(()), Err),
             Self::MeasureSensitivity | Self::SketchSensitivity => {
                 open()?.why_no_sensitivity().map_or(Ok(()), Err)
             }

@@ -77,6 +77,8 @@ pub enum Command {
     SetKvCache(KvCache),
     /// What is taken out of the network as a whole, as part of a gesture or alone.
     SetStructure(Structure, Option<Gesture>),
+    /// Stop comparing blocks with their inputs.
+    StopComparing,
     /// Take one step of the draft, and those before it, as the draft: what a run of it would measure.
     TakeStep(StepKind),
     /// Take a run's recipe as the draft.

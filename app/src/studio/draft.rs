@@ -94,6 +94,20 @@ pub fn settings_in_words(settings: &LayerSettings) -> String {
     }
 }
 
+/// Settings in a few signs: `GPTQ 4/64 2:4`.
+pub fn short_words(settings: &LayerSettings) -> String {
+    let method = method_name(settings.method);
+    let codes = match (settings.method, settings.group) {
+        (Method::None | Method::Float, _) => method.to_owned(),
+        (Method::Palette, _) => format!("{method} {}", settings.bits),
+        (_, 0) => format!("{method} {}/row", settings.bits),
+        (_, group) => format!("{method} {}/{group}", settings.bits),
+    };
+    let zeros = sparse::zeros_text(settings).map(|zeros| format!(" {zeros}"));
+    let factors = sparse::rank_of(settings).map(|_| " + factors");
+    codes + zeros.as_deref().unwrap_or_default() + factors.unwrap_or_default()
+}
+
 /// Methods that a layer can have: embeddings and heads have no inputs that could calibrate.
 pub fn methods_of(layer: &LayerInfo) -> &'static [Method] {
     match is_end(layer) {

@@ -9,6 +9,7 @@ use super::kept::KeptDraft;
 use super::preferences::Preferences;
 use super::project::Stage;
 use super::runs::{Control, Run, RunId, RunOrder};
+use super::smaller::Question;
 use pare_engine::formats::Format;
 use pare_engine::recipe::{CalibrationSettings, LayerSettings};
 use pare_engine::session::{
@@ -130,6 +131,28 @@ pub enum Job {
         /// Ends it early.
         control: Arc<Control>,
     },
+    /// How large smaller networks would be.
+    Size {
+        /// About which model.
+        generation: Generation,
+        /// The model.
+        session: Arc<Session>,
+        /// What is asked.
+        questions: Vec<Question>,
+        /// Ends it early.
+        control: Arc<Control>,
+    },
+    /// Compare each block's input with its output.
+    CompareBlocks {
+        /// About which model.
+        generation: Generation,
+        /// The model.
+        session: Arc<Session>,
+        /// On which text.
+        settings: CalibrationSettings,
+        /// Ends it early.
+        control: Arc<Control>,
+    },
     /// Gather statistics of inputs.
     Calibrate {
         /// About which model.
@@ -244,9 +267,11 @@ impl Job {
             }
             | Self::Sensitivity {
                 only_find: true, ..
-            } => Lane::Look,
+            }
+            | Self::Size { .. } => Lane::Look,
             Self::Sensitivity { .. } => Lane::Sensitivity,
             Self::Calibrate { .. }
+            | Self::CompareBlocks { .. }
             | Self::Compress(_)
             | Self::Evaluate { .. }
             | Self::Generate { .. }
@@ -262,6 +287,8 @@ impl Job {
             Self::Open { .. } => "opening a model",
             Self::Estimate { .. } => "estimating",
             Self::Preview { .. } => "previewing",
+            Self::CompareBlocks { .. } => "comparing blocks",
+            Self::Size { .. } => "planning a smaller network",
             Self::Calibrate { .. } => "calibrating",
             Self::Sensitivity { .. } => "measuring sensitivity",
             Self::Compress(_) => "a run",

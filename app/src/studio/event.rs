@@ -7,6 +7,7 @@ use super::kept::KeptDraft;
 use super::project::Answer;
 use super::runs::{Control, Progress, RunId};
 use super::sensitivity::{Known, SensitivityStep};
+use super::smaller::Plan;
 use super::state::{Place, Playground, Saved};
 use pare_engine::device::DeviceProfile;
 use pare_engine::preview::Estimate;
@@ -63,6 +64,24 @@ pub enum Event {
         layer: usize,
         /// The preview, and which question it answers.
         answer: Box<Answer>,
+    },
+    /// Blocks were compared with their inputs.
+    BlocksCompared {
+        /// About which model.
+        generation: Generation,
+        /// That of the job.
+        control: Arc<Control>,
+        /// Mean cosine of input and output, one for each block.
+        result: Outcome<Vec<f64>>,
+    },
+    /// How large smaller networks would be.
+    Sized {
+        /// About which model.
+        generation: Generation,
+        /// That of the job.
+        control: Arc<Control>,
+        /// Bytes of all files, or why a network cannot be made so small.
+        answers: Vec<(Plan, Result<u64, String>)>,
     },
     /// Inputs were gathered.
     Calibrated {

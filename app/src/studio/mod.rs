@@ -16,6 +16,8 @@
 //! sensitivity    how much each layer hurts, and what of the draft that is known for
 //! latency        speed and memory of the draft on the chosen device
 //! kept           a draft as it is kept between sessions
+//! similarity     how little each block changes what passes through it
+//! smaller        bytes of drafts that take parts out of the network
 //! steps          what a draft saves and loses step by step: structure, zeros, codes, factors
 //! proposal       bits proposed within a budget, not yet in the draft
 //! store          one SQLite file: runs, settings, drafts
@@ -52,6 +54,8 @@ pub mod sample;
 pub mod selection;
 pub mod sensitivity;
 pub mod shortcut;
+pub mod similarity;
+pub mod smaller;
 pub mod sparse;
 pub mod state;
 pub mod steps;

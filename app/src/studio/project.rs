@@ -12,6 +12,8 @@ use super::rows::{LayerFigures, Rows, Sort};
 use super::runs::Control;
 use super::selection::Selection;
 use super::sensitivity::Sensitivity;
+use super::similarity::Similarity;
+use super::smaller::Smaller;
 use pare_engine::model::LayerInfo;
 use pare_engine::preview::Preview;
 use pare_engine::recipe::{LayerSettings, role_word};
@@ -68,6 +70,10 @@ pub struct Project {
     pub selected_totals: Totals,
     /// Errors estimated.
     pub estimates: Estimates,
+    /// How little each block changes what passes through it.
+    pub similarity: Similarity,
+    /// Bytes of drafts that take parts out of the network.
+    pub smaller: Smaller,
     /// Speed and memory of the draft on the chosen device.
     pub latency: Latency,
     /// Size against quality: baselines, runs, the last draft.
@@ -198,6 +204,16 @@ impl Project {
         self.figures.iter().fold((0, 0), sum)
     }
 
+    /// Bytes of all tensors that the draft in force would write; where parts are taken out of the network, as a dry run
+    /// tells, and `None` while that is at work.
+    pub fn planned_bytes(&self) -> Option<Result<u64, String>> {
+        let draft = self.draft();
+        match draft.structure.is_none() {
+            true => Some(Ok(self.bytes().1)),
+            false => self.smaller.now().cloned(),
+        }
+    }
+
     /// Whether the draft differs from what was saved.
     pub fn is_dirty(&self) -> bool {
         *self.draft().as_ref() != *self.saved.as_ref()
@@ -318,6 +334,9 @@ impl Project {
             control.stop();
         }
         self.inputs = Inputs::None;
+        if let Similarity::Measuring(control) = std::mem::take(&mut self.similarity) {
+            control.stop();
+        }
         self.inputs_changed();
     }
 

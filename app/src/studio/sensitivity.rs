@@ -216,6 +216,10 @@ impl Basis {
         let neutral = |settings: &LayerSettings| LayerSettings {
             bits: plain.bits,
             group: plain.group,
+            // Options say by themselves what is pruned or factored.
+            prune: plain.prune,
+            rank: plain.rank,
+            palette_rows: plain.palette_rows,
             ..settings.of_weights()
         };
         let is_inner =
@@ -227,9 +231,9 @@ impl Basis {
         let most = most_frequent(quantized.map(|(_, settings)| neutral(settings)));
         let mut settings = most.unwrap_or_else(|| neutral(&draft.template));
         settings.method = match settings.method {
-            Method::None => plain.method,
+            Method::None | Method::Float => plain.method,
             // Options are grids.
-            Method::Nf4 => Method::Rtn,
+            Method::Nf4 | Method::Palette => Method::Rtn,
             method => method,
         };
         Self {

@@ -6,9 +6,8 @@ use super::compose;
 use super::draft::Draft;
 use super::project::Project;
 use super::runs::{Run, RunStatus};
+use super::smaller::{Question, tensor_bytes};
 use super::sparse;
-use pare_engine::formats::layout::stored_bytes;
-use pare_engine::model::LayerInfo;
 use pare_engine::recipe::{BlockChoice, LayerSettings, Pruning, Rank, Structure};
 use pare_engine::solved::Method;
 
@@ -65,8 +64,7 @@ impl Step {
 /// The steps that the draft of `project` has, and what `runs` measured of them.
 pub fn steps<'a>(project: &Project, runs: impl Iterator<Item = &'a Run>) -> Vec<Step> {
     let draft = project.draft();
-    let kinds = StepKind::ALL.into_iter().filter(|&kind| has(draft, kind));
-    let kinds: Vec<StepKind> = kinds.collect();
+    let kinds = kinds(draft);
     if kinds.is_empty() {
         return Vec::new();
     }
@@ -80,7 +78,7 @@ pub fn steps<'a>(project: &Project, runs: impl Iterator<Item = &'a Run>) -> Vec<
         let draft = draft_up_to(draft, kind);
         let text = compose::recipe(&draft, &project.layers).to_toml();
         let found = measured.iter().find(|(recipe, _)| *recipe == text);
-        let bytes_after = bytes(&draft, &project.layers);
+        let bytes_after = bytes(project, &draft);
         let loss = found.map(|(_, loss)| *loss);
         Step {
             kind,
@@ -91,6 +89,12 @@ pub fn steps<'a>(project: &Project, runs: impl Iterator<Item = &'a Run>) -> Vec<
         }
     };
     kinds.into_iter().map(step).collect()
+}
+
+/// The steps that `draft` has, in order.
+pub fn kinds(draft: &Draft) -> Vec<StepKind> {
+    let all = StepKind::ALL.into_iter();
+    all.filter(|&kind| has(draft, kind)).collect()
 }
 
 /// `draft` with the steps after `last` left out.
@@ -155,16 +159,14 @@ fn up_to(settings: LayerSettings, last: StepKind) -> LayerSettings {
     settings.settled()
 }
 
-/// Bytes of all tensors; `None` where a network of another shape would be left.
-fn bytes(draft: &Draft, layers: &[LayerInfo]) -> Option<u64> {
-    if !draft.structure.is_none() {
-        return None;
+/// Bytes of all tensors; of a network of another shape `None` until a dry run has told them.
+fn bytes(project: &Project, draft: &Draft) -> Option<u64> {
+    let layers = &project.layers;
+    if draft.structure.is_none() {
+        return Some(tensor_bytes(draft, layers));
     }
-    let of = |(info, settings): (&LayerInfo, &LayerSettings)| match info.compressible {
-        true => stored_bytes(draft.format, info, settings),
-        false => info.size_bytes,
-    };
-    Some(layers.iter().zip(&draft.settings).map(of).sum())
+    let question = Question::of(draft, layers);
+    project.smaller.get(&question.plan)?.as_ref().ok().copied()
 }
 
 #[cfg(test)]

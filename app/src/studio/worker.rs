@@ -234,6 +234,18 @@ fn last_word(job: &Job) -> Option<LastWord> {
                 }),
             })
         }
+        Job::Size {
+            generation,
+            control,
+            ..
+        } => {
+            let (generation, control) = (*generation, control.clone());
+            Box::new(move |_| Event::Sized {
+                generation,
+                control,
+                answers: Vec::new(),
+            })
+        }
         Job::Calibrate {
             generation,
             control,
@@ -241,6 +253,18 @@ fn last_word(job: &Job) -> Option<LastWord> {
         } => {
             let (generation, control) = (*generation, control.clone());
             Box::new(move |reason: String| Event::Calibrated {
+                generation,
+                control,
+                result: Outcome::Failed(reason),
+            })
+        }
+        Job::CompareBlocks {
+            generation,
+            control,
+            ..
+        } => {
+            let (generation, control) = (*generation, control.clone());
+            Box::new(move |reason: String| Event::BlocksCompared {
                 generation,
                 control,
                 result: Outcome::Failed(reason),

@@ -5,6 +5,9 @@ use pare::studio::action::Action;
 use pare::studio::draft::LayerEdit;
 use pare::studio::runs::RunStatus;
 use pare::studio::{Command, Effect};
+use pare_engine::mask::SparsityPattern;
+use pare_engine::recipe::Rank;
+use pare_engine::solved::Method;
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -31,12 +34,17 @@ pub(crate) fn content(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
 #[test]
 fn the_copied_command_line_makes_the_same_bytes() {
     let mut desk = Desk::with_sample();
-    let layers = desk.studio().project().unwrap().rows.visible[2..5].to_vec();
-    for (layer, edit) in
-        layers
-            .into_iter()
-            .zip([LayerEdit::Bits(3), LayerEdit::Group(32), LayerEdit::Bits(6)])
-    {
+    let layers = desk.studio().project().unwrap().rows.visible[2..9].to_vec();
+    let edits = [
+        LayerEdit::Bits(3),
+        LayerEdit::Group(32),
+        LayerEdit::Bits(6),
+        LayerEdit::Pattern(SparsityPattern::TWO_OF_FOUR),
+        LayerEdit::Method(Method::Float),
+        LayerEdit::Method(Method::Palette),
+        LayerEdit::Rank(Rank::Fixed(8)),
+    ];
+    for (layer, edit) in layers.into_iter().zip(edits) {
         desk.command(Command::Edit {
             edit,
             layers: Some(vec![layer]),

@@ -8,7 +8,7 @@ use pare::studio::draft::LayerEdit;
 use pare::studio::rows::SortKey;
 use pare::studio::{Command, Project, sparse};
 use pare_engine::mask::SparsityPattern;
-use pare_engine::recipe::{LayerSettings, PruneMethod, Rank, Structure};
+use pare_engine::recipe::{BlockChoice, LayerSettings, PruneMethod, Rank, Structure};
 use pare_engine::solved::Method;
 
 fn project(desk: &Desk) -> &Project {
@@ -174,4 +174,37 @@ fn steps_tell_bytes_and_offer_what_would_measure_them() {
     }
     desk.command(Command::Act(Action::Undo));
     assert_eq!(settings(&desk, all[2]).method, Method::Gptq);
+}
+
+#[test]
+fn a_smaller_network_is_planned_and_blocks_go_by_a_click() {
+    let mut desk = Desk::with_sample();
+    desk.command(Command::Show(View::Run));
+    desk.settle();
+    let whole = project(&desk).bytes().1;
+    let structure = Structure {
+        neurons: 0.5,
+        repair: true,
+        ..Structure::default()
+    };
+    desk.command(Command::SetStructure(structure, None));
+    desk.settle();
+    let planned = project(&desk).planned_bytes().unwrap().unwrap();
+    assert!(planned < whole, "{planned} of {whole}");
+
+    let compare = Action::CompareBlocks.label();
+    desk.harness.get_by_label(&compare).click();
+    desk.settle();
+    let similarity = project(&desk).similarity.of_blocks().unwrap().to_vec();
+    assert_eq!(similarity.len(), 3);
+    assert!(similarity.iter().all(|cosine| (-1.0..1.0).contains(cosine)));
+    desk.harness
+        .get_by_label_contains("Block 1 stays: ")
+        .click();
+    desk.settle();
+    let draft = project(&desk).draft().clone();
+    assert_eq!(draft.structure.blocks, BlockChoice::These(vec![1]));
+    desk.harness.get_by_label_contains("Block 1 goes: ");
+    let fewer = project(&desk).planned_bytes().unwrap().unwrap();
+    assert!(fewer < planned, "{fewer} of {planned}");
 }

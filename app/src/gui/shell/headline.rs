@@ -104,7 +104,11 @@ fn draw(ui: &mut Ui, scene: &mut Scene<'_>, place: &Place) {
 }
 
 fn size(project: &Project) -> Place {
-    let (before, after) = project.bytes();
+    let before = project.bytes().0;
+    let after = match project.planned_bytes() {
+        Some(Ok(after)) => after,
+        unknown => return unplanned(unknown.and_then(Result::err)),
+    };
     let change = 100.0 * (after as f64 / before.max(1) as f64 - 1.0);
     Place {
         caption: "Size".to_owned(),
@@ -118,6 +122,19 @@ fn size(project: &Project) -> Place {
         width: 114.0,
         is_alarm: false,
         is_weak: false,
+        opens_devices: false,
+    }
+}
+
+/// The size of a smaller network before a dry run has told it, or where there can be none.
+fn unplanned(reason: Option<String>) -> Place {
+    Place {
+        caption: "Size".to_owned(),
+        value: "–".to_owned(),
+        hint: reason.unwrap_or_else(|| "The smaller network is being planned".to_owned()),
+        width: 114.0,
+        is_alarm: false,
+        is_weak: true,
         opens_devices: false,
     }
 }

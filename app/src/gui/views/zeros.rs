@@ -5,7 +5,7 @@
 
 use super::gestures::Gestures;
 use crate::gui::scene::Scene;
-use crate::gui::widgets::{error_text, sign};
+use crate::gui::widgets::{error_text, named, sign};
 use crate::studio::draft::LayerEdit;
 use crate::studio::sparse::{
     self, PALETTE_ROWS, PATTERNS, RANKS, SPARSITY, palette_text, pattern_name, prune_hint,
@@ -84,12 +84,11 @@ fn list(
     hint: &str,
     rows: impl FnOnce(&mut Ui),
 ) {
-    ui.name_inputs(name, |ui| {
-        let combo = ComboBox::from_id_salt(name)
-            .selected_text(text)
-            .width(width);
-        combo.show_ui(ui, rows).response.on_hover_text(hint)
-    });
+    let combo = ComboBox::from_id_salt(name)
+        .selected_text(text)
+        .width(width);
+    let response = combo.show_ui(ui, rows).response;
+    named(response, name).on_hover_text(hint);
 }
 
 fn method(
@@ -182,7 +181,7 @@ fn number(
     pattern: impl Fn(u8) -> SparsityPattern,
 ) {
     let field = DragValue::new(value).range(range).speed(0.05);
-    let response = ui.name_inputs(name, |ui| ui.add(field));
+    let response = named(ui.add(field), name);
     let edit = LayerEdit::Pattern(pattern(*value));
     memory.gestures.edit(scene, &response, edit);
     response.on_hover_text(name);
@@ -204,6 +203,8 @@ fn share(
         .step_by(1.0)
         .max_decimals(0)
         .suffix(" %");
+    // On a raised ground the rail would not be seen.
+    ui.visuals_mut().widgets.inactive.bg_fill = scene.look.colours.line;
     let response = ui.name_inputs("Share of zeros", |ui| ui.add(slider));
     let edit = LayerEdit::Sparsity(percent / 100.0);
     memory.gestures.edit(scene, &response, edit);
@@ -282,7 +283,7 @@ fn rank(ui: &mut Ui, scene: &mut Scene<'_>, settings: &[LayerSettings], memory: 
     });
     if let Some(Rank::Fixed(mut rank)) = value {
         let field = DragValue::new(&mut rank).range(1..=8192).speed(0.2);
-        let response = ui.name_inputs("Rank", |ui| ui.add(field));
+        let response = named(ui.add(field), "Rank");
         let edit = LayerEdit::Rank(Rank::Fixed(rank));
         memory.gestures.edit(scene, &response, edit);
     }

@@ -20,6 +20,6 @@ pub use figure::{
 };
 pub use keys::{asks, takes_keys};
 pub use name::{elided, shortened};
-pub use said::{sign_button, text_field};
+pub use said::{named, sign_button, text_field};
 pub use swatch::swatch;
 pub use typed::Typed;

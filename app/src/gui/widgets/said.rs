@@ -9,6 +9,13 @@ pub fn sign_button(response: Response, name: &str) -> Response {
     response.on_hover_text(name)
 }
 
+/// Names a control by more than the value, the unit or the hover text that it has anyway.
+pub fn named(response: Response, name: &str) -> Response {
+    let node = |node: &mut egui::accesskit::Node| node.set_label(name);
+    response.ctx.accesskit_node_builder(response.id, node);
+    response
+}
+
 /// Names a field for text.
 pub fn text_field(response: &Response, name: &str, text: &str, hint: &str) {
     response.widget_info(|| {

@@ -3,6 +3,7 @@
 use super::reports;
 use crate::studio::draft::{activations_name, method_name};
 use crate::studio::runs::Run;
+use crate::studio::sparse;
 use pare_engine::recipe::LayerSettings;
 use pare_engine::recipe::role_word;
 use pare_engine::solved::Method;
@@ -56,6 +57,21 @@ pub fn recipe_changes(left: &Run, right: &Run) -> Vec<RecipeChange> {
         .collect()
 }
 
+/// All that is said of zeros.
+fn zeros(settings: &LayerSettings) -> String {
+    match sparse::zeros_of(settings) {
+        None => "none".to_owned(),
+        Some(zeros) => {
+            let text = sparse::zeros_text(settings).unwrap_or_default();
+            let (method, scope) = (
+                sparse::prune_name(zeros.method),
+                sparse::scope_name(zeros.scope),
+            );
+            format!("{text} by {method} {scope}")
+        }
+    }
+}
+
 fn changed_keys(from: &LayerSettings, to: &LayerSettings) -> Vec<(&'static str, String, String)> {
     let method = |settings: &LayerSettings| method_name(settings.method).to_owned();
     if from.method == Method::None && to.method == Method::None {
@@ -65,6 +81,17 @@ fn changed_keys(from: &LayerSettings, to: &LayerSettings) -> Vec<(&'static str, 
         ("method", method(from), method(to)),
         ("bits", from.bits.to_string(), to.bits.to_string()),
         ("group", group_text(from.group), group_text(to.group)),
+        ("zeros", zeros(from), zeros(to)),
+        (
+            "factors",
+            sparse::rank_text(from.rank),
+            sparse::rank_text(to.rank),
+        ),
+        (
+            "palettes",
+            sparse::palette_text(from.palette_rows),
+            sparse::palette_text(to.palette_rows),
+        ),
         (
             "symmetric",
             from.symmetric.to_string(),

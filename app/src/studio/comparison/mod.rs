@@ -8,7 +8,7 @@ mod changes;
 pub use changes::{RecipeChange, recipe_changes};
 
 use super::runs::Run;
-use changes::group_text;
+use pare_engine::recipe::LayerSettings;
 use pare_engine::report::{Evaluation, LayerReport};
 use pare_engine::solved::Method;
 use std::collections::HashMap;
@@ -286,11 +286,13 @@ fn error_of(layer: &LayerReport) -> Option<f64> {
 }
 
 fn settings_text(layer: &LayerReport) -> String {
-    let name = super::draft::method_name(layer.method);
-    match layer.method {
-        Method::None => name.to_owned(),
-        _ => format!("{name} {}/{}", layer.bits, group_text(layer.group)),
-    }
+    // What was done, which may be another method than the one asked for.
+    super::draft::short_words(&LayerSettings {
+        method: layer.method,
+        bits: layer.bits,
+        group: layer.group,
+        ..layer.settings
+    })
 }
 
 /// Where two texts part: bytes that are the same from the beginning, always a whole letter.

@@ -45,6 +45,30 @@ pub(super) fn run(job: Job, office: &Office) {
                 result,
             });
         }
+        Job::CompareBlocks {
+            generation,
+            session,
+            settings,
+            control,
+        } => {
+            let watcher = Watcher::new(NO_RUN, 0, office.outbox.clone(), control.clone());
+            let result = match with_text(settings, &session) {
+                Err(reason) => Outcome::Failed(reason),
+                Ok(settings) => outcome(session.block_similarity(&settings, &watcher)),
+            };
+            let result = match result {
+                Outcome::Done(blocks) => {
+                    Outcome::Done(blocks.iter().map(|block| block.similarity).collect())
+                }
+                Outcome::Stopped => Outcome::Stopped,
+                Outcome::Failed(reason) => Outcome::Failed(reason),
+            };
+            office.outbox.send(Event::BlocksCompared {
+                generation,
+                control,
+                result,
+            });
+        }
         Job::Evaluate {
             id,
             model,

@@ -9,6 +9,7 @@ mod open;
 mod place;
 mod quick;
 mod sensitivity;
+mod structure;
 mod watch;
 
 pub use disk::Drafts;
@@ -117,6 +118,12 @@ pub fn run(job: Job, office: &Office, desk: &mut Desk) {
             },
             office,
         ),
+        Job::Size {
+            generation,
+            session,
+            questions,
+            control,
+        } => structure::size(generation, &session, &questions, control, office),
         Job::Sensitivity {
             generation,
             session,
@@ -134,6 +141,7 @@ pub fn run(job: Job, office: &Office, desk: &mut Desk) {
             office,
         ),
         Job::Calibrate { .. }
+        | Job::CompareBlocks { .. }
         | Job::Compress(_)
         | Job::Evaluate { .. }
         | Job::Generate { .. }

@@ -194,7 +194,9 @@ fn stages(job: &PreviewJob, tell: &Tell<'_>) -> Result<(), String> {
 /// Whether a later job makes `job` pointless: only the newest question counts.
 pub(in crate::studio) fn is_outdated(job: &Job) -> bool {
     match job {
-        Job::Preview { control, .. } | Job::Estimate { control, .. } => control.is_stopped(),
+        Job::Preview { control, .. }
+        | Job::Estimate { control, .. }
+        | Job::Size { control, .. } => control.is_stopped(),
         Job::Compress(order) => order.control.is_stopped(),
         _ => false,
     }

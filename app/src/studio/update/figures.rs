@@ -26,6 +26,7 @@ impl Studio {
         let mut effects = self.ask_estimates();
         effects.extend(self.ask_previews());
         effects.extend(self.find_sensitivity());
+        effects.extend(self.ask_sizes());
         effects
     }
 

@@ -16,6 +16,8 @@ use crate::studio::rows::{Rows, Sort};
 use crate::studio::sample;
 use crate::studio::selection::Selection;
 use crate::studio::sensitivity::Sensitivity;
+use crate::studio::similarity::Similarity;
+use crate::studio::smaller::Smaller;
 use pare_engine::formats::Format;
 use pare_engine::recipe::Recipe;
 use std::collections::{BTreeSet, HashMap};
@@ -82,6 +84,8 @@ pub(super) fn project(path: PathBuf, opened: Opened) -> Project {
         estimates: Estimates::default(),
         latency: Latency::default(),
         outlook: Outlook::default(),
+        similarity: Similarity::default(),
+        smaller: Smaller::default(),
         sensitivity: Sensitivity::default(),
         budget_bytes: None,
         budget_seconds: None,

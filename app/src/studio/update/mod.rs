@@ -12,6 +12,7 @@ mod open;
 mod outcomes;
 mod plan;
 mod run;
+mod structure;
 #[cfg(test)]
 mod tests;
 
@@ -62,6 +63,7 @@ impl Studio {
             | Command::DiscardProposal
             | Command::PaintOption { .. } => self.choose(command),
             Command::Prefer(preferences) => self.prefer(preferences),
+            Command::StopComparing => self.stop_comparing(),
             Command::ClearCache => self.clear_cache(),
             Command::Choose(purpose) => vec![Effect::Ask(purpose)],
             Command::MeasureCache => {
@@ -132,6 +134,16 @@ impl Studio {
                 control,
                 result,
             } => self.sensitivity_done(generation, &control, result),
+            Event::BlocksCompared {
+                generation,
+                control,
+                result,
+            } => self.blocks_compared(generation, &control, result),
+            Event::Sized {
+                generation,
+                control,
+                answers,
+            } => self.sized(generation, &control, answers),
             Event::RecipeRead(path, result) => self.recipe_read(path, result),
             Event::RecipeWritten(path, result) => self.recipe_written(path, result),
             Event::MachineMeasured(outcome) => self.machine_measured(outcome),
@@ -201,6 +213,7 @@ impl Studio {
             | Action::SelectRole => self.select_by(action),
             Action::FocusFilter => vec![Effect::Show(View::Layers), Effect::FocusFilter],
             Action::Calibrate => self.calibrate(false),
+            Action::CompareBlocks => self.compare_blocks(),
             Action::MeasureSensitivity => self.measure_sensitivity(SensitivityEffort::Full),
             Action::SketchSensitivity => self.measure_sensitivity(SensitivityEffort::Quick),
             Action::StopSensitivity => self.choose(Command::StopSensitivity),

@@ -15,6 +15,8 @@ use crate::solved::Method;
 
 /// A price counts these: 1e-9 of a millisecond. Options of small layers differ by less than a nanosecond.
 const PICOSECONDS: f64 = 1e9;
+/// Share of a time that is a rounding of sums, and no time.
+pub(super) const TOLERANCE: f64 = 1e-6;
 /// Steps of a search between too little and too much.
 const HALVINGS: usize = 36;
 
@@ -131,13 +133,12 @@ impl Clock {
         solve: &dyn Fn(u64) -> Option<Allocation>,
     ) -> Option<Allocation> {
         let fast = |found: &Allocation| {
-            // A rounding of sums is no time.
-            self.milliseconds(&found.settings) <= milliseconds * (1.0 + 1e-9)
+            self.milliseconds(&found.settings) <= milliseconds * (1.0 + TOLERANCE)
         };
         if let Some(found) = solve(room).filter(fast) {
             return Some(found);
         }
-        let (mut low, mut high, mut best) = (0, room, None);
+        let (mut low, mut high, mut best) = (0, reached(room, solve), None);
         for _ in 0..HALVINGS {
             let middle = low + (high - low) / 2;
             match solve(middle) {
@@ -164,4 +165,11 @@ impl Clock {
             false => "the prompt",
         }
     }
+}
+
+/// `room`, or as many times twice of it as `solve` can do with: prices about a slow recipe may be too high for a fast one.
+fn reached(room: u64, solve: &dyn Fn(u64) -> Option<Allocation>) -> u64 {
+    let rooms = std::iter::successors(Some(room.max(1)), |room| room.checked_mul(2));
+    let mut enough = rooms.skip_while(|room| solve(*room).is_none());
+    enough.next().unwrap_or(room)
 }

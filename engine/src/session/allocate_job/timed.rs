@@ -5,7 +5,7 @@
 
 use super::super::choose_requests::LatencyTarget;
 use super::super::{Session, SessionError};
-use super::clock::Clock;
+use super::clock::{Clock, TOLERANCE};
 use super::of_layers;
 use crate::allocate::{AllocateError, Allocation, Planner, Rules};
 use crate::formats::Format;
@@ -15,6 +15,9 @@ use std::fmt;
 
 /// Times layers are timed again about what was chosen.
 const TIMINGS: usize = 3;
+
+/// Times the fastest recipe is looked for about the one found before.
+const SMALLEST_TIMINGS: usize = 3;
 
 /// What bits are chosen by, whatever the budget.
 #[derive(Debug, Clone)]
@@ -77,8 +80,14 @@ impl Session {
 impl TimedPlanner {
     pub(super) fn of(ground: TimedGround, clock: Clock) -> Result<Self, AllocateError> {
         let first = priced(&ground, &clock, ground.settings.clone())?;
-        let smallest = first.planner.solve(first.planner.smallest_bytes())?;
-        let smallest = priced(&ground, &clock, smallest.settings)?;
+        let mut smallest = first.clone();
+        for _ in 0..SMALLEST_TIMINGS {
+            let fastest = smallest.planner.solve(smallest.planner.smallest_bytes())?;
+            if fastest.settings == smallest.settings {
+                break;
+            }
+            smallest = priced(&ground, &clock, fastest.settings)?;
+        }
         Ok(Self {
             ground,
             clock,
@@ -101,7 +110,13 @@ impl TimedPlanner {
     /// The fastest recipe known.
     pub fn fastest(&self) -> Result<Allocation, AllocateError> {
         let planner = &self.smallest.planner;
-        planner.solve(planner.smallest_bytes())
+        let cheapest = planner.solve(planner.smallest_bytes())?;
+        // Prices that differ by their rounding alone are one.
+        let rounding = self.clock.layers().len() as u64;
+        let better = planner.solve(planner.smallest_bytes() + rounding)?;
+        let least = self.milliseconds(&cheapest.settings);
+        let is_as_fast = self.milliseconds(&better.settings) <= least * (1.0 + TOLERANCE);
+        Ok(if is_as_fast { better } else { cheapest })
     }
 
     /// Milliseconds of a token; of an encoder, of the prompt.

@@ -200,17 +200,3 @@ fn smoothing(ui: &mut Ui, scene: &mut Scene<'_>, value: Option<f64>) {
     });
     response.response.on_hover_text(SMOOTHING);
 }
-
-/// Settings in a few words: `GPTQ 4/64 2:4`.
-pub(super) fn words(settings: &LayerSettings) -> String {
-    let method = method_name(settings.method);
-    let codes = match settings.method {
-        Method::None | Method::Float => method.to_owned(),
-        Method::Palette => format!("{method} {}", settings.bits),
-        _ => format!("{method} {}/{}", settings.bits, settings.group),
-    };
-    match sparse::zeros_text(settings) {
-        Some(zeros) => format!("{codes} {zeros}"),
-        None => codes,
-    }
-}

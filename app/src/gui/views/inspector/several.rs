@@ -1,9 +1,10 @@
 //! Several layers at once: a small picture of each, the one at the cursor first.
 
-use super::{Memory, charts, controls};
+use super::{Memory, charts};
 use crate::gui::look::Look;
 use crate::gui::scene::Scene;
 use crate::gui::widgets::{self, error_text, plot, sign};
+use crate::studio::draft::short_words;
 use crate::studio::estimates::MOST_PREVIEWS;
 use crate::studio::selection::Join;
 use crate::studio::{Command, Project};
@@ -90,7 +91,7 @@ fn card(
 }
 
 fn foot(ui: &Ui, look: &Look, project: &Project, layer: usize, inner: Rect) {
-    let settings = controls::words(&project.draft().settings[layer]);
+    let settings = short_words(&project.draft().settings[layer]);
     plot::label(
         ui,
         look,

@@ -16,6 +16,9 @@ use egui_material_icons::icons::{ICON_ARROW_DROP_DOWN, ICON_LOCK};
 use pare_engine::settings::Activations;
 use pare_engine::solved::Method;
 
+/// Where the bar is narrower they are among what is changed seldom, so that it stays one line.
+const ROOM_FOR_ZEROS: f32 = 290.0;
+
 /// Bits that have a button.
 const BITS: [u8; 6] = [2, 3, 4, 5, 6, 8];
 
@@ -78,7 +81,9 @@ pub(super) fn show(ui: &mut Ui, scene: &mut Scene<'_>, project: &Project, memory
                 ),
                 activations(ui, scene, shared),
             ];
-            zeros_list(ui, scene, project, memory);
+            if ui.available_size_before_wrap().x >= ROOM_FOR_ZEROS {
+                zeros_list(ui, scene, project, memory);
+            }
             more::show(ui, scene, project, memory);
             lock(ui, scene, shared);
             edits
@@ -92,7 +97,7 @@ pub(super) fn show(ui: &mut Ui, scene: &mut Scene<'_>, project: &Project, memory
 
 /// Where the bar is narrow they are among what is changed seldom, so that it stays one line.
 fn activations(ui: &mut Ui, scene: &Scene<'_>, shared: Shared) -> Option<LayerEdit> {
-    const ROOM: f32 = 320.0;
+    const ROOM: f32 = 440.0;
     if ui.available_size_before_wrap().x < ROOM {
         return None;
     }

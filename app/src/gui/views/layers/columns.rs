@@ -69,7 +69,30 @@ const OPTIONAL: [Column; 5] = [
     Column::Role,
 ];
 
+/// Dropped where even the rest has no room, the least useful first.
+const LEAST: [Column; 2] = [Column::Group, Column::BitsPerWeight];
+
+/// Rooms narrower than this have tight columns.
+const TIGHT: f32 = 640.0;
+
 impl Column {
+    /// Its width in a narrow pane: enough for what it holds nearly always.
+    fn tight_width(self) -> f32 {
+        match self {
+            Self::Name => 124.0,
+            Self::Method => 62.0,
+            Self::Bits => 38.0,
+            Self::Group => 48.0,
+            Self::Zeros => 64.0,
+            Self::BitsPerWeight => 44.0,
+            Self::After => 62.0,
+            Self::Error => 66.0,
+            Self::Latency => 74.0,
+            Self::State => 36.0,
+            column => column.width(),
+        }
+    }
+
     fn width(self) -> f32 {
         match self {
             Self::Name => LEAST_NAME,
@@ -184,12 +207,23 @@ pub(super) fn layout(room: f32, has_zeros: bool) -> Vec<Placed> {
         .filter(|column| !OPTIONAL.contains(column))
         .filter(|column| has_zeros || *column != Column::Zeros)
         .collect();
-    let mut used: f32 = shown.iter().map(|column| column.width()).sum();
-    for column in OPTIONAL {
-        if used + column.width() > room {
+    let width_of = |column: Column| match room < TIGHT {
+        true => column.tight_width(),
+        false => column.width(),
+    };
+    let mut used: f32 = shown.iter().map(|column| width_of(*column)).sum();
+    for column in LEAST {
+        if used <= room {
             break;
         }
-        used += column.width();
+        used -= width_of(column);
+        shown.retain(|kept| *kept != column);
+    }
+    for column in OPTIONAL {
+        if used + width_of(column) > room {
+            break;
+        }
+        used += width_of(column);
         shown.push(column);
     }
     let spare = (room - used).max(0.0);
@@ -205,7 +239,7 @@ pub(super) fn layout(room: f32, has_zeros: bool) -> Vec<Placed> {
         .filter(|column| shown.contains(column))
         .map(|column| Placed {
             column,
-            width: (column.width() + wider(column)).floor(),
+            width: (width_of(column) + wider(column)).floor(),
         })
         .collect()
 }
@@ -321,14 +355,25 @@ mod tests {
 
     #[test]
     fn columns_fill_the_room_and_never_leave_it() {
-        for room in [480.0, 557.0, 640.0, 768.0, 960.0, 1400.0, 2400.0_f32] {
-            let placed = layout(room, false);
+        let rooms = [480.0, 557.0, 640.0, 768.0, 960.0, 1400.0, 2400.0_f32];
+        for (room, has_zeros) in rooms
+            .into_iter()
+            .flat_map(|room| [(room, false), (room, true)])
+        {
+            let placed = layout(room, has_zeros);
             let width: f32 = placed.iter().map(|placed| placed.width).sum();
             let columns: Vec<Column> = placed.iter().map(|placed| placed.column).collect();
-            assert!(width <= room.max(544.0), "{room}: {width} by {columns:?}");
+            assert!(width <= room, "{room}: {width} by {columns:?}");
+            let has_column = columns.contains(&Column::Zeros);
+            assert_eq!(has_column, has_zeros, "{room}: {columns:?}");
             assert_eq!(columns[0], Column::Name);
             assert!(columns.contains(&Column::Error), "{room}: {columns:?}");
         }
+        let has_latency = |placed: &Placed| placed.column == Column::Latency;
+        assert!(
+            layout(556.0, false).iter().any(has_latency),
+            "at 1024 pixels"
+        );
         assert_eq!(layout(1400.0, true).len(), ORDER.len());
         assert_eq!(layout(1400.0, false).len(), ORDER.len() - 1);
     }

@@ -2,6 +2,7 @@
 
 use super::Memory;
 use super::bar::{name, push};
+use super::zeros;
 use crate::gui::scene::Scene;
 use crate::studio::Project;
 use crate::studio::draft::{LayerEdit, SMOOTHING, activations_name, can_be_smoothed};
@@ -12,9 +13,9 @@ use pare_engine::settings::Activations;
 
 /// A button that opens them for the selected layers, as the first of them has them.
 pub(super) fn show(ui: &mut Ui, scene: &mut Scene<'_>, project: &Project, memory: &mut Memory) {
-    let response = ui
-        .button(ICON_MORE_HORIZ.codepoint)
-        .on_hover_text("Symmetry, column order, refinement, clip search, damping, activations");
+    let response = ui.button(ICON_MORE_HORIZ.codepoint).on_hover_text(
+        "Symmetry, column order, refinement, clip search, damping, activations, zeros, factors",
+    );
     name(&response, "More settings of the selection", false);
     let first = project
         .selection
@@ -45,6 +46,13 @@ pub(super) fn show(ui: &mut Ui, scene: &mut Scene<'_>, project: &Project, memory
                     activations(ui, scene, &settings);
                     smoothing(ui, scene, &settings, memory);
                 });
+            let mut layers = project.selection.layers();
+            layers.retain(|&layer| project.layers[layer].compressible);
+            if !layers.is_empty() {
+                ui.separator();
+                ui.set_max_width(340.0);
+                zeros::show(ui, scene, project, &layers, &mut memory.zeros);
+            }
         });
 }
 

@@ -1,5 +1,6 @@
 //! The run view: what the next run will be, how the run at work goes, which wait, and the log.
 
+mod blocks;
 mod log;
 mod progress;
 mod setup;

@@ -2,9 +2,11 @@
 //!
 //! Holds for the whole recipe, as the text that calibrates does. A drag is one step of undo.
 
+use super::blocks;
 use super::setup::row;
 use crate::gui::scene::Scene;
 use crate::gui::views::gestures::Gestures;
+use crate::gui::widgets::named;
 use crate::studio::steps::structure_in_words;
 use crate::studio::{Command, Project};
 use egui::{Align, DragValue, Layout, Response, RichText, Ui};
@@ -15,6 +17,9 @@ use std::ops::RangeInclusive;
 const FIRST_GESTURE: u64 = 1 << 42;
 /// Most that is taken out of heads and neurons, in per cent.
 const MOST_PERCENT: f64 = 90.0;
+
+/// Panes at least so wide show all fields in one row.
+const ONE_ROW: f32 = 660.0;
 
 /// What the controls remember between frames.
 #[derive(Debug)]
@@ -30,37 +35,53 @@ impl Default for Memory {
     }
 }
 
-/// Two rows: what goes of each block, and which blocks and tokens go.
+/// What goes of each block, which blocks and tokens go, and how much each block changes.
 pub(super) fn show(ui: &mut Ui, scene: &mut Scene<'_>, memory: &mut Memory) {
     let studio = scene.studio;
     let Some(project) = studio.project() else {
         return;
     };
     let structure = project.draft().structure.clone();
-    row(
-        ui,
-        scene,
-        "Structure",
-        |_, _| {},
-        |ui, scene, _| {
-            ui.with_layout(Layout::left_to_right(Align::Center), |ui| {
-                ui.add_space(8.0);
+    let fields = |ui: &mut Ui, scene: &mut Scene<'_>, memory: &mut Memory, parts: [bool; 2]| {
+        ui.with_layout(Layout::left_to_right(Align::Center), |ui| {
+            ui.add_space(8.0);
+            if parts[0] {
                 shares(ui, scene, &structure, memory);
-            });
-        },
-    );
-    row(
-        ui,
-        scene,
-        "",
-        |_, _| {},
-        |ui, scene, _| {
-            ui.with_layout(Layout::left_to_right(Align::Center), |ui| {
-                ui.add_space(8.0);
+            }
+            if parts[1] {
                 whole_parts(ui, scene, project, &structure, memory);
-            });
-        },
-    );
+            }
+        });
+    };
+    let is_wide = ui.available_width() >= ONE_ROW;
+    let none = |_: &mut Ui, _: &mut Scene<'_>| {};
+    row(ui, scene, "Structure", none, |ui, scene, _| {
+        fields(ui, scene, memory, [true, is_wide]);
+    });
+    if !is_wide {
+        row(ui, scene, "", none, |ui, scene, _| {
+            fields(ui, scene, memory, [false, true]);
+        });
+    }
+    if has_blocks(project) {
+        row(
+            ui,
+            scene,
+            "Change by block",
+            |_, _| {},
+            |ui, scene, _| {
+                ui.with_layout(Layout::left_to_right(Align::Center), |ui| {
+                    ui.add_space(8.0);
+                    blocks::show(ui, scene, project, &structure);
+                });
+            },
+        );
+    }
+}
+
+/// Blocks of the network that is open.
+fn has_blocks(project: &Project) -> bool {
+    project.layers.iter().any(|info| info.block.is_some())
 }
 
 fn shares(ui: &mut Ui, scene: &mut Scene<'_>, structure: &Structure, memory: &mut Memory) {
@@ -199,7 +220,7 @@ fn percent(ui: &mut Ui, word: &str, value: &mut f64) -> Response {
         .max_decimals(0)
         .prefix(format!("{word} "))
         .suffix(" %");
-    ui.name_inputs(format!("Share of {word} that goes"), |ui| ui.add(field))
+    named(ui.add(field), &format!("Share of {word} that goes"))
 }
 
 fn whole(
@@ -210,5 +231,5 @@ fn whole(
     range: RangeInclusive<usize>,
 ) -> Response {
     let field = DragValue::new(value).range(range).speed(0.1).prefix(prefix);
-    ui.name_inputs(name, |ui| ui.add(field))
+    named(ui.add(field), name)
 }

@@ -24,7 +24,7 @@ const ROW_HEIGHT: f32 = 24.0;
 /// What the steps remember between frames.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
-    made_for: Option<(usize, usize)>,
+    made_for: Option<(usize, usize, u64)>,
     steps: Vec<Step>,
 }
 
@@ -32,7 +32,7 @@ impl Memory {
     fn follow(&mut self, studio: &Studio, project: &Project) {
         let measured = studio.runs_of_model().filter(|run| run.loss().is_some());
         let draft = std::sync::Arc::as_ptr(project.draft()) as usize;
-        let made_for = (draft, measured.count());
+        let made_for = (draft, measured.count(), project.smaller.version);
         if self.made_for != Some(made_for) {
             self.made_for = Some(made_for);
             self.steps = steps(project, studio.runs_of_model());
@@ -66,10 +66,13 @@ pub(super) fn show(ui: &mut Ui, scene: &mut Scene<'_>, project: &Project, memory
 }
 
 fn heading(ui: &mut Ui, look: &Look, project: &Project, loss: &str) {
-    let (before, after) = project.bytes();
+    let before = Bytes(project.bytes().0);
     ui.horizontal_wrapped(|ui| {
         ui.label(RichText::new("Steps").strong());
-        let text = format!("{} to {}", Bytes(before), Bytes(after));
+        let text = match project.planned_bytes() {
+            Some(Ok(after)) => format!("{before} to {}", Bytes(after)),
+            _ => format!("{before} to –"),
+        };
         ui.label(RichText::new(text).strong());
         let words = format!("bytes from the plan, {loss} as runs measured it");
         ui.label(RichText::new(words).color(look.colours.weak));

@@ -178,13 +178,13 @@ fn a_budget_of_time_proposes_what_is_as_fast_and_is_one_step() {
         let project = studio.project().unwrap();
         let proposal = project.proposal.as_ref().unwrap();
         let found = proposal.seconds.unwrap();
-        assert!(found <= asked * (1.0 + 1e-9), "{found} s of {asked} s");
+        assert!(found <= asked * (1.0 + 1e-5), "{found} s of {asked} s");
         let loss = proposal.predicted.unwrap();
         assert!(loss <= last_loss, "more time, no more loss: {loss}");
         let of_bytes = best_of_the_byte_front(project, asked);
         assert!(
             of_bytes.is_none_or(|of_bytes| loss <= of_bytes),
-            "{share}: {loss}, and {of_bytes:?} on the front of sizes"
+            "{share}: {loss} in {found} of {asked} s, and {of_bytes:?} on the front of sizes"
         );
         (last, last_loss) = (proposal.bytes, loss);
     }

@@ -1,6 +1,7 @@
 //! What is asked: device, what of it computes, threads, context, prompt, and how keys and values are kept.
 
 use crate::gui::scene::Scene;
+use crate::gui::widgets::named;
 use crate::studio::Command;
 use crate::studio::Project;
 use crate::studio::devices::{Devices, Entry};
@@ -77,20 +78,16 @@ fn engine(ui: &mut Ui, profile: &DeviceProfile, preferences: &mut Preferences) {
         let combo = ComboBox::from_id_salt("engine")
             .width(64.0)
             .selected_text(&chosen.name);
-        ui.name_inputs("Engine", |ui| {
-            combo
-                .show_ui(ui, |ui| {
-                    for engine in &profile.engines {
-                        let is_chosen = engine.name == chosen.name;
-                        let label = ui.selectable_label(is_chosen, &engine.name);
-                        if label.on_hover_ui(|ui| values(ui, engine)).clicked() {
-                            preferences.engine.clone_from(&engine.name);
-                        }
-                    }
-                })
-                .response
-                .on_hover_text("What of the device computes")
+        let combo = combo.show_ui(ui, |ui| {
+            for engine in &profile.engines {
+                let is_chosen = engine.name == chosen.name;
+                let label = ui.selectable_label(is_chosen, &engine.name);
+                if label.on_hover_ui(|ui| values(ui, engine)).clicked() {
+                    preferences.engine.clone_from(&engine.name);
+                }
+            }
         });
+        named(combo.response, "Engine").on_hover_text("What of the device computes");
     }
     if chosen.kind == EngineKind::Cpu && chosen.threads > 1 {
         threads(ui, chosen, preferences);
@@ -161,7 +158,7 @@ fn count(ui: &mut Ui, name: &str, value: usize, most: usize, hint: &str) -> Opti
     let drag = DragValue::new(&mut tokens).range(1..=most).speed(speed);
     // Its name is inside: name and number never part where the row wraps.
     let drag = drag.prefix(format!("{name} ")).suffix(" tok");
-    let response = ui.name_inputs(name, |ui| ui.add(drag));
+    let response = named(ui.add(drag), name);
     response.on_hover_text(hint).changed().then_some(tokens)
 }
 

@@ -1,10 +1,10 @@
 //! How many weights have how many bits: one bar for the draft, one for the proposal.
 
 use crate::gui::look::Look;
+use crate::studio::sparse;
 use egui::{Align2, Color32, FontId, Rect, Sense, Ui, pos2, vec2};
 use pare_engine::model::LayerInfo;
 use pare_engine::recipe::LayerSettings;
-use pare_engine::solved::Method;
 
 /// Height of a bar.
 const HEIGHT: f32 = 14.0;
@@ -45,9 +45,9 @@ pub(super) fn show(ui: &mut Ui, look: &Look, before: &[Share], after: &[Share]) 
 }
 
 fn place(settings: &LayerSettings) -> usize {
-    match settings.method {
-        Method::None => 0,
-        _ => usize::from(settings.bits.min(8)),
+    match sparse::has_codes(settings) {
+        false => 0,
+        true => usize::from(settings.bits.min(8)),
     }
 }
 
@@ -124,6 +124,7 @@ mod tests {
     use super::*;
     use crate::studio::draft::LayerEdit;
     use crate::studio::state::testing;
+    use pare_engine::solved::Method;
 
     #[test]
     fn shares_are_of_all_weights_that_can_shrink() {

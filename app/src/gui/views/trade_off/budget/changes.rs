@@ -2,11 +2,11 @@
 //!
 //! Made once for each proposal, never in a frame. Knows changes, and nothing of how they were found.
 
+use crate::studio::draft::short_words;
 use crate::studio::proposal::Change;
 use pare_engine::model::LayerInfo;
 use pare_engine::recipe::{LayerSettings, role_word};
 use pare_engine::settings::LayerOption;
-use pare_engine::solved::Method;
 use std::collections::{BTreeMap, HashMap};
 
 /// Order of layers under their role, and of roles.
@@ -109,13 +109,12 @@ pub(in super::super) fn rows(lines: &[Line], order: Order) -> Vec<Row> {
     rows
 }
 
-/// `4/64`, `dense`, `NF4`.
+/// `4/64`, `dense`, `4/64@2:4`, `palette 4`.
 fn words(settings: &LayerSettings) -> String {
-    match (LayerOption::of(settings), settings.method) {
-        (Some(LayerOption::Grid { bits, group: 0 }), _) => format!("{bits}/row"),
-        (Some(option), _) => option.to_string(),
-        (None, Method::Nf4) => "NF4".to_owned(),
-        (None, method) => method.word().to_owned(),
+    match LayerOption::of(settings) {
+        Some(LayerOption::Grid { bits, group: 0 }) => format!("{bits}/row"),
+        Some(option) => option.to_string(),
+        None => short_words(settings),
     }
 }
 

@@ -70,7 +70,7 @@ pub(super) fn show(
     }
     let is_slow = proposal.budget_seconds.zip(proposal.seconds);
     let problem = match is_slow {
-        Some((asked, found)) if found > asked * (1.0 + 1e-9) => {
+        Some((asked, found)) if found > asked * (1.0 + 1e-5) => {
             Some("No choice of bits is as fast as the budget")
         }
         None if proposal.budget_bytes < proposal.bytes => {

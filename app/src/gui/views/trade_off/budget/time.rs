@@ -6,7 +6,7 @@
 use super::Memory;
 use super::slider::{OTHERS_WIDTH, keys};
 use crate::gui::scene::Scene;
-use crate::gui::widgets::three_digits;
+use crate::gui::widgets::{named, three_digits};
 use crate::studio::{Command, Project};
 use egui::{ComboBox, RichText, Slider, Ui, Vec2};
 
@@ -22,15 +22,12 @@ pub(super) fn kind(
     let combo = ComboBox::from_id_salt("kind of budget")
         .width(48.0)
         .selected_text(if was_of_time { "time" } else { "size" });
-    ui.name_inputs("Kind of budget", |ui| {
-        combo
-            .show_ui(ui, |ui| {
-                ui.selectable_value(&mut memory.is_of_time, false, "size");
-                ui.selectable_value(&mut memory.is_of_time, true, "time");
-            })
-            .response
-            .on_hover_text("Bytes to keep to, or milliseconds of a token on the chosen device")
+    let combo = combo.show_ui(ui, |ui| {
+        ui.selectable_value(&mut memory.is_of_time, false, "size");
+        ui.selectable_value(&mut memory.is_of_time, true, "time");
     });
+    named(combo.response, "Kind of budget")
+        .on_hover_text("Bytes to keep to, or milliseconds of a token on the chosen device");
     let is_of_time = memory.is_of_time;
     if is_of_time == was_of_time || project.proposal.is_none() {
         return;
