@@ -4,7 +4,7 @@
 //! listed.
 
 use super::{Checkpoint, Entry};
-use crate::packed::{ActivationPlan, LayerManifest, PackedSource};
+use crate::packed::{ActivationPlan, LayerManifest, PackedSource, Stored};
 use crate::solved::Solved;
 use crate::tensor::{SourceError, TensorInfo, WeightSource};
 
@@ -81,13 +81,8 @@ impl PackedSource for Checkpoint {
         }
     }
 
-    fn stays_packed(&self, tensor: &str) -> bool {
-        self.by_name
-            .get(tensor)
-            .is_some_and(|&index| match &self.entries[index] {
-                Entry::Plain(_) => false,
-                Entry::Packed(packed) => !packed.is_scattered(&self.shards),
-            })
+    fn stored(&self, tensor: &str) -> Option<Stored> {
+        Some(Self::stored(self, tensor)?.0)
     }
 
     fn manifest(&self, tensor: &str) -> Option<&LayerManifest> {

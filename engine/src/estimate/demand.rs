@@ -2,10 +2,9 @@
 //!
 //! Counts only; knows no device and no second.
 
-use super::form::{FLOAT_BYTES, Form};
 use crate::device::EngineKind;
 use crate::model::{LayerInfo, LayerKind, ModelConfig, Role, cache_token_bytes};
-use crate::packed::{FactorKind, Stored};
+use crate::packed::{FLOAT_BYTES, FactorKind, Form, Stored};
 use crate::settings::{KvCache, LayerSettings};
 use crate::solved::Method;
 

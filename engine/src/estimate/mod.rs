@@ -10,8 +10,8 @@ mod rates;
 #[cfg(test)]
 mod tests;
 
+pub use crate::packed::Form;
 pub use demand::{LayerDemand, Network};
-pub use form::Form;
 
 use crate::device::{Basis, DeviceProfile, EngineProfile};
 use crate::settings::KvCache;

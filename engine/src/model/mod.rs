@@ -48,7 +48,7 @@ pub use plan::PlannedTensor;
 pub use provider::Provider;
 pub use stage::Stage;
 
-use crate::packed::PackedSource;
+use crate::packed::{FLOAT_BYTES, PackedSource};
 use crate::tensor::WeightSource;
 use candle_core::Tensor;
 use plan::{Plan, find_prefix};
@@ -95,16 +95,19 @@ impl Model {
         }
     }
 
-    /// Bytes that a layer takes in memory: of codes those stored, of all else four for each value.
+    /// Bytes that a layer takes in memory: of packed layers those of the form in which they run, of all else four for
+    /// each value.
     pub fn resident_bytes(&self, layer: &LayerInfo) -> u64 {
         let packed = self.packed.as_ref();
-        let is_packed = packed.is_some_and(|source| source.stays_packed(&layer.tensor));
-        match (is_packed, layer.kind) {
-            (false, _) => 4 * layer.parameters,
-            // Rows are looked up in codes of one byte each.
-            (true, LayerKind::Embedding) if self.config.tied => layer.size_bytes + layer.parameters,
-            (true, LayerKind::Embedding) => layer.parameters,
-            (true, _) => layer.size_bytes,
+        let Some(stored) = packed.and_then(|source| source.stored(&layer.tensor)) else {
+            return FLOAT_BYTES * layer.parameters;
+        };
+        let held = || stored.held_bytes(layer.rows, layer.columns);
+        let table = || stored.table_bytes(layer.rows, layer.columns);
+        match layer.kind {
+            LayerKind::Embedding if self.config.tied => held() + table(),
+            LayerKind::Embedding => table(),
+            _ => held(),
         }
     }
 

@@ -36,6 +36,7 @@ pub mod bits;
 mod combinations;
 mod error;
 pub mod floats;
+mod form;
 pub mod gptq;
 mod kind;
 mod manifest;
@@ -48,6 +49,7 @@ mod unpack;
 
 pub use activations::{ActivationKind, ActivationPlan, unpack_activations};
 pub use error::{PackError, UnpackError};
+pub use form::{FLOAT_BYTES, Form};
 pub use kind::{CodeKind, PartSpec};
 pub use manifest::{
     LayerManifest, MANIFEST_VERSION, METADATA_KEY, Manifest, Origin, OriginalTensor,

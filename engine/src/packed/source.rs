@@ -2,7 +2,7 @@
 //!
 //! Knows no file and no model: `checkpoint` gives layers, `model` asks for them.
 
-use super::{ActivationPlan, LayerManifest};
+use super::{ActivationPlan, LayerManifest, Stored};
 use crate::solved::Solved;
 use crate::tensor::SourceError;
 
@@ -15,9 +15,10 @@ pub trait PackedSource: Send + Sync {
     /// whatever the stored order) and what it does to its inputs. `None` where the tensor is stored as plain values.
     fn solved(&self, tensor: &str) -> Result<Option<(Solved, ActivationPlan)>, SourceError>;
 
-    /// Whether it runs on its codes; what is stored in groups too short for the kernels is held as floats.
-    fn stays_packed(&self, tensor: &str) -> bool {
-        self.is_packed(tensor)
+    /// How `tensor` is stored, where headers or lists of groups tell.
+    fn stored(&self, tensor: &str) -> Option<Stored> {
+        let _ = tensor;
+        None
     }
 
     /// What the manifest of a `pare` file says of `tensor`. The parts that it names can be read as tensors of their own.
