@@ -40,6 +40,18 @@ fn a_decoder_beside_itself_has_no_divergence() {
 }
 
 #[test]
+fn what_a_narrow_cache_costs_is_measured() {
+    let place = Place::new();
+    let words = ["evaluate", "sample", "--length", "32", "--windows", "2"];
+    let narrow = ["--reference", "sample", "--kv", "int8"];
+    let found = place.json(&[&words[..], &narrow].concat());
+    assert_eq!(found["kv_cache"], "int8");
+    let kl = found["kl"]["mean"].as_f64();
+    assert!(kl.is_some_and(|kl| kl > 0.0), "{found}");
+    assert_eq!(place.json(&words)["kv_cache"], "f32");
+}
+
+#[test]
 fn the_page_says_perplexity() {
     let place = Place::new();
     let outcome = place.run(&["evaluate", "sample", "--length", "32", "--windows", "2"]);

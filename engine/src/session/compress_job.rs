@@ -63,10 +63,19 @@ struct Settled {
 impl Session {
     /// What `compress` would write, to the byte, without solving anything.
     pub fn dry_run(&self, request: &CompressRequest) -> Result<DryRun, SessionError> {
+        self.watched_dry_run(request, &Unwatched)
+    }
+
+    /// The same where a recipe leaves something to the weights, which are then looked at once.
+    pub fn watched_dry_run(
+        &self,
+        request: &CompressRequest,
+        observer: &dyn Observer,
+    ) -> Result<DryRun, SessionError> {
         if !request.recipe.structure.is_none() {
             return self.install(|| self.dry_run_of_smaller(request));
         }
-        let request = &self.settled_request(request, &Unwatched)?;
+        let request = &self.settled_request(request, observer)?;
         self.dry_run_of(request, self.target())
     }
 

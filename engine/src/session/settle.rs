@@ -32,6 +32,8 @@ struct Open {
     layer: usize,
     /// As it will be solved.
     settings: LayerSettings,
+    /// The pruning that was asked for: the run tells what stands in for it.
+    asked: PruneMethod,
     /// How often each score occurs, where it shares a threshold with others.
     scores: Option<Vec<u32>>,
     overrides: Overrides,
@@ -95,6 +97,7 @@ impl Session {
                     || Open {
                         layer,
                         settings,
+                        asked: decision.settings.prune.method,
                         scores: shares.then(Vec::new),
                         overrides: Overrides::default(),
                     },
@@ -212,6 +215,7 @@ fn share_thresholds(open: &mut [Open]) {
         let shares = kept_shares(&scores, prune.sparsity);
         for (open, kept) in group.iter_mut().zip(shares) {
             open.overrides.prune = Some(Pruning {
+                method: open.asked,
                 sparsity: ((1.0 - kept) * SHARE_STEPS).round() / SHARE_STEPS,
                 scope: PruneScope::Layer,
                 ..prune

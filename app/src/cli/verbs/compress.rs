@@ -24,7 +24,8 @@ use std::path::{Path, PathBuf};
 pub(super) fn run(arguments: &Compress, context: &Context) -> Result<Answer, Failure> {
     let opened = context.open(&arguments.model)?;
     let request = request(arguments, context, &opened)?;
-    let dry = opened.session.dry_run(&request)?;
+    let session = &opened.session;
+    let dry = session.watched_dry_run(&request, &context.progress)?;
     if arguments.dry_run {
         for warning in &dry.warnings {
             context.printer.warning(warning);
