@@ -24,4 +24,5 @@ mod machines;
 mod open;
 mod place;
 mod sensitivity;
+mod structure;
 mod zeros;

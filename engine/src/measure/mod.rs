@@ -7,6 +7,7 @@ mod kernels;
 pub mod profile;
 mod rulers;
 mod solvers;
+mod structure;
 
 pub use kernels::{
     KernelBench, KernelBenchError, KernelReport, KernelRow, KernelRulers, MemoryReport, MemoryRow,
@@ -14,6 +15,7 @@ pub use kernels::{
 };
 pub use rulers::Rulers;
 pub use solvers::{SolverBench, bench_solvers};
+pub use structure::{StructureBench, StructureBenchReport, StructureRow, bench_structure};
 
 use serde::{Deserialize, Serialize};
 

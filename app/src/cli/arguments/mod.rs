@@ -183,7 +183,7 @@ pub(crate) struct Export {
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Bench {
     /// What to measure.
-    #[arg(value_name = "WHAT", default_value = "solvers", value_parser = ["kernels", "memory", "solvers"])]
+    #[arg(value_name = "WHAT", default_value = "solvers", value_parser = ["kernels", "memory", "solvers", "structure"])]
     pub(crate) what: String,
     /// Outputs of the layer; default 4096, of kernels what each case says.
     #[arg(long, value_name = "N", value_parser = words::count)]
@@ -194,7 +194,7 @@ pub(crate) struct Bench {
     /// Tokens of the Gram matrix, default 2048, or of kernels.
     #[arg(long, value_name = "N", value_parser = words::count)]
     pub(crate) tokens: Option<usize>,
-    /// Times each job runs; default 3, of kernels 40.
+    /// Times each job runs; default 3, of kernels 40, of structure 9.
     #[arg(long, value_name = "N", value_parser = words::count)]
     pub(crate) rounds: Option<usize>,
     /// Kernels: this case alone.

@@ -6,7 +6,7 @@
 mod clock;
 mod passes;
 mod products;
-mod random;
+pub(super) mod random;
 mod rulers;
 
 use super::processor;

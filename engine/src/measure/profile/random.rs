@@ -21,7 +21,7 @@ const GROUP: usize = 64;
 const BLOCK: usize = 64;
 
 /// Small normal numbers.
-pub(super) fn floats(count: usize) -> Vec<f32> {
+pub(in crate::measure) fn floats(count: usize) -> Vec<f32> {
     let mut rng = Rng::new(0, 0);
     let period: Vec<f32> = (0..PERIOD).map(|_| 0.05 * rng.normal() as f32).collect();
     period.into_iter().cycle().take(count).collect()
@@ -87,33 +87,53 @@ fn code_values(max_code: u8, rows: usize, columns: usize) -> Codes {
 
 /// A network of random weights whose blocks are codes of 8 bits under 8-bit inputs.
 pub(super) fn packed_network(config: &Value) -> Result<Model, ModelError> {
+    network(config, Some((8, true)))
+}
+
+/// A network of random weights whose blocks are codes of so many bits, with inputs of 8 bits or as they are; without,
+/// floats.
+pub(in crate::measure) fn network(
+    config: &Value,
+    packing: Option<(u8, bool)>,
+) -> Result<Model, ModelError> {
     let tensors = ModelConfig::parse(config)?.tensors();
     let shapes = tensors
         .into_iter()
         .map(|tensor| (tensor.name, tensor.shape));
-    let memory = Arc::new(Memory(shapes.collect()));
-    Ok(Model::open(memory.clone(), config)?.on_kernels(memory))
+    let memory = Arc::new(Memory {
+        shapes: shapes.collect(),
+        packing,
+    });
+    let model = Model::open(memory.clone(), config)?;
+    Ok(match packing {
+        Some(_) => model.on_kernels(memory),
+        None => model,
+    })
 }
 
 /// Shapes by name; values are made when asked for.
-struct Memory(BTreeMap<String, Vec<usize>>);
+struct Memory {
+    shapes: BTreeMap<String, Vec<usize>>,
+    /// Bits of a code, and whether inputs have 8 bits.
+    packing: Option<(u8, bool)>,
+}
 
 impl Memory {
     fn shape(&self, name: &str) -> Result<&[usize], SourceError> {
         let missing = || SourceError::Missing {
             name: name.to_owned(),
         };
-        Ok(self.0.get(name).ok_or_else(missing)?)
+        Ok(self.shapes.get(name).ok_or_else(missing)?)
     }
 }
 
 impl WeightSource for Memory {
     fn names(&self) -> Vec<String> {
-        self.0.keys().cloned().collect()
+        self.shapes.keys().cloned().collect()
     }
 
     fn info(&self, name: &str) -> Option<TensorInfo> {
-        let shape = self.0.get(name)?;
+        let shape = self.shapes.get(name)?;
         Some(TensorInfo {
             dtype: Dtype::F32,
             shape: shape.clone(),
@@ -138,13 +158,17 @@ impl WeightSource for Memory {
 impl PackedSource for Memory {
     fn is_packed(&self, tensor: &str) -> bool {
         let is_table = tensor.contains("embed") || tensor.contains("wte") || tensor.contains("wpe");
-        self.0.get(tensor).is_some_and(|shape| shape.len() == 2) && !is_table
+        let is_matrix = self
+            .shapes
+            .get(tensor)
+            .is_some_and(|shape| shape.len() == 2);
+        self.packing.is_some() && is_matrix && !is_table
     }
 
     fn solved(&self, tensor: &str) -> Result<Option<(Solved, ActivationPlan)>, SourceError> {
-        if !self.is_packed(tensor) {
+        let Some((bits, integer)) = self.packing.filter(|_| self.is_packed(tensor)) else {
             return Ok(None);
-        }
+        };
         let shape = self.shape(tensor)?;
         // GPT-2 stores inputs first.
         let is_turned = tensor.starts_with("h.") || tensor.contains(".h.");
@@ -153,7 +177,7 @@ impl PackedSource for Memory {
         } else {
             (shape[0], shape[1])
         };
-        let plan = super::products::plan(true);
-        Ok(Some((codes(8, rows, columns, GROUP), plan)))
+        let plan = super::products::plan(integer);
+        Ok(Some((codes(bits, rows, columns, GROUP), plan)))
     }
 }

@@ -54,7 +54,8 @@ impl Session {
             name: "comparing blocks with their inputs",
             steps: model.config().blocks as u64,
         });
-        let policy = self.spill_policy(&self.options.cache_folder);
+        let folder = self.scratch()?;
+        let policy = self.spill_policy(folder.path());
         let similarity = block_similarity(model, sequences, &policy, observer)?;
         let numbered = similarity.into_iter().enumerate();
         Ok(numbered
@@ -81,6 +82,11 @@ impl Session {
     ) -> Result<CompressReport, SessionError> {
         let started = Instant::now();
         let plan = self.plan_smaller(&request.recipe)?;
+        if needs_inputs(&request.recipe.structure) && request.recipe.calibration.corpus.is_none() {
+            return Err(self.input_problem(
+                "which heads, neurons and blocks go is decided on a text; name one with --corpus",
+            ));
+        }
         for note in &plan.notes {
             observer.notice(Notice::Warning(note));
         }

@@ -1,7 +1,6 @@
 //! All that is known of the smaller model before anything is scored: sizes, configuration, tokens, side files.
 
 use super::super::{Session, SessionError};
-use super::needs_inputs;
 use super::tokens::TokenPlan;
 use crate::model::{KeptParts, Model, ModelConfig, SmallerSizes};
 use crate::recipe::Recipe;
@@ -91,11 +90,6 @@ impl Session {
         recipe: &Recipe,
     ) -> Result<SmallerPlan, SessionError> {
         let model = self.model()?;
-        if needs_inputs(&recipe.structure) && recipe.calibration.corpus.is_none() {
-            return Err(self.input_problem(
-                "which heads, neurons and blocks go is decided on a text; name one with --corpus",
-            ));
-        }
         let (mut sizes, mut notes) = plan_sizes(&recipe.structure, model.config())?;
         let tokens = match recipe.structure.vocabulary {
             true => Some(self.plan_tokens(&recipe.calibration)?),

@@ -1,10 +1,11 @@
-//! `pare bench`: this machine's solvers, kernels or memory beside their bounds.
+//! `pare bench`: this machine's solvers, kernels, memory or a smaller block beside their bounds.
 //!
 //! Chooses what is measured, starts the threads and counts on nothing else.
 
 mod kernels;
 mod memory;
 mod solvers;
+mod structure;
 
 use crate::cli::answer::Answer;
 use crate::cli::arguments::Bench;
@@ -21,6 +22,7 @@ pub(super) fn run(arguments: &Bench, context: &Context) -> Result<Answer, Failur
         name: match arguments.what.as_str() {
             "kernels" => "bench kernels",
             "memory" => "bench memory",
+            "structure" => "bench structure",
             _ => "bench solvers",
         },
         steps: 0,
@@ -28,6 +30,7 @@ pub(super) fn run(arguments: &Bench, context: &Context) -> Result<Answer, Failur
     pool.install(|| match arguments.what.as_str() {
         "kernels" => kernels::run(arguments, context),
         "memory" => memory::run(arguments, context),
+        "structure" => structure::run(arguments, context),
         _ => solvers::run(arguments, context),
     })
 }
