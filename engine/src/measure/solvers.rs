@@ -1,17 +1,20 @@
-//! Seconds and shares of the multiply-add bound of what solving a layer consists of.
+//! Seconds and shares of the multiply-add bound of what solving a layer consists of, with zeros and without.
+
+mod jobs;
 
 use super::rulers::Bench;
 use super::{BenchReport, BenchRow, machine};
-use crate::grid::{GridConfig, ScaleDtype};
 use crate::kernels::{Operand, Threads, gemm, syrk_f32};
 use crate::linalg::{FactorError, flipped_cholesky};
 use crate::moments::Moments;
 use crate::monitor::{Monitor, Silent};
 use crate::rng::Rng;
-use crate::settings::ColumnOrder;
-use crate::solve::gptq::DEFAULT_BLOCK;
-use crate::solve::{GptqConfig, RtnConfig, SolveError, gptq, rtn};
+use crate::settings::{ColumnOrder, PruneMethod};
+use crate::solve::{
+    Factors, Kept, RtnConfig, SolveError, Zeros, gptq, gptq_with_zeros, mask_by_score, rtn,
+};
 use crate::tensor::{Matrix, Symmetric};
+use jobs::{GRID, JOBS, Job, Kind, asked_zeros, gptq_config};
 use std::time::Instant;
 
 /// What to measure.
@@ -44,7 +47,7 @@ impl SolverBench {
     };
 }
 
-/// Measures Gram accumulation, factorization, GPTQ and round-to-nearest, and the rulers between them.
+/// Measures Gram accumulation, factorization, GPTQ, round-to-nearest, masks and SparseGPT, and the rulers between them.
 pub fn bench_solvers(bench: SolverBench, monitor: &dyn Monitor) -> Result<BenchReport, SolveError> {
     let work = Work::new(bench);
     let mut rulers = Bench::new();
@@ -72,73 +75,6 @@ pub fn bench_solvers(bench: SolverBench, monitor: &dyn Monitor) -> Result<BenchR
             .collect(),
     })
 }
-
-/// One thing to measure.
-struct Job {
-    name: &'static str,
-    kind: Kind,
-}
-
-#[derive(Clone, Copy)]
-enum Kind {
-    Syrk,
-    FullGram,
-    Factor,
-    Gptq {
-        order: ColumnOrder,
-        clip_search: u32,
-    },
-    Rtn {
-        clip_search: u32,
-    },
-}
-
-const JOBS: [Job; 7] = [
-    Job {
-        name: "gram, upper triangle",
-        kind: Kind::Syrk,
-    },
-    Job {
-        name: "gram, full product",
-        kind: Kind::FullGram,
-    },
-    Job {
-        name: "factor, f32",
-        kind: Kind::Factor,
-    },
-    Job {
-        name: "gptq 4 bits group 128, static order, clip search 20",
-        kind: Kind::Gptq {
-            order: ColumnOrder::Static,
-            clip_search: 20,
-        },
-    },
-    Job {
-        name: "gptq 4 bits group 128, stored order, clip search 20",
-        kind: Kind::Gptq {
-            order: ColumnOrder::None,
-            clip_search: 20,
-        },
-    },
-    Job {
-        name: "gptq 4 bits group 128, stored order, min-max",
-        kind: Kind::Gptq {
-            order: ColumnOrder::None,
-            clip_search: 0,
-        },
-    },
-    Job {
-        name: "rtn 4 bits group 128, clip search 20",
-        kind: Kind::Rtn { clip_search: 20 },
-    },
-];
-
-const GRID: GridConfig = GridConfig {
-    bits: 4,
-    group: 128,
-    symmetric: false,
-    scale_dtype: ScaleDtype::F16,
-};
 
 /// What jobs work on, made once.
 struct Work {
@@ -205,14 +141,25 @@ impl Work {
                     }
                 }
             }
+            Kind::Mask { pattern, scope } => {
+                let config = asked_zeros(PruneMethod::Wanda, pattern, scope);
+                let squares = Some(&self.moments.mean_square[..]);
+                let started = Instant::now();
+                mask_by_score(&self.weights, squares, config)?;
+                Ok(started.elapsed().as_secs_f64())
+            }
+            Kind::SparseGpt { pattern, scope } => {
+                let asked = asked_zeros(PruneMethod::SparseGpt, pattern, scope);
+                let zeros = (&Zeros::Chosen(asked), Kept::Codes);
+                let config = gptq_config(ColumnOrder::None, 20);
+                let factors = Factors::default();
+                let (weights, moments) = (&self.weights, &self.moments);
+                let started = Instant::now();
+                gptq_with_zeros(weights, moments, &config, zeros, &factors, monitor)?;
+                Ok(started.elapsed().as_secs_f64())
+            }
             Kind::Gptq { order, clip_search } => {
-                let config = GptqConfig {
-                    grid: GRID,
-                    clip_search,
-                    order,
-                    damping: 0.01,
-                    block: DEFAULT_BLOCK,
-                };
+                let config = gptq_config(order, clip_search);
                 let started = Instant::now();
                 gptq(&self.weights, &self.moments, &config, monitor)?;
                 Ok(started.elapsed().as_secs_f64())
@@ -246,11 +193,11 @@ impl Work {
             Kind::Syrk => (format!("{tokens} x {columns}"), Some(t * k * k)),
             Kind::FullGram => (format!("{tokens} x {columns}"), Some(2.0 * t * k * k)),
             Kind::Factor => (format!("{columns} x {columns}"), Some(k * k * k / 3.0)),
-            Kind::Gptq { .. } => (
+            Kind::Gptq { .. } | Kind::SparseGpt { .. } => (
                 format!("{rows} x {columns}"),
                 Some(k * k * k / 3.0 + n * k * k),
             ),
-            Kind::Rtn { .. } => (format!("{rows} x {columns}"), None),
+            Kind::Rtn { .. } | Kind::Mask { .. } => (format!("{rows} x {columns}"), None),
         };
         let gops = flops.unwrap_or(n * k) / seconds / 1e9;
         BenchRow {
