@@ -72,7 +72,7 @@ fn pruning_is_chosen_and_its_error_follows_the_slider() {
     assert_eq!(pattern, SparsityPattern::TWO_OF_FOUR);
     desk.harness
         .get_by_label_contains("1:4, 75 % zeros: error ")
-        .click();
+        .click_accesskit();
     desk.settle();
     let pattern = settings(&desk, layer).prune.pattern;
     assert_eq!(pattern, SparsityPattern::NOfM { kept: 1, of: 4 });
