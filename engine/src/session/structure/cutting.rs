@@ -43,7 +43,7 @@ impl Session {
     ) -> Result<StructureReport, SessionError> {
         let started = Instant::now();
         let model = self.model()?;
-        let (blocks, similarity) = self.choose_blocks(recipe, plan, sequences, observer)?;
+        let blocks = plan.sizes.blocks.clone();
         let mut writer = Writer::begin(folder, blocks.len() + 1)?;
         let whole = Cut {
             parts: vec![model.config().all_parts(); blocks.len()],
@@ -64,7 +64,7 @@ impl Session {
             removed_blocks: (0..model.config().blocks)
                 .filter(|block| !blocks.contains(block))
                 .collect(),
-            similarity,
+            similarity: plan.similarity.clone(),
             cuts: cutting.cuts,
             vocabulary: plan.tokens.as_ref().map(|tokens| tokens.report),
             seconds: started.elapsed().as_secs_f64(),
@@ -73,20 +73,23 @@ impl Session {
         Ok(report)
     }
 
-    /// The blocks that stay, and the similarities that decided.
-    fn choose_blocks(
+    /// `recipe` with the numbers of the blocks that go where it says how many, and the similarities that decided.
+    pub(super) fn with_named_blocks(
         &self,
         recipe: &Recipe,
-        plan: &SmallerPlan,
         sequences: &[Vec<u32>],
         observer: &dyn Observer,
-    ) -> Result<(Vec<usize>, Vec<BlockSimilarity>), SessionError> {
+    ) -> Result<(Recipe, Vec<BlockSimilarity>), SessionError> {
         let BlockChoice::Count(removed @ 1..) = recipe.structure.blocks else {
-            return Ok((plan.sizes.blocks.clone(), Vec::new()));
+            return Ok((recipe.clone(), Vec::new()));
         };
         let similarity = self.similarity_on(sequences, observer)?;
         let values: Vec<f64> = similarity.iter().map(|block| block.similarity).collect();
-        Ok((least_similar(&values, removed), similarity))
+        let kept = least_similar(&values, removed);
+        let gone = (0..values.len()).filter(|block| !kept.contains(block));
+        let mut recipe = recipe.clone();
+        recipe.structure.blocks = BlockChoice::These(gone.collect());
+        Ok((recipe, similarity))
     }
 }
 

@@ -21,7 +21,7 @@ use crate::formats::layout::PlanSource;
 use crate::formats::store::Fingerprint;
 use crate::formats::{RunFolder, StoreError};
 use crate::model::Model;
-use crate::recipe::{CalibrationSettings, Structure};
+use crate::recipe::{BlockChoice, CalibrationSettings, LayerSettings, Structure};
 use crate::report::{BlockSimilarity, Notice, Observer};
 use crate::transform::structure::{Cut, CutSource};
 use crate::units::hex;
@@ -68,7 +68,13 @@ impl Session {
         &self,
         request: &CompressRequest,
     ) -> Result<DryRun, SessionError> {
-        let plan = self.plan_smaller(&request.recipe)?;
+        let mut plan = self.plan_smaller(&request.recipe)?;
+        if matches!(request.recipe.structure.blocks, BlockChoice::Count(1..)) {
+            let unknown =
+                "which blocks go is found in the run; sizes here are those without the last ones";
+            plan.notes.push(unknown.to_owned());
+        }
+        let request = &self.request_of_smaller(request, &plan)?;
         let mut dry = self.with_stand_in(&plan, |target| self.dry_run_of(request, target))?;
         dry.structure = Some(plan.sizes_before_and_after(self)?);
         Ok(dry)
@@ -81,30 +87,37 @@ impl Session {
         observer: &dyn Observer,
     ) -> Result<CompressReport, SessionError> {
         let started = Instant::now();
-        let plan = self.plan_smaller(&request.recipe)?;
+        // What cannot be done is refused before anything is measured.
+        self.plan_smaller(&request.recipe)?;
         if needs_inputs(&request.recipe.structure) && request.recipe.calibration.corpus.is_none() {
             return Err(self.input_problem(
                 "which heads, neurons and blocks go is decided on a text; name one with --corpus",
             ));
         }
-        for note in &plan.notes {
-            observer.notice(Notice::Warning(note));
-        }
         let sequences = match request.recipe.calibration.corpus {
             Some(_) => self.draw_sequences(&request.recipe.calibration)?,
             None => Vec::new(),
         };
+        let (recipe, similarity) = self.with_named_blocks(&request.recipe, &sequences, observer)?;
+        let plan = SmallerPlan {
+            similarity,
+            ..self.plan_smaller(&recipe)?
+        };
+        let inner = &self.request_of_smaller(request, &plan)?;
+        for note in &plan.notes {
+            observer.notice(Notice::Warning(note));
+        }
         let run = RunFolder::create(
             &request.out,
             self.checkpoint.root(),
             &request.recipe.to_toml(),
-            &self.fingerprint_of_smaller(request, &plan, &sequences)?,
+            &self.fingerprint_of_smaller(inner, &plan, &sequences)?,
             request.resume,
         )?;
         let folder = run.partial().join(FOLDER);
         let structure = match files::read_report(&folder) {
             Some(made) => made,
-            None => self.make_smaller(&request.recipe, &plan, &sequences, &folder, observer)?,
+            None => self.make_smaller(&recipe, &plan, &sequences, &folder, observer)?,
         };
         let seconds = started.elapsed().as_secs_f64();
         let reference = self.reference(&plan)?;
@@ -113,7 +126,11 @@ impl Session {
             bytes_before: self.bytes_before(),
         };
         let smaller = Self::open_within(&folder, self.options.clone(), self.pool.clone())?;
-        let mut report = smaller.compress_into(request, &run, origin, observer)?;
+        let mut report = smaller.compress_into(inner, &run, origin, observer)?;
+        if inner != request {
+            // Rules with the smaller model's numbers would hit other layers of the original.
+            report.recipe = request.recipe.to_toml();
+        }
         // Its files are closed before they are removed.
         drop(smaller);
         std::fs::remove_dir_all(&folder)
@@ -125,6 +142,29 @@ impl Session {
         report.structure = Some(structure);
         run.finish(&report_json(&report), request.keep_layers)?;
         Ok(report)
+    }
+
+    /// `request` with rules for the layers of the smaller model, where blocks have other numbers: each layer that stays
+    /// keeps the settings that it has in the original.
+    fn request_of_smaller(
+        &self,
+        request: &CompressRequest,
+        plan: &SmallerPlan,
+    ) -> Result<CompressRequest, SessionError> {
+        let model = self.model()?;
+        let stays = |block: usize| plan.sizes.blocks.contains(&block);
+        if request.recipe.layers.is_empty() || (0..model.config().blocks).all(stays) {
+            return Ok(request.clone());
+        }
+        let decisions = request.recipe.resolve(model.layers()).decisions;
+        let kept = model.layers().iter().zip(decisions);
+        let kept = kept.filter(|(layer, _)| layer.block.is_none_or(stays));
+        let settings: Vec<LayerSettings> = kept.map(|(_, decision)| decision.settings).collect();
+        let smaller = plan.stand_in(model)?;
+        Ok(CompressRequest {
+            recipe: request.recipe.saying(smaller.layers(), &settings),
+            ..request.clone()
+        })
     }
 
     /// Calls `work` with what the smaller model will look like, from headers alone.
@@ -192,6 +232,6 @@ impl Session {
 
 /// Whether inputs decide what goes.
 fn needs_inputs(structure: &Structure) -> bool {
-    let counted = matches!(structure.blocks, crate::recipe::BlockChoice::Count(1..));
+    let counted = matches!(structure.blocks, BlockChoice::Count(1..));
     structure.heads > 0.0 || structure.neurons > 0.0 || counted
 }

@@ -4,7 +4,7 @@ use super::super::{Session, SessionError};
 use super::tokens::TokenPlan;
 use crate::model::{KeptParts, Model, ModelConfig, SmallerSizes};
 use crate::recipe::Recipe;
-use crate::report::{NetworkSizes, StructurePlan};
+use crate::report::{BlockSimilarity, NetworkSizes, StructurePlan};
 use crate::transform::structure::vocabulary::{is_stale, remap_ids, remap_tokenizer_config};
 use crate::transform::structure::{Cut, CutSource, plan_sizes};
 use serde_json::Value;
@@ -19,6 +19,8 @@ pub(in crate::session) struct SmallerPlan {
     pub(super) tokens: Option<TokenPlan>,
     pub(super) sides: Vec<SideFile>,
     pub(super) notes: Vec<String>,
+    /// What decided which blocks go; empty where the recipe names them.
+    pub(super) similarity: Vec<BlockSimilarity>,
 }
 
 /// A file beside the tensors.
@@ -112,6 +114,7 @@ impl Session {
             config,
             tokens,
             notes,
+            similarity: Vec::new(),
         })
     }
 

@@ -5,7 +5,7 @@ use crate::formats::Format;
 use crate::model::testing::with_weights;
 use crate::model::{KeptParts, Model, Role};
 use crate::monitor::Unwatched;
-use crate::recipe::{BlockChoice, CalibrationSettings, Recipe, Structure};
+use crate::recipe::{BlockChoice, CalibrationSettings, LayerRule, Overrides, Recipe, Structure};
 use crate::report::{PartCut, StructureReport};
 use crate::session::{CompressReport, CompressRequest, Session, SessionOptions, open_model};
 use crate::solved::Method;
@@ -195,6 +195,12 @@ fn blocks_go_by_similarity_and_repair_lowers_the_error() {
             .unwrap();
         assert_eq!(found.removed_blocks, [1], "{}", folder.display());
         assert_eq!(open(&written).config().blocks, 2);
+        assert_eq!(
+            layer_types(&written),
+            layer_types(&folder).map(|words| [words[0].clone(), words[2].clone()].to_vec()),
+            "{}: blocks that stay keep their windows",
+            folder.display()
+        );
         for cut in found.cuts {
             let neurons = cut.neurons.unwrap();
             assert!(
@@ -204,6 +210,50 @@ fn blocks_go_by_similarity_and_repair_lowers_the_error() {
             );
         }
     }
+}
+
+/// `layer_types` of a configuration.
+fn layer_types(folder: &Path) -> Option<Vec<serde_json::Value>> {
+    let text = std::fs::read_to_string(folder.join("config.json")).unwrap();
+    let config: serde_json::Value = serde_json::from_str(&text).unwrap();
+    config["layer_types"].as_array().cloned()
+}
+
+#[test]
+fn a_rule_of_the_original_decides_the_same_layer_when_blocks_before_it_go() {
+    let Some(folder) = families()
+        .into_iter()
+        .find(|folder| folder.ends_with("llama-bf16"))
+    else {
+        return;
+    };
+    let out = tempfile::tempdir().unwrap();
+    let structure = Structure {
+        blocks: BlockChoice::These(vec![0]),
+        ..Structure::default()
+    };
+    let mut request = request(&folder, out.path().join("fewer"), structure);
+    request.format = Format::Pare;
+    request.recipe.layers.push(LayerRule {
+        pattern: "model.layers.2.mlp.up_proj".to_owned(),
+        overrides: Overrides {
+            method: Some(Method::Rtn),
+            bits: Some(8),
+            group: Some(16),
+            ..Overrides::default()
+        },
+    });
+    let cache = tempfile::tempdir().unwrap();
+    let session = session(&folder, cache.path());
+    let report = session.compress(&request, &Unwatched).unwrap();
+    let coded: Vec<&str> = report
+        .layers
+        .iter()
+        .filter(|layer| layer.method != Method::None)
+        .map(|layer| layer.name.as_str())
+        .collect();
+    assert_eq!(coded, ["model.layers.1.mlp.up_proj"]);
+    assert_eq!(report.recipe, request.recipe.to_toml());
 }
 
 #[test]
