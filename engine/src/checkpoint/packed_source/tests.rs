@@ -304,8 +304,11 @@ fn manifests_that_cannot_be_read() {
             "{error}"
         );
     }
-    let error = refusal(open_pare("{\"version\":2,\"news\":true}", &tensors));
-    assert!(error.contains("version 2, newer than 1"), "{error}");
+    let newer = MANIFEST_VERSION + 1;
+    let manifest = format!("{{\"version\":{newer},\"news\":true}}");
+    let error = refusal(open_pare(&manifest, &tensors));
+    let expected = format!("version {newer}, newer than {MANIFEST_VERSION}");
+    assert!(error.contains(&expected), "{error}");
 }
 
 #[test]
