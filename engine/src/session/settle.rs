@@ -157,7 +157,8 @@ fn shares_threshold(prune: &Pruning) -> bool {
     prune.scope == PruneScope::Model && !prune.is_none() && prune.pattern.sparsity().is_none()
 }
 
-/// How often each score occurs: `(w ‖x‖)²` of a weight, or their sum over a block.
+/// How often each score occurs: `(w ‖x‖)²` of a weight, or their sum over a block, beside the mean of its layer. A layer
+/// whose outputs are small as a whole is worth no less than others: what counts is how unequal its weights are.
 fn count_scores(
     weights: &Matrix,
     mean_square: Option<&[f32]>,
@@ -168,31 +169,42 @@ fn count_scores(
         SparsityPattern::Unstructured | SparsityPattern::NOfM { .. } => 1,
     };
     let columns = weights.columns().max(1);
-    let count_row = |mut counts: Vec<u32>, row: &[f32]| {
+    let scores = |row: &[f32], see: &mut dyn FnMut(f32)| {
         for (index, block) in row.chunks(width).enumerate() {
             let squares = block.iter().enumerate().map(|(offset, weight)| {
                 let importance = mean_square.map_or(1.0, |squares| squares[index * width + offset]);
                 weight * weight * importance
             });
-            // Positive floats are ordered as their bits are.
-            let score = squares.sum::<f32>().clamp(0.0, f32::MAX);
-            counts[(score.to_bits() >> DROPPED_BITS) as usize] += 1;
+            see(squares.sum::<f32>().clamp(0.0, f32::MAX));
         }
+    };
+    let rows = weights.data().par_chunks(columns);
+    let sums: Vec<f64> = rows
+        .map(|row| {
+            let mut sum = 0.0;
+            scores(row, &mut |score| sum += f64::from(score));
+            sum
+        })
+        .collect();
+    let units = weights.rows() * columns.div_ceil(width);
+    let mean = sums.iter().sum::<f64>() / units.max(1) as f64;
+    let count_row = |mut counts: Vec<u32>, row: &[f32]| {
+        scores(row, &mut |score| {
+            let relative = f64::from(score) / mean.max(f64::MIN_POSITIVE);
+            // Positive floats are ordered as their bits are.
+            let bits = (relative as f32).max(0.0).to_bits();
+            counts[(bits >> DROPPED_BITS) as usize] += 1;
+        });
         counts
     };
-    weights
-        .data()
-        .par_chunks(columns)
-        .fold(|| vec![0; BINS], count_row)
-        .reduce(
-            || vec![0; BINS],
-            |mut left, right| {
-                left.iter_mut()
-                    .zip(right)
-                    .for_each(|(sum, count)| *sum += count);
-                left
-            },
-        )
+    let add = |mut left: Vec<u32>, right: Vec<u32>| {
+        let pairs = left.iter_mut().zip(right);
+        pairs.for_each(|(sum, count)| *sum += count);
+        left
+    };
+    let rows = weights.data().par_chunks(columns);
+    rows.fold(|| vec![0; BINS], count_row)
+        .reduce(|| vec![0; BINS], add)
 }
 
 /// Gives each layer the share of zeros that one threshold over all layers with the same pruning leaves it.
@@ -253,17 +265,16 @@ mod tests {
     use super::*;
     use crate::rng::Rng;
 
-    fn random(scale: f32, seed: u64) -> Matrix {
+    fn random(power: i32, seed: u64) -> Matrix {
         let mut rng = Rng::new(seed, 0);
-        Matrix::from_fn(64, 64, |_, _| scale * rng.normal() as f32)
+        Matrix::from_fn(64, 64, |_, _| (rng.normal() as f32).powi(power))
     }
 
     #[test]
-    fn one_threshold_leaves_more_of_larger_weights() {
+    fn one_threshold_leaves_more_where_weights_are_more_equal() {
         let pattern = SparsityPattern::Unstructured;
-        let large = random(2.0, 1);
-        let small = random(1.0, 2);
-        let scores = [&large, &small].map(|weights| count_scores(weights, None, pattern));
+        let (equal, unequal) = (random(1, 1), random(3, 2));
+        let scores = [&equal, &unequal].map(|weights| count_scores(weights, None, pattern));
         let shares = kept_shares(&[&scores[0], &scores[1]], 0.5);
         assert!(shares[0] > shares[1] + 0.2, "{shares:?}");
         assert!(
@@ -271,15 +282,16 @@ mod tests {
             "half of all: {shares:?}"
         );
         // The slow twin: sort all.
-        let mut all: Vec<f32> = large
-            .data()
-            .iter()
-            .chain(small.data())
-            .map(|w| w.abs())
-            .collect();
-        all.sort_by(f32::total_cmp);
+        let relative = |weights: &Matrix| -> Vec<f64> {
+            let squares = weights.data().iter().map(|&w| f64::from(w).powi(2));
+            let mean = squares.clone().sum::<f64>() / 4096.0;
+            squares.map(|square| square / mean).collect()
+        };
+        let mut all = [relative(&equal), relative(&unequal)].concat();
+        all.sort_by(f64::total_cmp);
         let threshold = all[all.len() / 2];
-        let slow = large.data().iter().filter(|w| w.abs() >= threshold).count() as f64 / 4096.0;
+        let slow = relative(&equal);
+        let slow = slow.iter().filter(|&&score| score >= threshold).count() as f64 / 4096.0;
         assert!(
             (shares[0] - slow).abs() < 0.01,
             "{} beside {slow}",
@@ -293,14 +305,16 @@ mod tests {
         let squares = [1.0, 1.0, 1.0, 1.0, 4.0, 1.0];
         let bin = |score: f32| (score.to_bits() >> DROPPED_BITS) as usize;
         let plain = count_scores(&weights, Some(&squares), SparsityPattern::Unstructured);
-        assert_eq!((plain[bin(1.0)], plain[bin(36.0)], plain[0]), (4, 1, 1));
+        let mean = 40.0 / 6.0;
+        let found = (plain[bin(1.0 / mean)], plain[bin(36.0 / mean)], plain[0]);
+        assert_eq!(found, (4, 1, 1));
         let blocks = count_scores(&weights, Some(&squares), SparsityPattern::BLOCK);
-        assert_eq!((blocks[bin(4.0)], blocks[bin(36.0)]), (1, 1));
+        assert_eq!((blocks[bin(4.0 / 20.0)], blocks[bin(36.0 / 20.0)]), (1, 1));
     }
 
     #[test]
     fn all_or_nothing_is_kept_where_that_is_asked() {
-        let scores = count_scores(&random(1.0, 3), None, SparsityPattern::Unstructured);
+        let scores = count_scores(&random(1, 3), None, SparsityPattern::Unstructured);
         assert_eq!(kept_shares(&[&scores], 1.0), [0.0]);
         assert_eq!(kept_shares(&[&scores], 0.0), [1.0]);
     }

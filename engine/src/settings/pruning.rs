@@ -92,7 +92,8 @@ pub enum PruneScope {
     Row,
     /// Each layer has its share.
     Layer,
-    /// All layers with the same settings share one threshold; settled into layers of their own sparsity before a run.
+    /// All layers with the same settings share one threshold on scores beside their layer's mean; settled into layers of
+    /// their own sparsity before a run.
     Model,
 }
 
