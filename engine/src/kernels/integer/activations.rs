@@ -225,6 +225,11 @@ impl Activations {
         self.bits
     }
 
+    /// Quads of a padded row.
+    pub(crate) fn quads(&self) -> usize {
+        self.cut.padded() / QUAD
+    }
+
     pub(crate) fn segments(&self) -> &[Segment] {
         &self.segments
     }

@@ -9,6 +9,7 @@
 
 mod activations;
 mod aligned;
+mod blocks;
 mod dense;
 mod float;
 mod layout;
@@ -24,6 +25,7 @@ mod tile;
 mod x86;
 
 pub use activations::{ActivationBits, ActivationScale, Activations};
+pub use blocks::{BlockPanels, multiply_blocks, multiply_blocks_float};
 pub use float::multiply_float;
 pub use panels::{PanelShape, Panels};
 pub use sparse::{MaskedCodes, SparsePanels, multiply_sparse, multiply_sparse_float};

@@ -1,9 +1,9 @@
 //! The cases: which kernel on which shape, and the memory it works in.
 
+use super::packed::{Codes, Packed, Zeros};
 use super::{KernelBench, KernelRulers};
 use crate::kernels::integer::{
-    ActivationBits, ActivationScale, Activations, PanelShape, Panels, multiply_float,
-    multiply_integer, reference,
+    ActivationBits, ActivationScale, Activations, PanelShape, multiply_float, reference,
 };
 use crate::kernels::{Operand, Threads, gemm, syrk_f32};
 use crate::rng::Rng;
@@ -50,7 +50,7 @@ pub(super) struct Case {
 #[derive(Clone, Copy)]
 enum Kind {
     /// Bits of weights, columns of a group, bits of activations.
-    Integer(u8, usize, ActivationBits),
+    Integer(u8, usize, ActivationBits, Zeros),
     /// Bits of weights, columns of a group; activations stay f32.
     Float(u8, usize),
     Gemm,
@@ -61,7 +61,7 @@ const fn integer(name: &'static str, shape: [usize; 3], bits: u8, group: usize) 
     Case {
         name,
         shape,
-        kind: Kind::Integer(bits, group, ActivationBits::Eight),
+        kind: Kind::Integer(bits, group, ActivationBits::Eight, Zeros::None),
         bound: if shape[2] == 1 {
             Bound::Stream
         } else {
@@ -72,15 +72,26 @@ const fn integer(name: &'static str, shape: [usize; 3], bits: u8, group: usize) 
 
 const fn seven(case: Case) -> Case {
     Case {
-        kind: Kind::Integer(8, 0, ActivationBits::Seven),
+        kind: Kind::Integer(8, 0, ActivationBits::Seven, Zeros::None),
         ..case
     }
+}
+
+const fn with(zeros: Zeros, name: &'static str, shape: [usize; 3], bits: u8, group: usize) -> Case {
+    Case {
+        kind: Kind::Integer(bits, group, ActivationBits::Eight, zeros),
+        ..integer(name, shape, bits, group)
+    }
+}
+
+const fn blocks(kept: u64, name: &'static str, tokens: usize) -> Case {
+    with(Zeros::Blocks(kept), name, [4096, 4096, tokens], 8, 0)
 }
 
 /// Weights of a decoder's middle layer, larger than any cache together with their copies.
 const DECODE: [usize; 3] = [4096, 4096, 1];
 
-pub(super) const CASES: [Case; 16] = [
+pub(super) const CASES: [Case; 27] = [
     integer("int8-gemm", [1024; 3], 8, 0),
     integer("int8-gemm-512", [512; 3], 8, 0),
     seven(integer("int8-gemm-a7", [1024; 3], 8, 0)),
@@ -96,6 +107,17 @@ pub(super) const CASES: [Case; 16] = [
     integer("int3-gemv", DECODE, 3, 128),
     integer("int5-gemv", DECODE, 5, 128),
     integer("int6-gemv", DECODE, 6, 128),
+    with(Zeros::TwoOfFour, "int8-2:4-gemm", [1024; 3], 8, 0),
+    with(Zeros::TwoOfFour, "int8-2:4-gemm-64", [4096, 4096, 64], 8, 0),
+    with(Zeros::TwoOfFour, "int8-2:4-gemv", DECODE, 8, 0),
+    with(Zeros::TwoOfFour, "int4-2:4-gemm", [1024, 4096, 512], 4, 128),
+    with(Zeros::TwoOfFour, "int4-2:4-gemv", DECODE, 4, 128),
+    blocks(50, "int8-1x4-50-gemm", 64),
+    blocks(20, "int8-1x4-80-gemm", 64),
+    blocks(10, "int8-1x4-90-gemm", 64),
+    blocks(50, "int8-1x4-50-gemv", 1),
+    blocks(20, "int8-1x4-80-gemv", 1),
+    blocks(10, "int8-1x4-90-gemv", 1),
     Case {
         name: "w4a16-gemv",
         shape: DECODE,
@@ -122,6 +144,20 @@ pub(super) const CASES: [Case; 16] = [
     },
 ];
 
+impl Case {
+    /// The same without zeros, where it has some.
+    pub(super) fn dense(&self) -> Option<Self> {
+        match self.kind {
+            Kind::Integer(.., Zeros::None) => None,
+            Kind::Integer(bits, group, activations, _) => Some(Self {
+                kind: Kind::Integer(bits, group, activations, Zeros::None),
+                ..*self
+            }),
+            Kind::Float(..) | Kind::Gemm | Kind::Syrk => None,
+        }
+    }
+}
+
 /// What a case amounts to.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Size {
@@ -140,19 +176,12 @@ pub(super) struct Work {
     /// Codes, scales and zeros of the first of `weights`.
     codes: Codes,
     /// Copies that take turns, so that each comes from memory; one where the bound is arithmetic.
-    weights: Vec<Panels>,
+    weights: Vec<Packed>,
     turn: usize,
     activations: Option<Activations>,
     input: Vec<f32>,
     dense: Vec<f32>,
     output: Vec<f32>,
-}
-
-#[derive(Default)]
-struct Codes {
-    codes: Vec<u8>,
-    scales: Vec<f32>,
-    zeros: Vec<f32>,
 }
 
 /// Bytes that copies of the weights take together.
@@ -185,8 +214,8 @@ impl Work {
             output: vec![0.0; rows * tokens],
         };
         match case.kind {
-            Kind::Integer(bits, group, activation_bits) => {
-                let panels = work.pack(bits, group);
+            Kind::Integer(bits, group, activation_bits, zeros) => {
+                let panels = work.pack(bits, group, zeros);
                 work.activations = Some(Activations::quantize(
                     &work.input,
                     tokens,
@@ -196,7 +225,7 @@ impl Work {
                 ));
             }
             Kind::Float(bits, group) => {
-                work.pack(bits, group);
+                work.pack(bits, group, Zeros::None);
             }
             Kind::Gemm => work.dense = repeated(rows * columns),
             Kind::Syrk => work.output = vec![0.0; columns * columns],
@@ -204,7 +233,7 @@ impl Work {
         work
     }
 
-    fn pack(&mut self, bits: u8, group: usize) -> PanelShape {
+    fn pack(&mut self, bits: u8, group: usize, zeros: Zeros) -> PanelShape {
         let [rows, columns, _] = self.shape;
         let shape = PanelShape {
             rows,
@@ -212,25 +241,8 @@ impl Work {
             bits,
             group,
         };
-        let mut rng = Rng::new(0, 1);
-        let mask = ((1u16 << bits) - 1) as u8;
-        let codes: Vec<u8> = (0..99_991).map(|_| rng.next_u64() as u8 & mask).collect();
-        let count = rows * shape.groups();
-        self.codes = Codes {
-            codes: codes.into_iter().cycle().take(rows * columns).collect(),
-            scales: (0..count)
-                .map(|index| (index % 7 + 1) as f32 / 512.0)
-                .collect(),
-            zeros: (0..count)
-                .map(|index| ((1u16 << (bits - 1)) - (index % 2) as u16).into())
-                .collect(),
-        };
-        let panels = Panels::pack(
-            shape,
-            &self.codes.codes,
-            &self.codes.scales,
-            &self.codes.zeros,
-        );
+        self.codes = Codes::random(shape, zeros);
+        let panels = self.codes.pack(shape, zeros);
         let copies = match self.bound {
             Bound::Stream => COLD_BYTES.div_ceil(panels.size_bytes().max(1 << 20)),
             Bound::Fma | Bound::Integer => 1,
@@ -249,7 +261,7 @@ impl Work {
             Kind::Syrk => (columns, (columns * columns * tokens) as f64 / 2.0),
             _ => (rows, (rows * columns * tokens) as f64),
         };
-        let packed = self.weights.first().map(Panels::size_bytes);
+        let packed = self.weights.first().map(Packed::size_bytes);
         Size {
             rows,
             columns,
@@ -271,10 +283,12 @@ impl Work {
                     .activations
                     .as_ref()
                     .expect("made with the weights of an integer case");
-                multiply_integer(&mut self.output, activations, &self.weights[self.turn]);
+                self.weights[self.turn].multiply(&mut self.output, activations);
             }
             Kind::Float(..) => {
-                let weights = &self.weights[self.turn];
+                let Packed::Dense(weights) = &self.weights[self.turn] else {
+                    unreachable!("cases of floats have no zeros");
+                };
                 multiply_float(&mut self.output, &self.input, tokens, weights);
             }
             Kind::Gemm => {
@@ -294,7 +308,7 @@ impl Work {
     pub(super) fn exact(&mut self) -> Option<bool> {
         let [rows, columns, tokens] = self.shape;
         let (bits, group) = match self.kind {
-            Kind::Integer(bits, group, _) => (bits, group),
+            Kind::Integer(bits, group, ..) => (bits, group),
             Kind::Float(bits, group) if tokens <= 8 => (bits, group),
             _ => return None,
         };
@@ -305,28 +319,28 @@ impl Work {
             bits,
             group,
         };
-        let groups = shape.groups();
         let some = |count: usize| [0, count / 3, count / 2, count.saturating_sub(1)];
         let equal = some(tokens).into_iter().all(|token| {
             some(rows).into_iter().all(|row| {
+                let codes = self.codes.row(shape, row);
                 let weights = reference::Codes {
                     shape,
-                    codes: &self.codes.codes[row * columns..(row + 1) * columns],
-                    scales: &self.codes.scales[row * groups..(row + 1) * groups],
-                    zeros: &self.codes.zeros[row * groups..(row + 1) * groups],
+                    codes: &codes.codes,
+                    scales: &codes.scales,
+                    zeros: &codes.zeros,
                 };
                 let input = &self.input[token * columns..(token + 1) * columns];
-                let mut expected = [0.0f32];
+                let (mut expected, scale) = ([0.0f32], ActivationScale::PerToken);
+                let out = &mut expected;
                 match self.kind {
-                    Kind::Integer(_, _, bits) => reference::multiply_integer(
-                        &mut expected,
-                        input,
-                        1,
-                        ActivationScale::PerToken,
-                        bits,
-                        weights,
-                    ),
-                    _ => reference::multiply_float(&mut expected, input, 1, weights),
+                    Kind::Integer(_, _, bits, Zeros::None) => {
+                        reference::multiply_integer(out, input, 1, scale, bits, weights);
+                    }
+                    Kind::Integer(_, _, bits, _) => {
+                        let weights = codes.masked(shape);
+                        reference::multiply_masked(out, input, 1, scale, bits, &weights);
+                    }
+                    _ => reference::multiply_float(out, input, 1, weights),
                 }
                 expected[0].to_bits() == self.output[token * rows + row].to_bits()
             })

@@ -6,6 +6,7 @@
 mod cases;
 mod clocks;
 mod memory;
+mod packed;
 
 pub use clocks::KernelRulers;
 pub use memory::{MemoryReport, MemoryRow, bench_memory};
@@ -83,6 +84,10 @@ pub struct KernelRow {
     pub of_bound: f64,
     /// Median over slices of the share of the ruler's slice just before.
     pub of_bound_median: f64,
+    /// Of weights with zeros: how many times faster than the same shape and bits without; best slices. Below 1: slower.
+    pub times_dense: Option<f64>,
+    /// The same, median of neighbouring slices.
+    pub times_dense_median: Option<f64>,
 }
 
 /// Why no kernel was measured.
@@ -120,7 +125,9 @@ pub fn bench_kernels(
     for (index, case) in chosen.iter().enumerate() {
         let mut work = Work::new(case, bench);
         let exact = work.exact();
-        let slices = slices(&mut work, &mut clocks, bench.rounds.max(1), monitor)?;
+        let mut dense = case.dense().map(|case| Work::new(&case, bench));
+        let pair = (&mut work, dense.as_mut());
+        let slices = slices(pair, &mut clocks, bench.rounds.max(1), monitor)?;
         measured.push((work.size(), case.bound, exact, slices));
         monitor.step(index as u64 + 1, chosen.len() as u64);
     }
@@ -141,10 +148,12 @@ pub fn bench_kernels(
 struct Slice {
     seconds: f64,
     ruler: f64,
+    /// Seconds of the same without zeros, just after.
+    dense: Option<f64>,
 }
 
 fn slices(
-    work: &mut Work,
+    (work, mut dense): (&mut Work, Option<&mut Work>),
     clocks: &mut Clocks,
     rounds: u32,
     monitor: &dyn Monitor,
@@ -157,6 +166,7 @@ fn slices(
         slices.push(Slice {
             seconds: seconds(work),
             ruler: work.bound().of(&rulers),
+            dense: dense.as_mut().map(|dense| seconds(dense)),
         });
     }
     Ok(slices)
@@ -196,6 +206,13 @@ fn row(case: &Case, rulers: &KernelRulers, (size, bound, exact, slices): Measure
     let shares = slices
         .iter()
         .map(|slice| billions / slice.seconds / slice.ruler);
+    let best_dense = slices
+        .iter()
+        .filter_map(|slice| slice.dense)
+        .reduce(f64::min);
+    let ratios = slices
+        .iter()
+        .filter_map(|slice| slice.dense.map(|dense| dense / slice.seconds));
     KernelRow {
         name: case.name.into(),
         rows: size.rows,
@@ -209,6 +226,8 @@ fn row(case: &Case, rulers: &KernelRulers, (size, bound, exact, slices): Measure
         bound: bound.word().into(),
         of_bound: billions / seconds / bound.of(rulers),
         of_bound_median: median(shares.collect()),
+        times_dense: best_dense.map(|dense| dense / seconds),
+        times_dense_median: best_dense.map(|_| median(ratios.collect())),
     }
 }
 

@@ -4,6 +4,7 @@
 //! | --- | --- | --- |
 //! | affine | none | panels |
 //! | affine | at most two of every four | panels of kept codes, where `code - zero` is a signed byte |
+//! | affine | few blocks of four columns | rows of kept blocks, as above |
 //! | affine | any other | panels whose masked codes are their zeros, where all zeros are codes |
 //! | codebook, or palettes of at most 16 levels for whole panels | any | levels, where one of them is 0 or can be |
 //! | anything else | any | floats |
@@ -14,9 +15,9 @@
 use super::floats::FloatMatrix;
 use crate::codebook::{BlockCodebook, NF4_LEVELS, Palettes};
 use crate::grid::{AffineGrid, ScaleDtype};
-use crate::kernels::integer::{MaskedCodes, PanelShape, Panels, SparsePanels};
+use crate::kernels::integer::{BlockPanels, MaskedCodes, PanelShape, Panels, SparsePanels};
 use crate::kernels::{LevelPanels, LevelShape, Levels};
-use crate::mask::Mask;
+use crate::mask::{Mask, SparsityPattern};
 use crate::solved::{Grid, Solved};
 use crate::tensor::{Dtype, Matrix};
 use std::borrow::Cow;
@@ -28,6 +29,8 @@ pub(super) enum Form {
     Panels(Panels),
     /// At most two of every four have.
     Sparse(SparsePanels),
+    /// Few blocks of four columns have.
+    Blocks(BlockPanels),
     /// Codes name levels.
     Levels(LevelPanels),
     /// No codes.
@@ -71,6 +74,7 @@ impl Form {
         match self {
             Self::Panels(panels) => [panels.shape().rows, panels.shape().columns],
             Self::Sparse(panels) => [panels.shape().rows, panels.shape().columns],
+            Self::Blocks(panels) => [panels.shape().rows, panels.shape().columns],
             Self::Levels(panels) => [panels.shape().rows, panels.shape().columns],
             Self::Floats(floats) => floats.weights.size(),
             Self::Nothing { rows, columns } => [*rows, *columns],
@@ -81,6 +85,7 @@ impl Form {
         match self {
             Self::Panels(panels) => panels.size_bytes(),
             Self::Sparse(panels) => panels.size_bytes(),
+            Self::Blocks(panels) => panels.size_bytes(),
             Self::Levels(panels) => panels.size_bytes(),
             Self::Floats(floats) => floats.weights.size_bytes(),
             Self::Nothing { .. } => 0,
@@ -92,6 +97,7 @@ impl Form {
         match self {
             Self::Panels(panels) => Some(panels.shape()),
             Self::Sparse(panels) => Some(panels.shape()),
+            Self::Blocks(panels) => Some(panels.shape()),
             Self::Levels(_) | Self::Floats(_) | Self::Nothing { .. } => None,
         }
     }
@@ -101,6 +107,9 @@ impl Form {
         let [rows, columns] = self.size();
         match self {
             Self::Panels(panels) => dequantized_panels(panels),
+            Self::Blocks(panels) => by_rows(rows, columns, |row, output| {
+                panels.dequantize_row(row, output);
+            }),
             Self::Sparse(panels) => by_rows(rows, columns, |row, output| {
                 panels.dequantize_row(row, output);
             }),
@@ -112,6 +121,9 @@ impl Form {
         }
     }
 }
+
+/// How many times smaller than panels rows of blocks must be to be faster.
+const BLOCKS_PAY: usize = 3;
 
 fn affine(solved: &Solved, grid: &AffineGrid) -> Form {
     let codes = &solved.codes;
@@ -144,6 +156,12 @@ fn affine(solved: &Solved, grid: &AffineGrid) -> Form {
     };
     if let Some(panels) = SparsePanels::pack(&masked) {
         return Form::Sparse(panels);
+    }
+    if matches!(mask.pattern, SparsityPattern::Block { .. })
+        && let Some(blocks) = BlockPanels::pack(&masked)
+        && blocks.size_bytes() * BLOCKS_PAY <= shape.most_row_bytes() * codes.rows
+    {
+        return Form::Blocks(blocks);
     }
     match masked.with_zeros() {
         Some(codes) => panels(&codes),

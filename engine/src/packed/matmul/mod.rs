@@ -1,6 +1,6 @@
 //! Products with packed layers through the kernels.
 //!
-//! A layer is what its form says (`forms`: panels of codes, of kept codes, of levels, or floats) and, where it was
+//! A layer is what its form says (`forms`: panels of codes, of kept codes or blocks, of levels, or floats) and, where it was
 //! factored, two thin matrices whose product is added. Rounded inputs are multiplied as integers where panels can,
 //! else as what they stand for; factors take the input as it is.
 //! Knows no models: a linear layer holds a `PackedMatrix` and a plan.
@@ -11,8 +11,9 @@ mod forms;
 
 use super::ActivationPlan;
 use crate::kernels::integer::{
-    ActivationBits, ActivationScale, Activations, PanelShape, multiply_float, multiply_integer,
-    multiply_sparse, multiply_sparse_float,
+    ActivationBits, ActivationScale, Activations, PanelShape, multiply_blocks,
+    multiply_blocks_float, multiply_float, multiply_integer, multiply_sparse,
+    multiply_sparse_float,
 };
 use crate::kernels::multiply_levels;
 use crate::settings;
@@ -133,6 +134,12 @@ impl PackedMatrix {
             (Form::Sparse(panels), InputKind::Float) => {
                 multiply_sparse_float(out, plain, tokens, panels);
             }
+            (Form::Blocks(panels), InputKind::Integer(input)) => {
+                multiply_blocks(out, input, panels);
+            }
+            (Form::Blocks(panels), InputKind::Float) => {
+                multiply_blocks_float(out, plain, tokens, panels);
+            }
             (Form::Levels(panels), InputKind::Float) => {
                 multiply_levels(out, plain, tokens, panels);
             }
@@ -142,7 +149,7 @@ impl PackedMatrix {
             (Form::Floats(floats), InputKind::Rounded(input)) => {
                 floats.weights.multiply(out, input, tokens);
             }
-            (Form::Panels(_) | Form::Sparse(_), InputKind::Rounded(_))
+            (Form::Panels(_) | Form::Sparse(_) | Form::Blocks(_), InputKind::Rounded(_))
             | (Form::Levels(_), InputKind::Integer(_) | InputKind::Rounded(_))
             | (Form::Floats(_), InputKind::Integer(_)) => {
                 unreachable!("inputs are shared only where `share_inputs` allows it")

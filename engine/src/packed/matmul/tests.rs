@@ -67,6 +67,24 @@ fn mask(rows: usize, columns: usize, kept: u8, of: u8) -> Mask {
     }
 }
 
+/// Keeps one of eight blocks of four columns.
+fn eighth_of_blocks(mut solved: Solved) -> Solved {
+    let columns = solved.codes.columns;
+    if let Grid::Affine(grid) = &mut solved.grid {
+        grid.zeros.fill(grid.config.middle());
+    }
+    let keep = (0..solved.codes.values.len()).map(|index| {
+        let (row, column) = (index / columns, index % columns);
+        (column / 4 + row).is_multiple_of(8)
+    });
+    solved.mask = Some(Mask {
+        pattern: SparsityPattern::Block { width: 4 },
+        columns,
+        keep: keep.collect(),
+    });
+    solved
+}
+
 fn factors(rows: usize, columns: usize) -> LowRank {
     let value = |row: usize, column: usize| ((row * 5 + column * 3) % 7) as f32 / 8.0 - 0.375;
     LowRank {
@@ -133,13 +151,17 @@ fn every_form() -> Vec<Solved> {
         floats.codes.values.clear();
         plain.push(floats);
     }
+    plain.push(eighth_of_blocks(solved(8, 32, rows, columns)));
+    plain.push(eighth_of_blocks(solved(4, 0, rows, columns)));
     let masks = [None, Some((2, 4)), Some((4, 8)), Some((1, 2))];
     let mut all = Vec::new();
     for solved in plain {
         for kept in masks {
             for factored in [false, true] {
                 all.push(Solved {
-                    mask: kept.map(|(kept, of)| mask(rows, columns, kept, of)),
+                    mask: kept.map_or(solved.mask.clone(), |(kept, of)| {
+                        Some(mask(rows, columns, kept, of))
+                    }),
                     factors: factored.then(|| factors(rows, columns)),
                     ..solved.clone()
                 });
@@ -246,6 +268,8 @@ fn layers_take_the_form_that_suits_them() {
         (masked(eight, 4, 8), 8.1),
         (four(), 4.5),
         (masked(four(), 2, 4), 3.5),
+        (eighth_of_blocks(solved(8, 0, rows, columns)), 1.9),
+        (eighth_of_blocks(four()), 4.6),
         (palette(4, 16, rows, columns), 4.3),
         (masked(palette(3, 0, rows, columns), 2, 4), 4.3),
         (nothing, 0.0),

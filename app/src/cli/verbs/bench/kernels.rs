@@ -51,6 +51,8 @@ fn page(report: &KernelReport) -> String {
         ("of the bound", Edge::Right),
         ("median", Edge::Right),
         ("bound", Edge::Left),
+        ("times dense", Edge::Right),
+        ("median", Edge::Right),
         ("equals its twin", Edge::Left),
     ]);
     for row in &report.rows {
@@ -70,7 +72,12 @@ fn page(report: &KernelReport) -> String {
     )
 }
 
-fn cells(row: &KernelRow) -> [String; 10] {
+/// A ratio, nothing where there is none.
+fn times(ratio: Option<f64>) -> String {
+    ratio.map_or_else(String::new, |ratio| format!("{ratio:.2}"))
+}
+
+fn cells(row: &KernelRow) -> [String; 12] {
     [
         row.name.clone(),
         format!("{} x {} x {}", row.rows, row.columns, row.tokens),
@@ -81,6 +88,8 @@ fn cells(row: &KernelRow) -> [String; 10] {
         percent(row.of_bound),
         percent(row.of_bound_median),
         row.bound.clone(),
+        times(row.times_dense),
+        times(row.times_dense_median),
         match row.exact {
             Some(true) => "exactly",
             Some(false) => "NO",

@@ -5,8 +5,10 @@
 //! on every instruction set. Many tokens: slabs of weights are widened to f32, zeros and all, and multiplied by the
 //! `gemm` crate.
 
+use super::kernel;
 use super::panels::{OCTET, SparsePanels, unit_bytes};
-use super::unpack::{UNPACKED, unpack};
+use super::tile::SparseKernel;
+use super::unpack::{UNPACKED, Unpack};
 use crate::kernels::gemm::Operand;
 use crate::kernels::integer::float::Inputs;
 use crate::kernels::integer::layout::{LONGEST_SEGMENT, QUAD, Segment, UNIT};
@@ -35,6 +37,7 @@ pub fn multiply_sparse_float(
     let product = Product {
         inputs: Inputs::new(input, tokens, shape),
         weights,
+        kernel: kernel(),
     };
     multiply_slabs(output, [tokens, shape.rows, shape.columns], &product);
 }
@@ -42,6 +45,7 @@ pub fn multiply_sparse_float(
 struct Product<'a> {
     inputs: Inputs,
     weights: &'a SparsePanels,
+    kernel: &'static SparseKernel,
 }
 
 /// A segment of a panel, unpacked; and, where many tokens are widened, `[column][rows of the slab, padded]`.
@@ -131,9 +135,16 @@ impl Product<'_> {
         let unit = unit_bytes(shape.bits);
         let units = &weights.panel(panel)[segment.first_unit * unit..][..segment.units * unit];
         let steps: [_; PANEL] = std::array::from_fn(|row| steps.at(segment.group, row));
-        let zeros = steps.map(|(_, zero)| zero as u8);
-        let (values, controls) = (&mut scratch.values, &mut scratch.controls);
-        unpack(shape.bits, units, &zeros, values, controls);
+        let zeros = weights.zeros_of(panel, segment.group);
+        let work = Unpack {
+            bits: shape.bits,
+            units,
+            zeros: &zeros,
+            values: &mut scratch.values,
+            controls: &mut scratch.controls,
+        };
+        // SAFETY: `kernel` chose what this machine has.
+        unsafe { (self.kernel.unpack)(work) };
         steps.map(|(scale, _)| scale)
     }
 }

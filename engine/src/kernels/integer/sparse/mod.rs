@@ -2,7 +2,8 @@
 //!
 //! `y[t][n] = Σ_segments scale[n] * step[t] * Σ_kept (code - zero[n]) * a`. Kept values are signed bytes, so that what is
 //! not kept takes no part in any sum; an instruction picks the activations of each row's kept values out of eight.
-//! Panels are unpacked into a slab in the first-level cache, values beside controls, whatever the number of tokens.
+//! Many tokens: panels are unpacked into a slab in the first-level cache, values beside controls. Few: in registers,
+//! where an instruction set has a tile for that.
 //! Integer sums are exact and the f32 epilogue has one order: the same bits on every instruction set and at any thread
 //! count. Knows no masks but what `MaskedCodes` say.
 
@@ -24,12 +25,12 @@ use super::aligned::AlignedBytes;
 use super::layout::{LONGEST_SEGMENT, Segment, UNIT};
 use super::panels::{PANEL, PanelShape};
 use super::product::{self, Cut, Weights};
-use super::tile::{PANELS_OF_TILE, PanelSteps};
+use super::tile::{PANELS_OF_TILE, PanelSteps, TOKENS_OF_STREAM};
 use crate::kernels::dispatch::{InstructionSet, instruction_set};
 use panels::{OCTET, unit_bytes};
 use std::ops::Range;
 use tile::{SparseKernel, SparseTile};
-use unpack::UNPACKED;
+use unpack::{UNPACKED, Unpack};
 
 /// `output[token][row] = Σ_column weight * activation`, in the caller's rayon pool.
 ///
@@ -40,7 +41,11 @@ pub fn multiply_sparse(output: &mut [f32], activations: &Activations, weights: &
     assert_eq!(output.len(), activations.tokens() * shape.rows, "output");
     assert!(activations.fit(shape), "activations of another layout");
     let kernel = kernel();
-    let offset = (kernel.offset)(shape.bits, activations.bits());
+    let streams = kernel.stream.is_some() && activations.tokens() <= TOKENS_OF_STREAM;
+    let offset = match streams {
+        true => Offset::None,
+        false => (kernel.offset)(shape.bits, activations.bits()),
+    };
     let weights = Sparse {
         kernel,
         weights,
@@ -90,6 +95,17 @@ struct Ready<'a> {
     values: [&'a [u8]; PANELS_OF_TILE],
     controls: [&'a [u8]; PANELS_OF_TILE],
     corrections: [&'a [[i32; PANEL]]; PANELS_OF_TILE],
+    /// Units of one panel as they lie, where the rest is empty.
+    packed: &'a [u8],
+}
+
+impl Ready<'_> {
+    const NONE: Self = Self {
+        values: [&[]; PANELS_OF_TILE],
+        controls: [&[]; PANELS_OF_TILE],
+        corrections: [&[]; PANELS_OF_TILE],
+        packed: &[],
+    };
 }
 
 /// Bytes of one panel's values in a slab.
@@ -110,15 +126,23 @@ impl Sparse<'_> {
         mut controls: &mut [u8],
         corrections: &mut Vec<[i32; PANEL]>,
     ) {
-        let (bits, steps) = (self.shape().bits, self.steps(panel));
+        let bits = self.shape().bits;
         let mut units = &self.weights.panel(panel)[segments[0].first_unit * unit_bytes(bits)..];
         corrections.clear();
         for segment in segments {
-            let zeros = std::array::from_fn(|row| steps.at(segment.group, row).1 as u8);
+            let zeros = self.weights.zeros_of(panel, segment.group);
             let (of_segment, rest) = units.split_at(segment.units * unit_bytes(bits));
             let (low, high) = values.split_at_mut(segment.units * UNPACKED);
             let (low_controls, high_controls) = controls.split_at_mut(segment.units * UNPACKED);
-            let sums = unpack::unpack(bits, of_segment, &zeros, low, low_controls);
+            let work = Unpack {
+                bits,
+                units: of_segment,
+                zeros: &zeros,
+                values: low,
+                controls: low_controls,
+            };
+            // SAFETY: `kernel` chose what this machine has.
+            let sums = unsafe { (self.kernel.unpack)(work) };
             corrections.push(sums.map(|sum| -sum * i32::from(self.offset.value())));
             (units, values, controls) = (rest, high, high_controls);
         }
@@ -148,8 +172,11 @@ impl Weights for Sparse<'_> {
         }
     }
 
-    fn stream(&self, _: usize) -> Option<Ready<'_>> {
-        None
+    fn stream(&self, panel: usize) -> Option<Ready<'_>> {
+        self.kernel.stream.map(|_| Ready {
+            packed: self.weights.panel(panel),
+            ..Ready::NONE
+        })
     }
 
     fn ready<'a>(
@@ -158,11 +185,7 @@ impl Weights for Sparse<'_> {
         segments: &[Segment],
         slab: &'a mut Slab,
     ) -> Ready<'a> {
-        let mut ready = Ready {
-            values: [&[]; PANELS_OF_TILE],
-            controls: [&[]; PANELS_OF_TILE],
-            corrections: [&[]; PANELS_OF_TILE],
-        };
+        let mut ready = Ready::NONE;
         let values = slab.values.as_mut_slice().chunks_mut(PANEL_BYTES);
         let controls = slab.controls.as_mut_slice().chunks_mut(PANEL_BYTES);
         let slabs = values.zip(controls).zip(&mut slab.corrections);
@@ -183,6 +206,8 @@ impl Weights for Sparse<'_> {
             values: ready.values,
             controls: ready.controls,
             corrections: ready.corrections,
+            packed: ready.packed,
+            bits: self.shape().bits,
             offset: self.offset,
             steps_of_panels: [cut.panels.start, cut.panels.end - 1].map(|panel| self.steps(panel)),
             panels: cut.panels.len(),
@@ -194,8 +219,12 @@ impl Weights for Sparse<'_> {
             totals: cut.totals,
         };
         tile.check();
+        let multiply = match self.kernel.stream {
+            Some(stream) if !ready.packed.is_empty() => stream,
+            _ => self.kernel.multiply,
+        };
         // SAFETY: the caller's.
-        unsafe { (self.kernel.multiply)(&tile) };
+        unsafe { multiply(&tile) };
     }
 }
 

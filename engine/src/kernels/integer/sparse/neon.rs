@@ -2,6 +2,7 @@
 
 use super::panels::{OCTET, OCTETS};
 use super::tile::{SparseKernel, SparseTile};
+use super::unpack::unpack;
 use crate::kernels::integer::activations::Offset;
 use crate::kernels::integer::aligned::LINE;
 use crate::kernels::integer::neon::{
@@ -20,7 +21,9 @@ const fn kernel<D: Dot>() -> SparseKernel {
         tokens: 2,
         panels: 1,
         offset: |_, _| Offset::None,
+        unpack,
         multiply: multiply::<D>,
+        stream: None,
     }
 }
 

@@ -70,6 +70,12 @@ impl MaskedCodes<'_> {
         self.zeros_are_codes().then(|| codes.map(code).collect())
     }
 
+    /// `code - zero` as a signed byte.
+    pub(crate) fn value(&self, row: usize, column: usize) -> i8 {
+        let code = self.codes[row * self.shape.columns + column];
+        code.wrapping_sub(self.zero(row, column) as u8) as i8
+    }
+
     fn zeros_are_codes(&self) -> bool {
         let largest = f32::from(((1u16 << self.shape.bits) - 1) as u8);
         let mut zeros = self.zeros.iter();
@@ -191,6 +197,16 @@ impl SparsePanels {
 
     pub(crate) fn zeros(&self) -> &Zeros {
         &self.zeros
+    }
+
+    /// The codes of zero of a panel's rows.
+    pub(crate) fn zeros_of(&self, panel: usize, group: usize) -> [u8; PANEL] {
+        let place = panel * self.shape.groups() + group;
+        match &self.zeros {
+            Zeros::Same(zero) => [*zero as u8; PANEL],
+            Zeros::Bytes(zeros) => zeros.as_chunks().0[place],
+            Zeros::F32(zeros) => zeros.as_chunks().0[place].map(|zero: f32| zero as u8),
+        }
     }
 
     /// Code and column in its octet of a row's kept code.

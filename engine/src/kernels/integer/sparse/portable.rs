@@ -2,6 +2,7 @@
 
 use super::panels::{OCTET, OCTETS};
 use super::tile::{SparseKernel, SparseTile};
+use super::unpack::unpack;
 use crate::kernels::integer::activations::Offset;
 use crate::kernels::integer::aligned::LINE;
 use crate::kernels::integer::layout::QUAD;
@@ -12,7 +13,9 @@ pub(super) const KERNEL: SparseKernel = SparseKernel {
     tokens: 12,
     panels: PANELS_OF_TILE,
     offset: |_, _| Offset::None,
+    unpack,
     multiply,
+    stream: None,
 };
 
 fn multiply(tile: &SparseTile<'_>) {

@@ -20,7 +20,7 @@ macro_rules! stream_of_tokens {
         }
     };
 }
-use stream_of_tokens;
+pub(super) use stream_of_tokens;
 
 /// `$body` for each quad of a unit, with `$quad` a constant: shifts by it become immediate.
 macro_rules! for_each_quad {

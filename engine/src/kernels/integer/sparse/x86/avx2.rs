@@ -9,6 +9,8 @@
 //!
 //! 4 tokens times 16 rows.
 
+use super::stream_avx2::stream;
+use super::unpack256::unpack;
 use crate::kernels::integer::activations::{ActivationBits, Offset};
 use crate::kernels::integer::aligned::LINE;
 use crate::kernels::integer::sparse::panels::{OCTET, OCTETS};
@@ -24,7 +26,9 @@ pub(in crate::kernels::integer::sparse) const KERNEL: SparseKernel = SparseKerne
         (_, ActivationBits::Seven) => Offset::Half,
         (_, ActivationBits::Eight) => Offset::None,
     },
+    unpack,
     multiply,
+    stream: Some(stream),
 };
 
 /// Values and controls of a panel.
