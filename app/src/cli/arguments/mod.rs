@@ -194,7 +194,7 @@ pub(crate) struct Bench {
     /// Tokens of the Gram matrix, default 2048, or of kernels.
     #[arg(long, value_name = "N", value_parser = words::count)]
     pub(crate) tokens: Option<usize>,
-    /// Times each job runs; default 3, of kernels 40, of structure 9.
+    /// Times each job runs; default 3, of kernels 40, of structure 15.
     #[arg(long, value_name = "N", value_parser = words::count)]
     pub(crate) rounds: Option<usize>,
     /// Kernels: this case alone.
