@@ -41,7 +41,7 @@ pub struct PreparedInput<'a> {
 #[derive(Debug, Clone)]
 enum InputKind {
     Float,
-    Integer(Activations),
+    Integer(Box<Activations>),
     /// What rounded inputs stand for.
     Rounded(Vec<f32>),
 }
@@ -82,7 +82,7 @@ impl PackedMatrix {
             Activations::quantize(input, tokens, layout, scale, ActivationBits::Eight)
         };
         let kind = match (self.form.panel_shape(), &self.form, scale_of(plan)) {
-            (Some(shape), _, Some(scale)) => InputKind::Integer(quantize(shape, scale)),
+            (Some(shape), _, Some(scale)) => InputKind::Integer(Box::new(quantize(shape, scale))),
             (_, Form::Floats(floats), Some(scale)) if floats.rounds_inputs => {
                 let layout = PanelShape {
                     rows: 1,

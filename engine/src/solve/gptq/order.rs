@@ -35,7 +35,7 @@ impl Visit {
     /// stay together, ordered by the largest of them; a shorter tail comes last.
     pub(super) fn new(diagonal: &[f32], groups: Groups, order: ColumnOrder, unit: usize) -> Self {
         let units = Units { diagonal, unit };
-        let nested = groups.count() <= 1 || groups.size() % unit == 0;
+        let nested = groups.count() <= 1 || groups.size().is_multiple_of(unit);
         let all = 0..diagonal.len();
         let settled = |columns| Self {
             columns,
@@ -134,7 +134,7 @@ struct Units<'a> {
 impl Units<'_> {
     /// The largest diagonal of some whole units; below all others where the last of them is cut short.
     fn largest(&self, columns: Range<usize>) -> f32 {
-        if columns.end % self.unit != 0 {
+        if !columns.end.is_multiple_of(self.unit) {
             return f32::NEG_INFINITY;
         }
         self.diagonal[columns].iter().copied().fold(0.0, f32::max)

@@ -178,7 +178,7 @@ fn choose(
         ),
         _ => panic!("the twin chooses span by span"),
     };
-    if column % span != 0 {
+    if !column.is_multiple_of(span) {
         return;
     }
     let end = (column + span).min(columns);
