@@ -15,7 +15,7 @@ pub(super) fn run(arguments: &Bench, context: &Context) -> Result<Answer, Failur
         // Another width, the same proportions.
         Some(width) => StructureBench {
             hidden: width.next_multiple_of(64),
-            heads: width.next_multiple_of(64) / 64,
+            heads: width.div_ceil(64),
             neurons: width.next_multiple_of(64) * 11 / 4,
             kept: width.next_multiple_of(64) * 33 / 16,
             ..usual
