@@ -1,4 +1,4 @@
-//! Models on disk: bytes -> validated headers -> [`WeightSource`]. Opening reads headers only; values are read at
+//! Models on disk: bytes -> validated headers -> `WeightSource`. Opening reads headers only; values are read at
 //! positions when asked. Packed layers (formats `pare` and `gptq`) appear as the dense tensors that they stand for.
 //!
 //! Every file is hostile: a wrong one is an error that says what to do, never a panic, a huge allocation or a read
