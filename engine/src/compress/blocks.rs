@@ -8,7 +8,6 @@ use crate::model::{Block, Model, ModelError};
 use crate::moments::{LayerStatistics, Prefix, StageKey};
 use crate::packed::{ActivationPlan, PackedMatrix};
 use crate::report::Fallback;
-use crate::settings::{LayerSettings, Refine};
 use crate::solve::{Factors, solve_layer_sharing};
 use crate::solved::{Method, Solved};
 use crate::transform::divide_inputs;
@@ -96,7 +95,10 @@ impl Streams {
                 monitor,
             )
         };
-        let corrected = job.choices.iter().any(|choice| refines(&choice.settings));
+        let corrected = job
+            .choices
+            .iter()
+            .any(|choice| choice.settings.is_refined());
         Ok(Self {
             seen: Some(embed()?),
             original: corrected.then(embed).transpose()?,
@@ -117,16 +119,6 @@ impl Streams {
         }
         Ok(())
     }
-}
-
-/// Whether a layer's solver wants to know the original inputs too.
-fn refines(settings: &LayerSettings) -> bool {
-    settings.method == Method::Gptq
-        && match settings.refine {
-            Refine::Auto => settings.bits <= 3,
-            Refine::Off => false,
-            Refine::On => true,
-        }
 }
 
 /// Puts a solved layer back, so that what follows sees what it will really give: a layer that rounds its inputs runs
@@ -243,7 +235,7 @@ impl StageStep<'_> {
         };
         let refined = block.stages()[self.key.stage].layers.iter().any(|&layer| {
             self.inputs.chosen[layer]
-                .is_some_and(|index| refines(&self.inputs.job.choices[index].settings))
+                .is_some_and(|index| self.inputs.job.choices[index].settings.is_refined())
         });
         let original = self
             .original

@@ -142,7 +142,12 @@ fn fallback_of(solved: &Solved) -> Option<Fallback> {
             to: format!("prune {}", to.word()),
             reason: reason.clone(),
         }),
-        _ => None,
+        Warning::FactorsOfWeights { reason } => Some(Fallback {
+            from: "factors for these inputs".to_owned(),
+            to: "factors of the weights alone".to_owned(),
+            reason: reason.clone(),
+        }),
+        Warning::Damped { .. } | Warning::DeadInputs { .. } | Warning::RefinementRejected => None,
     });
     told.fold(None, |all, one| Fallback::join(all, Some(one)))
 }

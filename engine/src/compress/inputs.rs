@@ -8,7 +8,7 @@ use crate::model::{LayerInfo, LayerKind};
 use crate::moments::LayerStatistics;
 use crate::packed::{ActivationKind, ActivationPlan};
 use crate::report::Fallback;
-use crate::settings::{Activations, LayerSettings, PruneMethod, Pruning};
+use crate::settings::{Activations, LayerSettings, PruneMethod, Pruning, Refine};
 use crate::solved::Method;
 
 /// Why a layer is solved without inputs.
@@ -57,6 +57,16 @@ pub fn need_of(settings: &LayerSettings) -> Option<Need> {
 /// Whether weights are scored with their inputs.
 fn needs_norms(prune: Pruning) -> bool {
     matches!(prune.method, PruneMethod::Wanda | PruneMethod::SparseGpt)
+}
+
+/// What is told where refinement is asked of a layer with zeros: the sweep that chooses them is not refined.
+pub fn unrefined(settings: &LayerSettings) -> Option<Fallback> {
+    let is_asked = settings.refine == Refine::On && settings.method == Method::Gptq;
+    (is_asked && !settings.prune.is_none()).then(|| Fallback {
+        from: "refine on".to_owned(),
+        to: "refine off".to_owned(),
+        reason: "codes that are chosen together with zeros are not refined".to_owned(),
+    })
 }
 
 /// Settings that a layer can be solved with where no inputs are gathered, and what is done instead of what was asked. It

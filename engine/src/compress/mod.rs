@@ -11,7 +11,7 @@ mod describe;
 mod inputs;
 mod scaling;
 
-pub use inputs::{Need, need_of, scored_alone};
+pub use inputs::{Need, need_of, scored_alone, unrefined};
 
 use crate::calibrate::{CalibrateError, SpillPolicy};
 use crate::formats::{RunFolder, StoreError};

@@ -179,9 +179,20 @@ impl LayerManifest {
         if let Some(problem) = self.stored.problem(self.rows, self.columns) {
             return Err(self.wrong(problem));
         }
+        if self.stored.code == CodeKind::Nothing && self.outgrows_its_bytes() {
+            return Err(self.wrong(TOO_LARGE.into()));
+        }
         self.stored
             .parts(self.rows, self.columns)
             .ok_or_else(|| self.wrong(TOO_LARGE.into()))
+    }
+
+    /// Whether factors alone stand for more weights than any machine holds: a few bytes of a file must not become
+    /// terabytes when they are multiplied out.
+    fn outgrows_its_bytes(&self) -> bool {
+        /// Weights of the largest layer: 64 GiB as f32, many times the largest of any network so far.
+        const MOST_WEIGHTS: usize = 1 << 34;
+        self.rows.saturating_mul(self.columns) > MOST_WEIGHTS
     }
 
     /// The full name of a part.

@@ -5,7 +5,7 @@
 
 use super::{LayerRule, Overrides, Recipe, literal};
 use crate::model::{LayerInfo, LayerKind};
-use crate::settings::LayerSettings;
+use crate::settings::{LayerSettings, Pruning, Rank};
 use crate::solved::Method;
 
 impl Recipe {
@@ -99,6 +99,8 @@ fn end_rules(
 ) -> Vec<LayerRule> {
     let start = LayerSettings {
         method: Method::Rtn,
+        prune: Pruning::NONE,
+        rank: Rank::None,
         ..default
     };
     compressible(layers, is_end)

@@ -4,14 +4,14 @@
 //! - Embedding and output head are left as they are, unless `[embeddings]` or a rule of their own says otherwise. A rule
 //!   is their own when it hits no layer inside the network: `lm_head` or `*embed*` are, `*` or `model.*` are not, so
 //!   that a catch-all never quantizes them by accident.
-//! - Their settings begin as those of `[default]` with `method = "rtn"` (an embedding has no inputs that could
-//!   calibrate); then `[embeddings]` applies, then rules of their own.
+//! - Their settings begin as those of `[default]` with `method = "rtn"`, nothing pruned and no factors (an embedding has
+//!   no inputs that could calibrate); then `[embeddings]` applies, then rules of their own.
 //! - What cannot be compressed has the method `none`.
 
 use super::pattern::Pattern;
 use super::{LayerRule, Recipe};
 use crate::model::{LayerInfo, LayerKind};
-use crate::settings::LayerSettings;
+use crate::settings::{LayerSettings, Pruning, Rank};
 use crate::solved::Method;
 use std::collections::{HashMap, HashSet};
 
@@ -107,10 +107,12 @@ impl Recipe {
         }
     }
 
-    /// Where settings of embeddings and head begin.
+    /// Where settings of embeddings and head begin: without zeros and factors, which nothing there could calibrate.
     fn ends(&self) -> LayerSettings {
         LayerSettings {
             method: Method::Rtn,
+            prune: Pruning::NONE,
+            rank: Rank::None,
             ..self.default
         }
     }

@@ -9,7 +9,9 @@ use super::original_inputs::OriginalInputs;
 use super::report_file::report_json;
 use super::requests::*;
 use super::{Session, SessionError};
-use crate::compress::{Calibration, Choice, Job, OriginalSource, compress, need_of, scored_alone};
+use crate::compress::{
+    Calibration, Choice, Job, OriginalSource, compress, need_of, scored_alone, unrefined,
+};
 use crate::formats::layout::{Held, Plan, PlanSource, plan, preflight_of, stored_bytes};
 use crate::formats::store::Fingerprint;
 use crate::formats::{RunFolder, assemble_run, verify_run};
@@ -267,6 +269,7 @@ impl Session {
         let (asked, alone): (Vec<(LayerInfo, LayerSettings)>, Vec<Option<Fallback>>) = pairs
             .map(|(info, decision)| {
                 let (settings, fallback) = scored_alone(info, decision.settings);
+                let fallback = Fallback::join(fallback, unrefined(&settings));
                 ((info.clone(), settings), fallback)
             })
             .unzip();
@@ -361,7 +364,15 @@ impl Session {
         for (manifest, report) in
             placed.filter_map(|(layer, report)| layer.carried.as_ref().zip(Some(report)))
         {
-            report.bits = manifest.stored.value_bits();
+            let stored = &manifest.stored;
+            report.bits = stored.value_bits();
+            report.rank = stored.factors.map(|factors| factors.rank);
+            report.pattern = stored.sparsity.map(|sparsity| sparsity.pattern);
+            let weights = (manifest.rows * manifest.columns) as f64;
+            let kept = |values: usize| (values as f64 / weights).min(1.0);
+            report.sparsity = stored
+                .sparsity
+                .map_or(0.0, |sparsity| 1.0 - kept(sparsity.values));
             report.activations = self.checkpoint.activations(&manifest.tensor.name)?;
         }
         Ok(reports)

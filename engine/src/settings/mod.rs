@@ -90,13 +90,26 @@ impl LayerSettings {
         if let Some(sparsity) = self.prune.pattern.sparsity() {
             settings.prune.sparsity = sparsity;
         }
-        if self.prune.is_none() {
+        if self.prune.is_none() || settings.prune.sparsity == 0.0 {
             settings.prune = Pruning::NONE;
         }
-        if self.method == Method::Float && self.prune.is_none() && self.rank == Rank::None {
+        let is_dense = settings.prune.is_none() && self.rank == Rank::None;
+        if self.method == Method::Float && is_dense {
             settings.method = Method::None;
         }
         settings
+    }
+
+    /// Whether GPTQ's codes are refined afterwards. The sweep that chooses zeros is not refined.
+    pub fn is_refined(&self) -> bool {
+        /// Most bits at which `Refine::Auto` refines.
+        const MOST_BITS: u8 = 3;
+        let asked = match self.refine {
+            Refine::Auto => self.bits <= MOST_BITS,
+            Refine::Off => false,
+            Refine::On => true,
+        };
+        asked && self.method == Method::Gptq && self.prune.is_none()
     }
 
     /// Weights per block of NF4, which has no scale of a whole row: where that is asked, the block of bitsandbytes.

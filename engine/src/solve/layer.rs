@@ -14,12 +14,9 @@ use super::{
 use crate::mask::Mask;
 use crate::moments::LayerStatistics;
 use crate::monitor::Monitor;
-use crate::settings::{LayerSettings, PruneMethod, Pruning, Rank, Refine};
+use crate::settings::{LayerSettings, PruneMethod, Pruning, Rank};
 use crate::solved::{Method, Solved, Warning};
 use crate::tensor::{Dtype, Matrix};
-
-/// Most bits at which `Refine::Auto` refines.
-const AUTO_REFINE_BITS: u8 = 3;
 
 /// Solves one layer as `settings` say.
 ///
@@ -286,12 +283,7 @@ fn solve_gptq(
     monitor: &dyn Monitor,
 ) -> Result<Solved, SolveError> {
     let config = gptq_config(settings);
-    let refined = match settings.refine {
-        Refine::Auto => settings.bits <= AUTO_REFINE_BITS,
-        Refine::Off => false,
-        Refine::On => true,
-    };
-    if !refined {
+    if !settings.is_refined() {
         gptq::check(weights, &statistics.moments, &config)?;
         let prepared = Prepared::new(&statistics.moments, &config, factors, monitor)?;
         return prepared.solve(weights, &config, monitor);

@@ -126,8 +126,7 @@ fn pattern(
     let patterns = settings.iter().filter_map(sparse::zeros_of);
     let value = shared(patterns.map(|zeros| zeros.pattern));
     let text = value.map_or_else(|| "pattern mixed".to_owned(), pattern_name);
-    let hint =
-        "Pattern: where zeros may lie. Kernels skip those of 2:4 and of blocks; others save bytes";
+    let hint = "Pattern: where zeros may lie. Kernels skip those of 2:4 and of sparse blocks under whole codes; others save bytes";
     list(ui, ("Pattern of zeros", text), 96.0, hint, |ui| {
         for option in PATTERNS {
             let is_chosen = value == Some(option);

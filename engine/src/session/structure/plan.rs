@@ -3,8 +3,9 @@
 use super::super::{Session, SessionError};
 use super::tokens::TokenPlan;
 use crate::model::{KeptParts, Model, ModelConfig, SmallerSizes};
-use crate::recipe::Recipe;
+use crate::recipe::{LayerSettings, PruneScope, Rank, Recipe};
 use crate::report::{BlockSimilarity, NetworkSizes, StructurePlan};
+use crate::solved::Method;
 use crate::transform::structure::vocabulary::{is_stale, remap_ids, remap_tokenizer_config};
 use crate::transform::structure::{Cut, CutSource, plan_sizes};
 use serde_json::Value;
@@ -92,6 +93,7 @@ impl Session {
         recipe: &Recipe,
     ) -> Result<SmallerPlan, SessionError> {
         let model = self.model()?;
+        self.refuse_open_settings(recipe)?;
         let (mut sizes, mut notes) = plan_sizes(&recipe.structure, model.config())?;
         let tokens = match recipe.structure.vocabulary {
             true => Some(self.plan_tokens(&recipe.calibration)?),
@@ -99,6 +101,8 @@ impl Session {
         };
         if let Some(tokens) = &tokens {
             sizes.vocabulary = tokens.kept.ids().len();
+            let compared = "outputs are compared with the original over the tokens that stay";
+            notes.push(compared.to_owned());
         }
         let original = self.checkpoint.config_json().cloned().unwrap_or_default();
         let (mut config, more) = model.config().smaller_json(&original, &sizes)?;
@@ -116,6 +120,29 @@ impl Session {
             notes,
             similarity: Vec::new(),
         })
+    }
+
+    /// What only the weights of the smaller model can tell has no size before it is made.
+    fn refuse_open_settings(&self, recipe: &Recipe) -> Result<(), SessionError> {
+        let decisions = recipe.resolve(&self.layers).decisions;
+        let is_open = decisions.iter().any(|decision| {
+            let LayerSettings {
+                method,
+                prune,
+                rank,
+                ..
+            } = decision.settings;
+            let has_threshold = !prune.is_none()
+                && prune.scope == PruneScope::Model
+                && prune.pattern.sparsity().is_none();
+            method != Method::None && (has_threshold || matches!(rank, Rank::Energy(_)))
+        });
+        if !is_open {
+            return Ok(());
+        }
+        Err(self.input_problem(
+            "one threshold for a whole model and a rank by energy are found in the weights of the smaller model, which is not there yet; make it first (structure alone, with method none), then compress it",
+        ))
     }
 
     /// What becomes of a side file; `None` where it goes.

@@ -7,6 +7,7 @@ use crate::moments::{Moments, Prefix};
 use crate::monitor::Unwatched;
 use crate::rng::Rng;
 use crate::settings::ColumnOrder;
+use crate::settings::Refine;
 use crate::tensor::Symmetric;
 
 pub(super) fn settings(method: Method, bits: u8) -> LayerSettings {

@@ -121,9 +121,12 @@ impl Table {
             } else {
                 starts[run - 1][end] as usize
             };
-            levels[run] = self.center + self.run(start, end).mean();
+            // Next to weights of far more importance a run's own may vanish in the difference of sums.
+            let mean = self.run(start, end).mean();
+            levels[run] = self.center + if mean.is_finite() { mean } else { 0.0 };
             end = start;
         }
+        levels.sort_by(f64::total_cmp);
         levels
     }
 }

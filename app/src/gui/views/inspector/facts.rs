@@ -261,6 +261,14 @@ fn fallback(preview: &Preview) -> String {
             to.word(),
             from.word()
         )),
+        Warning::PrunedOtherwise { from, to, reason } => Some(format!(
+            "pruned by {} instead of {}: {reason}",
+            to.word(),
+            from.word()
+        )),
+        Warning::FactorsOfWeights { reason } => {
+            Some(format!("factors of the weights alone: {reason}"))
+        }
         Warning::Damped { damping, .. } => Some(format!("damping raised to {damping}")),
         _ => None,
     });
