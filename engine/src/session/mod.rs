@@ -14,6 +14,7 @@ mod inspect;
 mod machine;
 mod measured_recipe;
 mod original_inputs;
+mod prepared;
 mod profile_job;
 mod report_file;
 mod requests;

@@ -12,7 +12,8 @@ mod plan;
 mod tests;
 mod tokens;
 
-use super::compress_job::{Origin, Target};
+use super::compress_job::Origin;
+use super::prepared::Target;
 use super::report_file::report_json;
 use super::requests::{CompressReport, CompressRequest, DryRun, StageSeconds};
 use super::{Session, SessionError};
