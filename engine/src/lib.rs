@@ -6,7 +6,7 @@
 //! ```text
 //! 11 session
 //! 10 compress sensitivity
-//!  9 calibrate evaluate generate transform measure preview allocate estimate
+//!  9 calibrate evaluate generate train transform measure preview allocate estimate
 //!  8 formats
 //!  7 checkpoint corpus recipe report device
 //!  6 solve model score budget
@@ -71,6 +71,7 @@ pub mod evaluate;
 pub mod generate;
 pub mod measure;
 pub mod preview;
+pub mod train;
 pub mod transform;
 
 // 10 loops over layers

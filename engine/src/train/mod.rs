@@ -1,0 +1,9 @@
+//! Training: variables that a network's tensors follow from, changed step by step until a loss is low.
+//!
+//! `learner` is what is trained; everything else is how. Knows no command line, folder or window.
+
+mod error;
+mod learner;
+
+pub use error::TrainError;
+pub use learner::{Learner, Variable};
