@@ -96,7 +96,7 @@ pub struct Palettes {
     /// Rows that share a palette; 0 = all. The last palette may serve fewer.
     pub rows_per_palette: usize,
     /// How levels are stored.
-    pub level_dtype: crate::grid::ScaleDtype,
+    pub level_dtype: crate::tensor::ScaleDtype,
     /// `[palettes, 2^bits]`, each palette ascending, snapped to `level_dtype`.
     pub levels: Vec<f32>,
 }

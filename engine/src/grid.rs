@@ -4,74 +4,9 @@
 //! which they will be stored *before* codes are chosen, so that a report tells of the values as reopened.
 //! Knows no solver: which scale is best is `solve`'s question.
 
+pub use crate::tensor::ScaleDtype;
+
 use std::ops::Range;
-
-/// The dtype in which scales (and fractional zeros) are stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ScaleDtype {
-    /// IEEE half precision.
-    F16,
-    /// bfloat16.
-    BF16,
-    /// IEEE single precision.
-    F32,
-}
-
-impl ScaleDtype {
-    /// Bytes of one stored scale.
-    pub fn size_bytes(self) -> usize {
-        match self {
-            Self::F16 | Self::BF16 => 2,
-            Self::F32 => 4,
-        }
-    }
-
-    /// `value` as it will be read back, rounded to nearest.
-    pub fn snap(self, value: f32) -> f32 {
-        match self {
-            Self::F16 => half::f16::from_f32(value).to_f32(),
-            Self::BF16 => half::bf16::from_f32(value).to_f32(),
-            Self::F32 => value,
-        }
-    }
-
-    /// A positive scale as it will be read back: never 0, never infinite.
-    ///
-    /// Same values as `snap`, written without branches on the value so that searches over scales vectorize.
-    #[inline]
-    pub fn snap_scale(self, scale: f32) -> f32 {
-        match self {
-            Self::F16 => {
-                /// Below this, half precision is a fixed-point format of step `2^-24`.
-                const LEAST_NORMAL: f32 = 1.0 / 16_384.0;
-                const LEAST: f32 = 1.0 / 16_777_216.0;
-                let scale = scale.clamp(LEAST, 65_504.0);
-                // Numbers in [0.5, 1) are 2^-24 apart, so the sum is rounded there.
-                let fixed_point = (scale + 0.5) - 0.5;
-                if scale < LEAST_NORMAL {
-                    fixed_point
-                } else {
-                    round_mantissa::<13>(scale)
-                }
-            }
-            Self::BF16 => {
-                const LARGEST: f32 = f32::from_bits(0x7f7f_0000);
-                round_mantissa::<16>(scale.clamp(f32::MIN_POSITIVE, LARGEST))
-            }
-            Self::F32 => scale.clamp(f32::MIN_POSITIVE, f32::MAX),
-        }
-    }
-}
-
-/// `value` (positive, finite) without its lowest `DROPPED` mantissa bits, rounded to nearest, ties to even.
-#[inline]
-fn round_mantissa<const DROPPED: u32>(value: f32) -> f32 {
-    let bits = value.to_bits();
-    let odd = (bits >> DROPPED) & 1;
-    let rounded = bits + ((1 << (DROPPED - 1)) - 1) + odd;
-    f32::from_bits(rounded & !((1 << DROPPED) - 1))
-}
 
 /// What a grid is asked to be. No field has a hidden default.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
@@ -225,44 +160,6 @@ impl AffineGrid {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rng::Rng;
-
-    #[test]
-    fn scales_snap_as_the_stored_type_rounds() {
-        let mut rng = Rng::new(1, 0);
-        for dtype in [ScaleDtype::F16, ScaleDtype::BF16, ScaleDtype::F32] {
-            for _ in 0..200_000 {
-                let value = f32::from_bits((rng.below(0x7f80_0000)) as u32);
-                let snapped = dtype.snap_scale(value);
-                let plain = dtype.snap(value);
-                assert!(snapped > 0.0 && snapped.is_finite(), "{dtype:?} {value}");
-                assert_eq!(dtype.snap(snapped), snapped, "{dtype:?} {value}");
-                if plain.is_normal() {
-                    assert_eq!(snapped, plain, "{dtype:?} {value}");
-                }
-            }
-            assert!(dtype.snap_scale(0.0) > 0.0);
-            assert!(dtype.snap_scale(f32::INFINITY).is_finite());
-        }
-    }
-
-    #[test]
-    fn every_half_subnormal_and_every_tie_between_halves_is_right() {
-        for bits in 1..0x7bffu16 {
-            let (lower, upper) = (
-                half::f16::from_bits(bits).to_f32(),
-                half::f16::from_bits(bits + 1).to_f32(),
-            );
-            let tie = (lower + upper) / 2.0;
-            assert_eq!(ScaleDtype::F16.snap_scale(lower), lower);
-            let expected = ScaleDtype::F16.snap(tie);
-            assert_eq!(
-                ScaleDtype::F16.snap_scale(tie),
-                expected,
-                "tie above {lower}"
-            );
-        }
-    }
 
     #[test]
     fn the_last_group_of_a_row_is_shorter() {

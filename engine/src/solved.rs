@@ -4,8 +4,7 @@
 
 use crate::codebook::{BlockCodebook, Palettes};
 use crate::grid::{AffineGrid, ScaleDtype};
-use crate::mask::Mask;
-use crate::settings::PruneMethod;
+use crate::mask::{Mask, PruneMethod};
 use crate::tensor::{Dtype, Matrix};
 use rayon::prelude::*;
 

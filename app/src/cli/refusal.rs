@@ -101,7 +101,7 @@ mod tests {
             ),
             (
                 "pare compress x --out o --method magic",
-                "`magic` does not work for --method. These do: rtn, gptq, awq, hqq, nf4, none.",
+                "`magic` does not work for --method. These do: rtn, gptq, awq, hqq, nf4, palette, float, none.",
             ),
             (
                 "pare compress x --out o --format gguf",
@@ -109,7 +109,7 @@ mod tests {
             ),
             (
                 "pare bench magic",
-                "`magic` does not work for WHAT. These do: kernels, memory, solvers.",
+                "`magic` does not work for WHAT. These do: kernels, memory, solvers, structure.",
             ),
             ("pare compress x", "Something is missing: --out <DIR>."),
             (

@@ -1,7 +1,7 @@
 //! Which rows and columns of a block's weights belong to a group of heads or to a neuron.
 //!
-//! A group is one key and value head with the query heads that read it. Knows no scores: whoever chooses says what
-//! stays. All indices are into weights `[out, in]`.
+//! A group is one key and value head with the query heads that read it; where a block has only one key head, which
+//! must stay, a group is one query head. Knows no scores: whoever chooses says what stays. All indices are into weights `[out, in]`.
 
 use super::Model;
 use super::config::{ModelConfig, ProjectionKind};
@@ -29,21 +29,42 @@ impl ModelConfig {
     /// Everything of a block.
     pub fn all_parts(&self) -> KeptParts {
         KeptParts {
-            groups: (0..self.kv_heads).collect(),
+            groups: (0..self.head_groups()).collect(),
             neurons: (0..self.intermediate).collect(),
         }
     }
 
+    /// Groups of heads in a block, each of which can go by itself.
+    pub fn head_groups(&self) -> usize {
+        match self.shares_one_key() {
+            true => self.heads,
+            false => self.kv_heads,
+        }
+    }
+
+    /// Query and key heads of a block in which `groups` stay.
+    pub fn heads_of(&self, groups: usize) -> (usize, usize) {
+        match self.shares_one_key() {
+            true => (groups, 1),
+            false => (groups * (self.heads / self.kv_heads), groups),
+        }
+    }
+
+    /// Whether all query heads of a block read the same key head.
+    fn shares_one_key(&self) -> bool {
+        self.kv_heads == 1
+    }
+
     /// Inputs of the output projection that a group of heads makes.
     pub fn group_channels(&self, group: usize) -> Range<usize> {
-        let width = self.query_width() / self.kv_heads;
+        let width = self.group_width();
         group * width..(group + 1) * width
     }
 
     /// What stays of a weight with this role. A bias keeps the rows of its weight.
     pub fn slice(&self, role: Role, kept: &KeptParts) -> Slice {
-        let queries = || self.channels(&kept.groups, self.query_width() / self.kv_heads);
-        let keys = || self.channels(&kept.groups, self.head_dim);
+        let queries = || self.channels(&kept.groups, self.group_width());
+        let keys = || self.key_channels(&kept.groups);
         let neurons = || kept.neurons.clone();
         let rows = |rows| Slice {
             rows: Some(rows),
@@ -74,15 +95,29 @@ impl ModelConfig {
             // Every head has its own key: its three parts lie together.
             ProjectionKind::Interleaved => self.channels(groups, 3 * self.head_dim),
             _ => {
-                let moved = |first: usize, width: usize| {
-                    let channels = self.channels(groups, width).into_iter();
+                let key_rows = |first: usize| {
+                    let channels = self.key_channels(groups).into_iter();
                     channels.map(move |channel| first + channel)
                 };
-                moved(0, queries / self.kv_heads)
-                    .chain(moved(queries, self.head_dim))
-                    .chain(moved(queries + keys, self.head_dim))
+                let query_rows = self.channels(groups, self.group_width()).into_iter();
+                query_rows
+                    .chain(key_rows(queries))
+                    .chain(key_rows(queries + keys))
                     .collect()
             }
+        }
+    }
+
+    /// Query channels of a group.
+    fn group_width(&self) -> usize {
+        self.query_width() / self.head_groups()
+    }
+
+    /// Key (or value) channels that `groups` read.
+    fn key_channels(&self, groups: &[usize]) -> Vec<usize> {
+        match self.shares_one_key() {
+            true => (0..self.key_width()).collect(),
+            false => self.channels(groups, self.head_dim),
         }
     }
 

@@ -9,21 +9,13 @@ use super::combinations::Choices;
 use super::stored::Sparsity;
 use crate::mask::{Mask, SparsityPattern};
 
-/// Weights that stay or go together.
-pub(super) fn unit(pattern: SparsityPattern) -> usize {
-    match pattern {
-        SparsityPattern::Block { width } => usize::from(width.max(1)),
-        SparsityPattern::Unstructured | SparsityPattern::NOfM { .. } => 1,
-    }
-}
-
 /// The mask's bytes. The error is a clause.
 pub(super) fn pack_mask(mask: &Mask) -> Result<Vec<u8>, String> {
     if let SparsityPattern::NOfM { kept, of } = mask.pattern {
         let choices = Choices::new(kept, of).ok_or("its pattern leaves no choice")?;
         return choices.pack(&mask.keep, mask.columns);
     }
-    let unit = unit(mask.pattern);
+    let unit = mask.pattern.unit();
     let mut units = Vec::with_capacity(mask.keep.len() / unit + 1);
     for row in mask.keep.chunks(mask.columns.max(1)) {
         for block in row.chunks(unit) {
@@ -59,7 +51,7 @@ pub(super) fn unpack_mask(
 }
 
 fn unpack_bitmap(bytes: &[u8], sparsity: Sparsity, columns: usize) -> Result<Vec<bool>, String> {
-    let unit = unit(sparsity.pattern);
+    let unit = sparsity.pattern.unit();
     let units = columns.div_ceil(unit);
     let width = bits::row_bytes(units, 1);
     let padding = match units % 8 {
@@ -89,7 +81,7 @@ fn unpack_bitmap(bytes: &[u8], sparsity: Sparsity, columns: usize) -> Result<Vec
 
 /// What `mask` keeps of `values`, in row order.
 pub(super) fn gather<T: Copy + Default>(values: &[T], mask: &Mask) -> Vec<T> {
-    let unit = unit(mask.pattern);
+    let unit = mask.pattern.unit();
     let columns = mask.columns.max(1);
     let mut kept = Vec::with_capacity(mask.kept() + unit);
     for (values, keep) in values.chunks(columns).zip(mask.keep.chunks(columns)) {
@@ -108,7 +100,7 @@ pub(super) fn scatter<T: Copy + Default + PartialEq>(
     kept: &[T],
     mask: &Mask,
 ) -> Result<Vec<T>, String> {
-    let unit = unit(mask.pattern);
+    let unit = mask.pattern.unit();
     let columns = mask.columns.max(1);
     let mut values = vec![T::default(); mask.keep.len()];
     let mut next = kept.chunks_exact(unit);

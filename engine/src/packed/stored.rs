@@ -6,7 +6,6 @@
 use super::bits::row_bytes;
 use super::combinations::Choices;
 use super::kind::{CodeKind, PartSpec, dtype_of_scales, size_bytes};
-use super::sparse::unit;
 use crate::grid::ScaleDtype;
 use crate::mask::SparsityPattern;
 use crate::settings::LayerSettings;
@@ -58,7 +57,7 @@ impl Sparsity {
     fn row_bytes(&self, columns: usize) -> Option<usize> {
         match self.pattern {
             SparsityPattern::NOfM { kept, of } => Choices::new(kept, of)?.row_bytes(columns),
-            pattern => Some(row_bytes(columns.div_ceil(unit(pattern)), 1)),
+            pattern => Some(row_bytes(columns.div_ceil(pattern.unit()), 1)),
         }
     }
 }
@@ -111,7 +110,7 @@ impl Stored {
             code: CodeKind::of_grid(&solved.grid),
             sparsity: solved.mask.as_ref().map(|mask| Sparsity {
                 pattern: mask.pattern,
-                values: match unit(mask.pattern) {
+                values: match mask.pattern.unit() {
                     1 => mask.kept(),
                     unit => {
                         let rows = mask.keep.chunks(mask.columns.max(1));
@@ -213,7 +212,7 @@ impl Stored {
             let all = rows.saturating_mul(choices.kept_of_row(columns));
             return (values != all).then(|| told("all", all)).flatten();
         }
-        let unit = unit(pattern);
+        let unit = pattern.unit();
         let all = rows.saturating_mul(columns.div_ceil(unit).saturating_mul(unit));
         if !values.is_multiple_of(unit) {
             return told("blocks of", unit);

@@ -12,6 +12,29 @@ use proptest::prelude::*;
 
 mod zeros;
 
+/// Settings without zeros, factors or rounded inputs.
+fn plain_settings(method: Method) -> LayerSettings {
+    LayerSettings {
+        method,
+        bits: 4,
+        group: 0,
+        symmetric: false,
+        scale_dtype: ScaleDtype::F16,
+        clip_search: 20,
+        order: ColumnOrder::Static,
+        damping: 0.01,
+        refine: Refine::Auto,
+        prefix: Prefix::Compressed,
+        double_quant: false,
+        activations: Activations::None,
+        activation_block: 0,
+        smooth: 0.0,
+        prune: crate::settings::Pruning::NONE,
+        rank: crate::settings::Rank::None,
+        palette_rows: 0,
+    }
+}
+
 pub(super) fn tensor(rows: usize, columns: usize, transposed: bool) -> OriginalTensor {
     OriginalTensor {
         name: "block.weight".into(),
@@ -210,23 +233,9 @@ proptest! {
 #[test]
 fn settings_tell_the_bytes_before_anything_is_solved() {
     let settings = LayerSettings {
-        method: Method::Gptq,
         bits: 3,
         group: 32,
-        symmetric: false,
-        scale_dtype: ScaleDtype::F16,
-        clip_search: 20,
-        order: ColumnOrder::Static,
-        damping: 0.01,
-        refine: Refine::Auto,
-        prefix: Prefix::Compressed,
-        double_quant: false,
-        activations: Activations::None,
-        activation_block: 0,
-        smooth: 0.0,
-        prune: crate::settings::Pruning::NONE,
-        rank: crate::settings::Rank::None,
-        palette_rows: 0,
+        ..plain_settings(Method::Gptq)
     };
     let planned = Stored::of_settings(&settings, 7, 100, Dtype::F32)
         .stored_bytes(7, 100)

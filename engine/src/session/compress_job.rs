@@ -52,7 +52,7 @@ impl Session {
         observer: &dyn Observer,
     ) -> Result<DryRun, SessionError> {
         if !request.recipe.structure.is_none() {
-            return self.install(|| self.dry_run_of_smaller(request));
+            return self.install(|| self.dry_run_of_smaller(request, observer));
         }
         let request = &self.settled_request(request, observer)?;
         self.dry_run_of(request, self.target())

@@ -164,10 +164,7 @@ fn count_scores(
     mean_square: Option<&[f32]>,
     pattern: SparsityPattern,
 ) -> Vec<u32> {
-    let width = match pattern {
-        SparsityPattern::Block { width } => usize::from(width.max(1)),
-        SparsityPattern::Unstructured | SparsityPattern::NOfM { .. } => 1,
-    };
+    let width = pattern.unit();
     let columns = weights.columns().max(1);
     let scores = |row: &[f32], see: &mut dyn FnMut(f32)| {
         for (index, block) in row.chunks(width).enumerate() {

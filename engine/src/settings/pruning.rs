@@ -2,6 +2,8 @@
 //!
 //! Knows no mask and no weight: where zeros may lie is `mask`'s word, which ones it are is `solve`'s question.
 
+pub use crate::mask::PruneMethod;
+
 use crate::mask::{Among, SparsityPattern};
 
 /// Which weights become zero, and who says so.
@@ -47,39 +49,6 @@ impl Pruning {
 
 /// Columns, in the order in which they are visited, over which SparseGPT chooses zeros at a time.
 pub const SPARSEGPT_SPAN: usize = 128;
-
-/// How weights are scored for pruning.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Hash, Default, serde::Serialize, serde::Deserialize,
-)]
-#[serde(rename_all = "lowercase")]
-pub enum PruneMethod {
-    /// Nothing is pruned.
-    #[default]
-    None,
-    /// By magnitude.
-    Magnitude,
-    /// By magnitude times the norm of the input (Sun et al. 2023, arXiv 2306.11695).
-    Wanda,
-    /// By what a zero would cost while the other weights make up for it, which they then do (Frantar and Alistarh 2023,
-    /// arXiv 2301.00774).
-    SparseGpt,
-}
-
-impl PruneMethod {
-    /// All, in the order in which they are listed.
-    pub const ALL: [Self; 4] = [Self::None, Self::Magnitude, Self::Wanda, Self::SparseGpt];
-
-    /// The method's word.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::Magnitude => "magnitude",
-            Self::Wanda => "wanda",
-            Self::SparseGpt => "sparsegpt",
-        }
-    }
-}
 
 /// Among which weights an unstructured or block pattern chooses its zeros.
 #[derive(

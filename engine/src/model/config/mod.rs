@@ -135,6 +135,14 @@ impl ModelConfig {
         }
     }
 
+    /// Whether some blocks see all tokens and others only a window, so that a configuration names each block's kind.
+    pub fn has_mixed_windows(&self) -> bool {
+        match &self.window {
+            Window::Listed(_, sliding) => sliding.contains(&true) && sliding.contains(&false),
+            Window::Never | Window::Always(_) => false,
+        }
+    }
+
     /// Tokens that one block sees, itself included; `None` = all before it.
     pub fn window(&self, block: usize) -> Option<usize> {
         match &self.window {

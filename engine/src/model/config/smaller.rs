@@ -26,7 +26,7 @@ impl ModelConfig {
     pub fn sizes(&self) -> SmallerSizes {
         SmallerSizes {
             blocks: (0..self.blocks).collect(),
-            groups: self.kv_heads,
+            groups: self.head_groups(),
             neurons: self.intermediate,
             vocabulary: self.vocabulary,
         }
@@ -45,7 +45,7 @@ impl ModelConfig {
         if sizes.blocks.len() < self.blocks {
             self.write_blocks(&mut smaller, &sizes.blocks)?;
         }
-        if sizes.groups < self.kv_heads {
+        if sizes.groups < self.head_groups() {
             self.write_heads(&mut smaller, sizes.groups, &mut notes)?;
         }
         if sizes.neurons < self.intermediate {
@@ -91,7 +91,7 @@ impl ModelConfig {
         notes: &mut Vec<String>,
     ) -> Result<(), ModelError> {
         use Family::*;
-        let heads = groups * (self.heads / self.kv_heads);
+        let (heads, key_heads) = self.heads_of(groups);
         match self.family {
             Gpt2 | GptNeox | Opt | Bert | Roberta | DistilBert => {
                 return Err(self.cannot(
@@ -119,14 +119,13 @@ impl ModelConfig {
         }
         let key = self.family.size_keys().heads;
         smaller.insert(key.to_owned(), heads.into());
-        smaller.insert("num_key_value_heads".to_owned(), groups.into());
+        smaller.insert("num_key_value_heads".to_owned(), key_heads.into());
         smaller.insert("head_dim".to_owned(), self.head_dim.into());
         Ok(())
     }
 
     fn must_divide(&self, heads: usize) -> ModelError {
-        let per_group = self.heads / self.kv_heads;
-        let fitting = (1..self.kv_heads).map(|groups| groups * per_group);
+        let fitting = (1..self.head_groups()).map(|groups| self.heads_of(groups).0);
         let fitting: Vec<String> = fitting
             .filter(|&heads| self.hidden.is_multiple_of(heads))
             .map(|heads| heads.to_string())
@@ -204,6 +203,15 @@ mod tests {
             .collect();
         assert_eq!(found, [&json!(2), &json!(1), &json!(4)]);
         assert_eq!(made["model_type"], "llama", "16 is a multiple of 2");
+    }
+
+    #[test]
+    fn of_heads_with_one_key_the_key_stays() {
+        let mut config = tiny_llama();
+        config["num_key_value_heads"] = json!(1);
+        let made = smaller(&config, |sizes| sizes.groups = 2).unwrap();
+        let found = (&made["num_attention_heads"], &made["num_key_value_heads"]);
+        assert_eq!(found, (&json!(2), &json!(1)));
     }
 
     #[test]

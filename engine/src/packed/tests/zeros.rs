@@ -3,7 +3,6 @@
 use super::*;
 use crate::codebook::Palettes;
 use crate::mask::{Among, Mask, SparsityPattern, keep_largest, keep_n_of_m};
-use crate::recipe::Recipe;
 use crate::settings::{PruneMethod, PruneScope, Pruning, Rank};
 use crate::solved::{Floats, LowRank};
 use crate::tensor::Matrix;
@@ -250,7 +249,7 @@ proptest! {
         sparsity in 0.0f64..=1.0,
         bits in 2u8..=8,
     ) {
-        let mut settings = LayerSettings { method, bits, rank, palette_rows: 3, ..Recipe::default().default };
+        let mut settings = LayerSettings { bits, rank, palette_rows: 3, ..plain_settings(method) };
         if let Some(pattern) = pattern {
             settings.prune = Pruning { method: PruneMethod::Magnitude, pattern, sparsity, scope };
         }
@@ -301,10 +300,8 @@ fn two_of_four_in_eight_bits_takes_two_thirds_at_most() {
     // Layers of a Llama of 7 billion weights, and a small one.
     for (rows, columns) in [(4096, 4096), (11008, 4096), (4096, 11008), (288, 288)] {
         let dense = LayerSettings {
-            method: Method::Rtn,
             bits: 8,
-            group: 0,
-            ..Recipe::default().default
+            ..plain_settings(Method::Rtn)
         };
         let mut sparse = dense;
         sparse.prune = Pruning {

@@ -144,7 +144,7 @@ impl Cutting<'_> {
     }
 
     fn cuts_heads(&self, original: &Model) -> bool {
-        self.plan.sizes.groups < original.config().kv_heads
+        self.plan.sizes.groups < original.config().head_groups()
     }
 
     fn cuts_neurons(&self, original: &Model) -> bool {

@@ -22,7 +22,7 @@ use crate::formats::layout::PlanSource;
 use crate::formats::store::Fingerprint;
 use crate::formats::{RunFolder, StoreError};
 use crate::model::Model;
-use crate::recipe::{BlockChoice, CalibrationSettings, LayerSettings, Structure};
+use crate::recipe::{BlockChoice, CalibrationSettings, LayerSettings, Recipe, Structure};
 use crate::report::{BlockSimilarity, Notice, Observer};
 use crate::transform::structure::{Cut, CutSource};
 use crate::units::hex;
@@ -68,9 +68,11 @@ impl Session {
     pub(super) fn dry_run_of_smaller(
         &self,
         request: &CompressRequest,
+        observer: &dyn Observer,
     ) -> Result<DryRun, SessionError> {
-        let mut plan = self.plan_smaller(&request.recipe)?;
-        if matches!(request.recipe.structure.blocks, BlockChoice::Count(1..)) {
+        let recipe = &self.named_where_sizes_differ(&request.recipe, observer)?;
+        let mut plan = self.plan_smaller(recipe)?;
+        if matches!(recipe.structure.blocks, BlockChoice::Count(1..)) {
             let unknown =
                 "which blocks go is found in the run; sizes here are those without the last ones";
             plan.notes.push(unknown.to_owned());
@@ -79,6 +81,21 @@ impl Session {
         let mut dry = self.with_stand_in(&plan, |target| self.dry_run_of(request, target))?;
         dry.structure = Some(plan.sizes_before_and_after(self)?);
         Ok(dry)
+    }
+
+    /// `recipe`, with the names of the blocks that go where `config.json` tells the kinds of those that stay: its length
+    /// depends on them.
+    fn named_where_sizes_differ(
+        &self,
+        recipe: &Recipe,
+        observer: &dyn Observer,
+    ) -> Result<Recipe, SessionError> {
+        let has_text = recipe.calibration.corpus.is_some();
+        if !has_text || !self.model()?.config().has_mixed_windows() {
+            return Ok(recipe.clone());
+        }
+        let sequences = self.draw_sequences(&recipe.calibration)?;
+        Ok(self.with_named_blocks(recipe, &sequences, observer)?.0)
     }
 
     /// `compress` of a recipe with structure.

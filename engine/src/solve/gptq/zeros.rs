@@ -9,7 +9,7 @@ use super::slab::Slab;
 use super::sweep::Way;
 use crate::kernels::transpose;
 use crate::mask::{Among, SparsityPattern, kept_count};
-use crate::solve::prune::{Bar, MaskConfig, keep_n_of_m, rank, unit_of, units_of_span};
+use crate::solve::prune::{Bar, MaskConfig, keep_n_of_m, rank, units_of_span};
 use std::ops::Range;
 
 /// How zeros come into a sweep.
@@ -46,7 +46,7 @@ impl Choosing {
                 of: usize::from(of.max(1)),
             },
             pattern => {
-                let unit = unit_of(pattern);
+                let unit = pattern.unit();
                 let among = match config.among {
                     Among::Row | Among::Layer => columns.next_multiple_of(unit).max(unit),
                     Among::Span(span) | Among::RowSpan(span) => span,

@@ -55,7 +55,7 @@ pub fn mask_by_score(
     let scored = Scored {
         weights,
         norms,
-        unit: unit_of(config.pattern),
+        unit: config.pattern.unit(),
     };
     if columns > 0 {
         match config.pattern {
@@ -75,14 +75,6 @@ pub fn mask_by_score(
         columns,
         keep,
     })
-}
-
-/// Weights that stay or go together.
-pub(super) fn unit_of(pattern: SparsityPattern) -> usize {
-    match pattern {
-        SparsityPattern::Block { width } => usize::from(width.max(1)),
-        SparsityPattern::Unstructured | SparsityPattern::NOfM { .. } => 1,
-    }
 }
 
 /// Units of a span of so many columns.

@@ -51,7 +51,7 @@ fn slow_mask(weights: &Matrix, squares: &[f32], config: MaskConfig) -> Vec<bool>
         }
         return keep;
     }
-    let unit = unit_of(config.pattern);
+    let unit = config.pattern.unit();
     let units = columns.div_ceil(unit);
     let span = match config.among {
         Among::Row | Among::Layer => units.max(1),

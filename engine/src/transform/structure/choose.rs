@@ -30,7 +30,7 @@ pub fn group_scores(output: &Matrix, moments: &Moments, config: &ModelConfig) ->
         let weights = super::columns_of(output, &channels);
         output_energy(&weights, &principal(&moments.gram, &channels))
     };
-    (0..config.kv_heads).map(score).collect()
+    (0..config.head_groups()).map(score).collect()
 }
 
 /// The `count` parts with the largest scores, rising; of equal ones the first.

@@ -33,10 +33,6 @@ pub enum StructureError {
         "the recipe takes out {asked} blocks, but the first and the last stay, so at most {most} can go; name blocks to take out these too"
     )]
     TooManyBlocks { asked: usize, most: usize },
-    #[error(
-        "heads cannot be taken out: all of a block's heads read the same key head, and that one must stay; set heads = 0"
-    )]
-    OneGroup,
     #[error("the vocabulary cannot be cut: {0}; leave out vocabulary")]
     Vocabulary(String),
 }

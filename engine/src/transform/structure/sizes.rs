@@ -55,12 +55,9 @@ fn groups(
     config: &ModelConfig,
     notes: &mut Vec<String>,
 ) -> Result<usize, StructureError> {
-    let all = config.kv_heads;
+    let all = config.head_groups();
     if share == 0.0 {
         return Ok(all);
-    }
-    if all == 1 {
-        return Err(StructureError::OneGroup);
     }
     let removed = (share * all as f64).round() as usize;
     if removed == all {

@@ -3,6 +3,10 @@
 //! Knows no file, container or model: a `WeightSource` is anything that gives a named tensor when asked.
 //! Not here: autograd (candle, in `model`) and packed forms (`packed`).
 
+mod dtype;
+
+pub use dtype::{Dtype, ScaleDtype};
+
 use std::fmt;
 
 /// A dense f32 matrix, row-major: element `(row, column)` is `data[row * columns + column]`.
@@ -199,80 +203,6 @@ impl fmt::Debug for Symmetric {
 impl fmt::Debug for Matrix {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "Matrix[{} x {}]", self.rows, self.columns)
-    }
-}
-
-/// Element types that a checkpoint may hold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-#[allow(missing_docs)]
-pub enum Dtype {
-    F64,
-    F32,
-    F16,
-    BF16,
-    I64,
-    I32,
-    I16,
-    I8,
-    U64,
-    U32,
-    U16,
-    U8,
-    Bool,
-}
-
-impl Dtype {
-    /// Bytes of one element.
-    pub fn size_bytes(self) -> usize {
-        match self {
-            Self::F64 | Self::I64 | Self::U64 => 8,
-            Self::F32 | Self::I32 | Self::U32 => 4,
-            Self::F16 | Self::BF16 | Self::I16 | Self::U16 => 2,
-            Self::I8 | Self::U8 | Self::Bool => 1,
-        }
-    }
-
-    /// Whether values are floating point, so that the tensor can be compressed.
-    pub fn is_float(self) -> bool {
-        matches!(self, Self::F64 | Self::F32 | Self::F16 | Self::BF16)
-    }
-
-    /// Rounds `values` to what this float dtype holds; what is too large for it becomes the largest.
-    pub fn snap(self, values: &mut [f32]) {
-        let snap: fn(f32) -> f32 = match self {
-            Self::F16 => |value| {
-                let largest = half::f16::MAX.to_f32();
-                half::f16::from_f32(value.clamp(-largest, largest)).to_f32()
-            },
-            Self::BF16 => |value| {
-                let largest = half::bf16::MAX.to_f32();
-                half::bf16::from_f32(value.clamp(-largest, largest)).to_f32()
-            },
-            _ => return,
-        };
-        values.iter_mut().for_each(|value| *value = snap(*value));
-    }
-}
-
-impl fmt::Display for Dtype {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = match self {
-            Self::F64 => "f64",
-            Self::F32 => "f32",
-            Self::F16 => "f16",
-            Self::BF16 => "bf16",
-            Self::I64 => "i64",
-            Self::I32 => "i32",
-            Self::I16 => "i16",
-            Self::I8 => "i8",
-            Self::U64 => "u64",
-            Self::U32 => "u32",
-            Self::U16 => "u16",
-            Self::U8 => "u8",
-            Self::Bool => "bool",
-        };
-        formatter.write_str(name)
     }
 }
 
