@@ -50,6 +50,7 @@ impl Given {
     pub(super) fn under(mut self, flags: &SolverFlags, strict: bool) -> Result<Self, Failure> {
         self.recipe = self.recipe.with_command_line(&overrides(flags));
         zeros::put_over(&mut self.recipe, &flags.zeros)?;
+        refuse_idle_palette_rows(&self.recipe, flags)?;
         self.recipe.strict |= strict;
         if let Some(prefix) = flags.prefix {
             self.recipe.default.prefix = prefix;
@@ -99,6 +100,19 @@ fn names_length(text: &str) -> bool {
             .and_then(|calibration| calibration.get("length"))
             .is_some()
     })
+}
+
+fn refuse_idle_palette_rows(recipe: &Recipe, flags: &SolverFlags) -> Result<(), Failure> {
+    let rules = recipe.layers.iter().map(|rule| rule.overrides.method);
+    let has_palette = rules
+        .chain([Some(recipe.default.method)])
+        .any(|method| method == Some(Method::Palette));
+    match flags.palette_rows.is_some() && !has_palette {
+        true => Err(Failure::WrongUse(
+            "--palette-rows does nothing here. Add --palette BITS, or leave it out.".to_owned(),
+        )),
+        false => Ok(()),
+    }
 }
 
 fn overrides(flags: &SolverFlags) -> Overrides {

@@ -30,8 +30,16 @@ pub(super) fn put_over(recipe: &mut Recipe, flags: &ZeroFlags) -> Result<(), Fai
                 .to_owned(),
         ));
     }
+    let mut is_chosen = false;
     for pruning in all {
         *pruning = under(*pruning, flags)?;
+        is_chosen |= pruning.pattern.sparsity().is_none();
+    }
+    if scope.is_some() && !is_chosen {
+        return Err(Failure::WrongUse(
+            "--scope does nothing here: N of every M neighbours stay. Leave it out, or choose --pattern unstructured or 1x4."
+                .to_owned(),
+        ));
     }
     Ok(())
 }
@@ -122,6 +130,19 @@ mod tests {
         assert_eq!(of(flags(one_of_four, Some(0.75))).unwrap(), 0.75);
         assert!(of(flags(one_of_four, Some(0.5))).is_err());
         assert_eq!(of(flags(SparsityPattern::BLOCK, Some(0.9))).unwrap(), 0.9);
+    }
+
+    #[test]
+    fn a_scope_under_a_fixed_pattern_is_wrong_use() {
+        let flags = |pattern| ZeroFlags {
+            prune: Some(PruneMethod::Wanda),
+            pattern: Some(pattern),
+            scope: Some(PruneScope::Layer),
+            ..ZeroFlags::default()
+        };
+        let of = |pattern| put_over(&mut Recipe::default(), &flags(pattern));
+        assert!(of(SparsityPattern::TWO_OF_FOUR).is_err());
+        assert!(of(SparsityPattern::BLOCK).is_ok());
     }
 
     #[test]

@@ -129,6 +129,12 @@ pub fn is_end(layer: &LayerInfo) -> bool {
 }
 
 impl Draft {
+    /// Whether bytes follow from no list of layers and settings: the network gets another shape, or the weights decide.
+    pub fn waits_for_plan(&self) -> bool {
+        let mut settings = self.settings.iter();
+        !self.structure.is_none() || settings.any(LayerSettings::waits_for_weights)
+    }
+
     /// This draft with `edit` done to those of `layers` that are compressible and not locked, and how many changed.
     pub fn edited(&self, infos: &[LayerInfo], layers: &[usize], edit: LayerEdit) -> (Self, usize) {
         let mut draft = self.clone();

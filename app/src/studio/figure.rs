@@ -3,9 +3,10 @@
 //! Knows no screen; faces draw the mark beside the number.
 
 /// How a number is known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Mark {
     /// Counted, to the byte: what will be written.
+    #[default]
     Exact,
     /// Computed by a stand-in or on a sample.
     Estimated,

@@ -2,7 +2,7 @@
 
 use super::draft::{self, Draft, LayerEdit};
 use super::estimates::Estimates;
-use super::figure::Figure;
+use super::figure::{Figure, Mark};
 use super::filter::Filter;
 use super::history::History;
 use super::latency::Latency;
@@ -113,6 +113,8 @@ pub struct Totals {
     pub bytes_before: u64,
     /// Bytes to be written.
     pub bytes_after: u64,
+    /// How they are known.
+    pub bytes_mark: Mark,
     /// Weights of the layers that are not kept dense.
     pub compressed_weights: u64,
     /// Bytes to be written of those.
@@ -204,13 +206,12 @@ impl Project {
         self.figures.iter().fold((0, 0), sum)
     }
 
-    /// Bytes of all tensors that the draft in force would write; where parts are taken out of the network, as a dry run
-    /// tells, and `None` while that is at work.
+    /// Bytes of all tensors that the draft in force would write; where parts are taken out of the network or weights decide,
+    /// as a dry run tells, and `None` while that is at work.
     pub fn planned_bytes(&self) -> Option<Result<u64, String>> {
-        let draft = self.draft();
-        match draft.structure.is_none() {
-            true => Some(Ok(self.bytes().1)),
-            false => self.smaller.now().cloned(),
+        match self.draft().waits_for_plan() {
+            false => Some(Ok(self.bytes().1)),
+            true => self.smaller.now().cloned(),
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Built once for each change, never in a frame. Knows no widget.
 
-use super::figure::Figure;
+use super::figure::{Figure, Mark};
 use super::sparse;
 use pare_engine::model::LayerInfo;
 use pare_engine::recipe::LayerSettings;
@@ -83,6 +83,8 @@ pub struct LayerFigures {
     pub bytes_before: u64,
     /// Bytes as they will be written.
     pub bytes_after: u64,
+    /// How they are known: exact, but where the weights decide them in the run.
+    pub bytes_mark: Mark,
     /// Stored bits for each weight.
     pub bits_per_weight: f64,
     /// Relative error and how it is known; `None` = not known yet.

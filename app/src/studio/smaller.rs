@@ -1,4 +1,4 @@
-//! Bytes of drafts that take parts out of the network: a smaller network has other shapes, so that a dry run has to tell.
+//! Bytes of drafts that take parts out of the network, or leave a size to the weights: a dry run has to tell.
 //!
 //! Values and questions; `update::structure` asks and takes answers. Knows no network.
 
@@ -31,7 +31,7 @@ pub struct Question {
     pub recipe: Recipe,
     /// The container.
     pub format: Format,
-    /// The same for the network as it is.
+    /// The nearest that is known to the byte: for the network as it is.
     pub whole: Recipe,
     /// Bytes of all tensors of that.
     pub whole_bytes: u64,
@@ -41,13 +41,13 @@ impl Question {
     /// The question of how large `draft` of `layers` would be.
     pub fn of(draft: &Draft, layers: &[LayerInfo]) -> Self {
         let recipe = compose::recipe(draft, layers);
-        let whole = Recipe {
-            structure: Structure::default(),
-            ..recipe.clone()
-        };
+        let mut known = draft.clone();
+        known.structure = Structure::default();
+        let settings = known.settings.iter_mut();
+        settings.for_each(|settings| *settings = settings.without_waiting());
         Self {
-            whole,
-            whole_bytes: tensor_bytes(draft, layers),
+            whole: compose::recipe(&known, layers),
+            whole_bytes: tensor_bytes(&known, layers),
             plan: Plan {
                 recipe: recipe.to_toml(),
                 format: draft.format,

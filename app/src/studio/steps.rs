@@ -159,10 +159,10 @@ fn up_to(settings: LayerSettings, last: StepKind) -> LayerSettings {
     settings.settled()
 }
 
-/// Bytes of all tensors; of a network of another shape `None` until a dry run has told them.
+/// Bytes of all tensors; `None` until a dry run has told them where they wait for one.
 fn bytes(project: &Project, draft: &Draft) -> Option<u64> {
     let layers = &project.layers;
-    if draft.structure.is_none() {
+    if !draft.waits_for_plan() {
         return Some(tensor_bytes(draft, layers));
     }
     let question = Question::of(draft, layers);

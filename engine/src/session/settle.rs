@@ -91,7 +91,7 @@ impl Session {
             .filter_map(|(layer, decision)| {
                 let (settings, _) = scored_alone(&infos[layer], decision.settings);
                 let is_scored = runs || settings.prune.method == PruneMethod::Magnitude;
-                let shares = shares_threshold(&settings.prune) && is_scored;
+                let shares = settings.prune.shares_threshold() && is_scored;
                 let is_open = shares || matches!(settings.rank, Rank::Energy(_));
                 (infos[layer].compressible && settings.method != Method::None && is_open).then(
                     || Open {
@@ -150,11 +150,6 @@ impl Session {
         }
         Ok(())
     }
-}
-
-/// Whether layers with the same pruning are to share one threshold. N:M leaves nothing to share.
-fn shares_threshold(prune: &Pruning) -> bool {
-    prune.scope == PruneScope::Model && !prune.is_none() && prune.pattern.sparsity().is_none()
 }
 
 /// How often each score occurs: `(w ‖x‖)²` of a weight, or their sum over a block, beside the mean of its layer. A layer

@@ -100,6 +100,25 @@ impl LayerSettings {
         settings
     }
 
+    /// Whether only the weights can tell what is asked: a threshold that layers share, or a rank by energy. Sizes are known
+    /// once they were looked at.
+    pub fn waits_for_weights(&self) -> bool {
+        let open = self.prune.shares_threshold() || matches!(self.rank, Rank::Energy(_));
+        open && self.method != Method::None
+    }
+
+    /// What stands in for settings that wait for the weights, as far as a size can be told before.
+    pub fn without_waiting(self) -> Self {
+        let mut settings = self;
+        if self.prune.shares_threshold() {
+            settings.prune.scope = PruneScope::Layer;
+        }
+        if matches!(self.rank, Rank::Energy(_)) {
+            settings.rank = Rank::Fixed(1);
+        }
+        settings
+    }
+
     /// Whether GPTQ's codes are refined afterwards. The sweep that chooses zeros is not refined.
     pub fn is_refined(&self) -> bool {
         /// Most bits at which `Refine::Auto` refines.

@@ -33,6 +33,11 @@ impl Pruning {
         self.method == PruneMethod::None
     }
 
+    /// Whether layers with the same pruning share one threshold. N:M leaves nothing to share.
+    pub fn shares_threshold(&self) -> bool {
+        self.scope == PruneScope::Model && !self.is_none() && self.pattern.sparsity().is_none()
+    }
+
     /// Among which weights an unstructured or block pattern chooses its zeros. SparseGPT goes from left to right, and what
     /// lies right still moves: it chooses span by span. For planning and solving alike, so that sizes are known before.
     pub fn among(&self) -> Among {

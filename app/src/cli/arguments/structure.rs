@@ -1,5 +1,6 @@
 //! Flags of `pare compress` that take parts out of the network as a whole.
 
+use crate::cli::failure::Failure;
 use crate::cli::words;
 use clap::Args;
 use pare_engine::recipe::{BlockChoice, Structure};
@@ -29,15 +30,26 @@ pub(crate) struct StructureFlags {
 }
 
 impl StructureFlags {
-    /// `asked` with these flags put over it.
-    pub(crate) fn over(&self, asked: &Structure) -> Structure {
-        Structure {
+    /// `asked` with these flags put over it. A flag that could do nothing is told.
+    pub(crate) fn over(&self, asked: &Structure) -> Result<Structure, Failure> {
+        let structure = Structure {
             heads: self.heads.unwrap_or(asked.heads),
             neurons: self.neurons.unwrap_or(asked.neurons),
             neuron_multiple: self.neuron_multiple.unwrap_or(asked.neuron_multiple),
             blocks: self.drop_blocks.clone().unwrap_or(asked.blocks.clone()),
             vocabulary: self.vocabulary.unwrap_or(asked.vocabulary),
             repair: asked.repair && !self.no_repair,
+        };
+        let idle = |what: &str, needed: &str| {
+            let text = format!("{what} does nothing here. Add {needed}, or leave it out.");
+            Err(Failure::WrongUse(text))
+        };
+        if self.neuron_multiple.is_some() && structure.neurons == 0.0 {
+            return idle("--neuron-multiple", "--neurons");
         }
+        if self.no_repair && structure.neurons == 0.0 && structure.heads == 0.0 {
+            return idle("--no-repair", "--heads or --neurons");
+        }
+        Ok(structure)
     }
 }

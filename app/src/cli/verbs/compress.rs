@@ -57,7 +57,7 @@ fn request(
     )?;
     let mut recipe = given.recipe;
     recipe.calibration = calibration;
-    recipe.structure = arguments.structure.over(&recipe.structure);
+    recipe.structure = arguments.structure.over(&recipe.structure)?;
     Ok(CompressRequest {
         recipe,
         out: arguments.out.clone().unwrap_or_default(),

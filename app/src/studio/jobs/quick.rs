@@ -11,6 +11,7 @@ use pare_engine::moments::{LayerStatistics, Moments};
 use pare_engine::monitor::Monitor;
 use pare_engine::preview::{self, Estimate, Kind, Preview, Sample};
 use pare_engine::recipe::LayerSettings;
+use pare_engine::report::{Notice, Observer};
 use pare_engine::session::{OriginalInputs, Session};
 use pare_engine::tensor::Matrix;
 use std::sync::Arc;
@@ -45,7 +46,7 @@ pub(super) struct PreviewJob {
 }
 
 /// Polls a `Control`; steps go nowhere.
-struct Poll<'a>(&'a Control);
+pub(super) struct Poll<'a>(pub(super) &'a Control);
 
 impl Monitor for Poll<'_> {
     fn step(&self, _done: u64, _total: u64) {}
@@ -53,6 +54,10 @@ impl Monitor for Poll<'_> {
     fn should_stop(&self) -> bool {
         self.0.is_stopped()
     }
+}
+
+impl Observer for Poll<'_> {
+    fn notice(&self, _notice: Notice<'_>) {}
 }
 
 /// Answers each wish in order. A stopped job tells what it found so far, never that it has finished: what is missing then

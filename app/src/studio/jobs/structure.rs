@@ -1,6 +1,7 @@
 //! The network as a whole: how large smaller ones would be.
 
 use super::Office;
+use super::quick::Poll;
 use crate::studio::event::{Event, Generation};
 use crate::studio::runs::Control;
 use crate::studio::smaller::Question;
@@ -22,7 +23,11 @@ pub(super) fn size(
         if control.is_stopped() {
             return;
         }
-        answers.push((question.plan.clone(), tensor_bytes(session, question)));
+        let bytes = tensor_bytes(session, question, &Poll(&control));
+        if control.is_stopped() {
+            return;
+        }
+        answers.push((question.plan.clone(), bytes));
     }
     office.outbox.send(Event::Sized {
         generation,
@@ -32,7 +37,7 @@ pub(super) fn size(
 }
 
 /// Bytes of all tensors: those of all files, less what files of the whole network hold beside tensors.
-fn tensor_bytes(session: &Session, question: &Question) -> Result<u64, String> {
+fn tensor_bytes(session: &Session, question: &Question, poll: &Poll<'_>) -> Result<u64, String> {
     let files = |recipe: &Recipe| {
         let request = CompressRequest {
             recipe: recipe.clone(),
@@ -43,7 +48,7 @@ fn tensor_bytes(session: &Session, question: &Question) -> Result<u64, String> {
             resume: false,
             keep_layers: true,
         };
-        let dry = session.dry_run(&request);
+        let dry = session.watched_dry_run(&request, poll);
         dry.map(|dry| dry.bytes_after)
             .map_err(|error| error.to_string())
     };

@@ -11,6 +11,7 @@ fn rows(sort: Sort, folded: &[Option<usize>], passes: impl Fn(usize) -> bool) ->
         .map(|layer| LayerFigures {
             bytes_before: 100,
             bytes_after: 25,
+            bytes_mark: Mark::Exact,
             bits_per_weight: 4.0,
             error: (layer > 0).then(|| Figure::estimated(layer as f64)),
             latency: (layer != 7).then(|| Figure::estimated(100.0 - layer as f64)),

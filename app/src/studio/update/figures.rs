@@ -143,6 +143,10 @@ fn figures_of(project: &Project, layer: usize) -> LayerFigures {
     LayerFigures {
         bytes_before: info.size_bytes,
         bytes_after,
+        bytes_mark: match info.compressible && settings.waits_for_weights() {
+            true => Mark::Estimated,
+            false => Mark::Exact,
+        },
         bits_per_weight: BitsPerWeight::of(Bytes(bytes_after), info.parameters).0,
         error: error_of(project, layer, settings),
         latency: None,
@@ -173,6 +177,7 @@ pub(super) fn totals(project: &Project, layers: impl Iterator<Item = usize>) -> 
         totals.weights += info.parameters;
         totals.bytes_before += figures.bytes_before;
         totals.bytes_after += figures.bytes_after;
+        totals.bytes_mark = totals.bytes_mark.weaker(figures.bytes_mark);
         if project.draft().settings[layer].method != Method::None {
             totals.compressed_weights += info.parameters;
             totals.compressed_bytes += figures.bytes_after;

@@ -12,7 +12,7 @@ use crate::studio::steps;
 use std::sync::Arc;
 
 impl Studio {
-    /// Asks how large the draft and its steps would be, where that follows from no list of layers. The newest draft counts.
+    /// Asks how large the draft and its steps would be, where that follows from no list of layers and settings. The newest draft counts.
     pub(super) fn ask_sizes(&mut self) -> Vec<Effect> {
         let generation = self.generation;
         let Some(project) = self.project_mut() else {
@@ -118,7 +118,7 @@ impl Studio {
 /// The draft in force step by step; the last one is the draft itself.
 fn questions(project: &Project) -> Vec<Question> {
     let draft = project.draft();
-    if draft.structure.is_none() {
+    if !draft.waits_for_plan() {
         return Vec::new();
     }
     let all = steps::kinds(draft).into_iter();

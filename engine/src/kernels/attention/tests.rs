@@ -1,3 +1,4 @@
+//! Attention over cached keys against its slow twin, on every instruction set here.
 #![allow(clippy::unwrap_used)]
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Every operation of the lanes against plain floats, on every instruction set here.
+
 use super::*;
 use crate::kernels::dispatch::same_on_every_instruction_set;
 

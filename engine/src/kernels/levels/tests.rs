@@ -1,3 +1,5 @@
+//! Products over levels against their slow twin, on every instruction set here.
+
 use super::*;
 use crate::kernels::dispatch::same_on_every_instruction_set;
 use crate::kernels::reference;

@@ -3,9 +3,8 @@
 use super::super::{Session, SessionError};
 use super::tokens::TokenPlan;
 use crate::model::{KeptParts, Model, ModelConfig, SmallerSizes};
-use crate::recipe::{LayerSettings, PruneScope, Rank, Recipe};
+use crate::recipe::Recipe;
 use crate::report::{BlockSimilarity, NetworkSizes, StructurePlan};
-use crate::solved::Method;
 use crate::transform::structure::vocabulary::{is_stale, remap_ids, remap_tokenizer_config};
 use crate::transform::structure::{Cut, CutSource, plan_sizes};
 use serde_json::Value;
@@ -125,19 +124,8 @@ impl Session {
     /// What only the weights of the smaller model can tell has no size before it is made.
     fn refuse_open_settings(&self, recipe: &Recipe) -> Result<(), SessionError> {
         let decisions = recipe.resolve(&self.layers).decisions;
-        let is_open = decisions.iter().any(|decision| {
-            let LayerSettings {
-                method,
-                prune,
-                rank,
-                ..
-            } = decision.settings;
-            let has_threshold = !prune.is_none()
-                && prune.scope == PruneScope::Model
-                && prune.pattern.sparsity().is_none();
-            method != Method::None && (has_threshold || matches!(rank, Rank::Energy(_)))
-        });
-        if !is_open {
+        let mut decisions = decisions.iter();
+        if !decisions.any(|decision| decision.settings.waits_for_weights()) {
             return Ok(());
         }
         Err(self.input_problem(

@@ -38,7 +38,7 @@ pub(super) fn of(project: &Project, layer: usize) -> Vec<Fact> {
                 Bytes(figures.bytes_before),
                 Bytes(figures.bytes_after)
             ),
-            Mark::Exact,
+            figures.bytes_mark,
         ),
     ];
     facts.extend(zeros(project, layer));
@@ -119,7 +119,13 @@ fn zeros(project: &Project, layer: usize) -> Vec<Fact> {
             all.saturating_sub(kept),
             sparse::prune_name(zeros.method)
         );
-        facts.push(fact("Zeros", text, Mark::Exact));
+        // Of a shorter block at the end of a row nobody knows whether it stays.
+        let has_tail = !info.columns.is_multiple_of(zeros.pattern.unit());
+        let mark = match has_tail || zeros.shares_threshold() {
+            true => Mark::Estimated,
+            false => Mark::Exact,
+        };
+        facts.push(fact("Zeros", text, mark));
     }
     if let Some(rank) = sparse::rank_of(settings) {
         let text = match rank.of_shape(info.rows, info.columns) {

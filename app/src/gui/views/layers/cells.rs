@@ -8,7 +8,7 @@ use super::{Memory, touched};
 use crate::gui::scene::Scene;
 use crate::gui::widgets;
 use crate::studio::draft::settings_in_words;
-use crate::studio::figure::Figure;
+use crate::studio::figure::{Figure, Mark};
 use crate::studio::{Command, Project};
 use egui::text::{LayoutJob, TextFormat};
 use egui::{
@@ -72,7 +72,7 @@ pub(super) fn show(
                     ui,
                     scene,
                     column,
-                    &line.unit.text(figures.bytes_after),
+                    &with_sign(figures.bytes_mark, &line.unit.text(figures.bytes_after)),
                     text_colour,
                 ),
                 Column::Share => share(ui, scene, line),
@@ -188,7 +188,12 @@ fn share(ui: &mut Ui, scene: &Scene<'_>, line: Line<'_>) {
         before as f32 / most,
         after as f32 / most,
     );
-    bar.on_hover_text(format!("{} before, {} after", Bytes(before), Bytes(after)));
+    let after = with_sign(figures.bytes_mark, &Bytes(after).to_string());
+    bar.on_hover_text(format!("{} before, {after} after", Bytes(before)));
+}
+
+fn with_sign(mark: Mark, text: &str) -> String {
+    format!("{}{text}", widgets::sign(mark))
 }
 
 fn error(ui: &mut Ui, scene: &Scene<'_>, line: Line<'_>) {

@@ -3,6 +3,7 @@
 use crate::gui::scene::Scene;
 use crate::gui::widgets;
 use crate::studio::Project;
+use crate::studio::figure::Mark;
 use crate::studio::project::Totals;
 use egui::{Align, Layout, RichText, Ui};
 use pare_engine::units::Bytes;
@@ -47,8 +48,12 @@ fn selection(ui: &mut Ui, scene: &Scene<'_>, project: &Project) {
 fn sums(ui: &mut Ui, scene: &Scene<'_>, totals: &Totals, from_right: bool) {
     let size = |ui: &mut Ui| {
         let (before, after) = (Bytes(totals.bytes_before), Bytes(totals.bytes_after));
-        ui.label(after.to_string())
-            .on_hover_text(format!("{after} will be written in place of {before}"));
+        let hint = match totals.bytes_mark {
+            Mark::Exact => format!("{after} will be written in place of {before}"),
+            _ => format!("About {after} in place of {before}: weights decide in the run"),
+        };
+        ui.label(format!("{}{after}", widgets::sign(totals.bytes_mark)))
+            .on_hover_text(hint);
     };
     let bits = |ui: &mut Ui| {
         ui.label(format!("{:.2} bpw", totals.bits_per_weight()))

@@ -1,7 +1,7 @@
 //! One bar for each block or role: bytes before as a thin line, bytes after as one part for each layer.
 
 use crate::gui::scene::Scene;
-use crate::gui::widgets::swatch;
+use crate::gui::widgets::{sign, swatch};
 use crate::studio::draft::{method_name, settings_in_words};
 use crate::studio::{Command, Project};
 use egui::{Align2, FontId, Rect, RichText, Sense, Ui, pos2, vec2};
@@ -188,9 +188,10 @@ fn part_hint(project: &Project, layer: usize) -> String {
     let settings = &project.draft().settings[layer];
     let method = settings_in_words(settings);
     format!(
-        "{}\n{method}\n{} to {}\nClick to select it",
+        "{}\n{method}\n{} to {}{}\nClick to select it",
         info.name,
         Bytes(figures.bytes_before),
+        sign(figures.bytes_mark),
         Bytes(figures.bytes_after)
     )
 }

@@ -6,11 +6,14 @@
 use crate::gui::look::Look;
 use crate::gui::scene::Scene;
 use crate::gui::widgets::{error_text, sign};
+use crate::studio::draft::Draft;
 use crate::studio::figure::Mark;
+use crate::studio::runs::RunId;
 use crate::studio::steps::{Step, StepKind, steps};
 use crate::studio::{Command, Project, Studio};
 use egui::{Align2, Color32, FontId, Rect, RichText, Sense, Ui, pos2, vec2};
 use pare_engine::units::Bytes;
+use std::sync::Arc;
 
 /// Width of a step's name.
 const NAME_WIDTH: f32 = 84.0;
@@ -24,17 +27,36 @@ const ROW_HEIGHT: f32 = 24.0;
 /// What the steps remember between frames.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
-    made_for: Option<(usize, usize, u64)>,
+    made_for: Option<MadeFor>,
     steps: Vec<Step>,
+}
+
+/// What the steps follow from. The draft is held, so that no other can have its address.
+#[derive(Debug)]
+struct MadeFor {
+    draft: Arc<Draft>,
+    measured: Vec<RunId>,
+    smaller: u64,
 }
 
 impl Memory {
     fn follow(&mut self, studio: &Studio, project: &Project) {
-        let measured = studio.runs_of_model().filter(|run| run.loss().is_some());
-        let draft = std::sync::Arc::as_ptr(project.draft()) as usize;
-        let made_for = (draft, measured.count(), project.smaller.version);
-        if self.made_for != Some(made_for) {
-            self.made_for = Some(made_for);
+        let measured = || {
+            let runs = studio.runs_of_model().filter(|run| run.loss().is_some());
+            runs.map(|run| run.id)
+        };
+        let draft = project.draft();
+        let is_fresh = self.made_for.as_ref().is_some_and(|made_for| {
+            Arc::ptr_eq(&made_for.draft, draft)
+                && made_for.smaller == project.smaller.version
+                && made_for.measured.iter().copied().eq(measured())
+        });
+        if !is_fresh {
+            self.made_for = Some(MadeFor {
+                draft: draft.clone(),
+                measured: measured().collect(),
+                smaller: project.smaller.version,
+            });
             self.steps = steps(project, studio.runs_of_model());
         }
     }

@@ -44,6 +44,24 @@ pub fn remap_ids(config: &mut Value, kept: &KeptTokens) {
             single => kept.renumber(single),
         }
     }
+    for name in ["suppress_tokens", "begin_suppress_tokens", "bad_words_ids"] {
+        if let Some(Value::Array(list)) = config.get_mut(name) {
+            list.retain_mut(|entry| is_still_said(entry, kept));
+        }
+    }
+}
+
+/// Renumbers a token that is never to be said, or a row of them; false where it cannot be said any more.
+fn is_still_said(entry: &mut Value, kept: &KeptTokens) -> bool {
+    match entry {
+        Value::Array(row) => row.iter_mut().all(|entry| is_still_said(entry, kept)),
+        id => {
+            let old = id.as_u64().and_then(|old| u32::try_from(old).ok());
+            let new = old.and_then(|old| kept.new_id(old));
+            *id = new.into();
+            new.is_some()
+        }
+    }
 }
 
 /// Gives the ids by which `tokenizer_config.json` lists added tokens their new values.

@@ -73,6 +73,10 @@ fn configurations_speak_of_new_ids() {
     remap_ids(&mut config, &kept);
     let expected = json!({"eos_token_id": [8, 0], "pad_token_id": null, "bos_token_id": -1, "hidden_size": 12});
     assert_eq!(config, expected);
+    let mut unsaid = json!({"suppress_tokens": [12, 999], "bad_words_ids": [[12], [0, 999]]});
+    remap_ids(&mut unsaid, &kept);
+    let expected = json!({"suppress_tokens": [8], "bad_words_ids": [[8]]});
+    assert_eq!(unsaid, expected);
     let mut listed =
         json!({"added_tokens_decoder": {"0": {"content": "<s>"}, "12": {"content": "<end>"}}});
     remap_tokenizer_config(&mut listed, &kept);
