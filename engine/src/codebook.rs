@@ -62,14 +62,7 @@ impl BlockCodebook {
 
     /// The scale of block `index` (row-major), as it will be read back.
     pub fn scale(&self, index: usize) -> f32 {
-        match &self.scales {
-            BlockScales::Plain(scales) => scales[index],
-            BlockScales::Double {
-                inner,
-                outer,
-                offset,
-            } => offset + outer[index / BLOCKS_PER_OUTER_SCALE] * f32::from(inner[index]) / 127.0,
-        }
+        self.scales.scale(index)
     }
 
     /// Weights of one row from its codes.
@@ -138,6 +131,26 @@ pub fn nearest_nf4(value: f32) -> u8 {
 }
 
 impl BlockScales {
+    /// The scale of block `index`, as it will be read back.
+    pub fn scale(&self, index: usize) -> f32 {
+        match self {
+            Self::Plain(scales) => scales[index],
+            Self::Double {
+                inner,
+                outer,
+                offset,
+            } => offset + outer[index / BLOCKS_PER_OUTER_SCALE] * f32::from(inner[index]) / 127.0,
+        }
+    }
+
+    /// Blocks.
+    pub fn count(&self) -> usize {
+        match self {
+            Self::Plain(scales) => scales.len(),
+            Self::Double { inner, .. } => inner.len(),
+        }
+    }
+
     /// Quantizes block scales to i8: their mean is taken off, then 256 neighbours share their largest magnitude.
     pub fn double(scales: &[f32]) -> Self {
         let sum: f64 = scales.iter().map(|&scale| f64::from(scale)).sum();

@@ -3,7 +3,11 @@
 //! `learner` is what is trained; everything else is how. Knows no command line, folder or window.
 
 mod error;
+pub mod fake;
+mod frozen;
 mod learner;
+pub mod scales;
+mod values;
 
 pub use error::TrainError;
 pub use learner::{Learner, Variable};
