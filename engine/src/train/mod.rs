@@ -6,6 +6,7 @@ mod error;
 pub mod fake;
 mod frozen;
 mod learner;
+pub mod rounding;
 pub mod scales;
 mod values;
 

@@ -169,6 +169,15 @@ fn product(factors: &LowRank) -> candle_core::Result<Tensor> {
     tensor(&factors.outer)?.matmul(&tensor(&factors.inner)?)
 }
 
+impl std::fmt::Debug for ScaleLearner {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("ScaleLearner")
+            .field("layers", &self.layers.len())
+            .finish_non_exhaustive()
+    }
+}
+
 impl Layer {
     fn weights(&self) -> candle_core::Result<Tensor> {
         let weights = self.form.weights(&self.vars)?;
