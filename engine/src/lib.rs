@@ -15,13 +15,14 @@
 //!  3 moments solved
 //!  2 linalg grid codebook mask
 //!  1 kernels
-//!  0 tensor monitor rng units
+//!  0 tensor monitor rng units lanes
 //! ```
 //!
 //! The engine knows no window, command line or print; it never reads the environment, except through values handed in.
 #![warn(missing_docs)]
 
 // 0 vocabulary
+pub mod lanes;
 pub mod monitor;
 pub mod rng;
 pub mod tensor;

@@ -20,6 +20,8 @@ const GRACE: Duration = Duration::from_millis(900);
 enum Kept {
     /// Layers of a run; `--resume` goes on from them.
     Run(PathBuf),
+    /// The state of a training run; `--resume` goes on from it.
+    Training(PathBuf),
     /// What is in the cache; the same words go on from it.
     Cache(PathBuf),
 }
@@ -58,6 +60,11 @@ impl StopFlag {
         self.keep(Kept::Run(folder));
     }
 
+    /// Where training keeps its state when it is stopped.
+    pub(super) fn keep_training_in(&self, folder: PathBuf) {
+        self.keep(Kept::Training(folder));
+    }
+
     /// The job keeps what is finished in the cache, and finds it there by itself.
     pub(super) fn keep_cache(&self, folder: &Path) {
         self.keep(Kept::Cache(folder.to_owned()));
@@ -75,6 +82,10 @@ impl StopFlag {
         match kept {
             Some(Kept::Run(folder)) if folder.exists() => format!(
                 "Stopped by Ctrl-C. Finished layers are kept; the same command with --resume goes on from them: {}",
+                folder.display()
+            ),
+            Some(Kept::Training(folder)) if folder.exists() => format!(
+                "Stopped by Ctrl-C. The last step is kept; the same command with --resume goes on from it: {}",
                 folder.display()
             ),
             Some(Kept::Cache(folder)) => format!(

@@ -45,6 +45,13 @@ pub(super) fn recipe(path: Option<&Path>) -> Result<Given, Failure> {
     })
 }
 
+/// Where the engine keeps a run until it is whole.
+pub(super) fn unfinished(out: &Path) -> PathBuf {
+    let mut name = out.file_name().unwrap_or_default().to_owned();
+    name.push(".partial");
+    out.with_file_name(name)
+}
+
 impl Given {
     /// The recipe with `flags` put over every setting they name.
     pub(super) fn under(mut self, flags: &SolverFlags, strict: bool) -> Result<Self, Failure> {

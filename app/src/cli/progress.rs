@@ -6,7 +6,7 @@ use crate::cli::interrupt::StopFlag;
 use crate::cli::printer::{self, Printer};
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use pare_engine::monitor::Monitor;
-use pare_engine::report::{Notice, Observer};
+use pare_engine::report::{Notice, Observer, TrainPoint};
 use std::fmt;
 use std::io::{self, IsTerminal};
 use std::sync::Mutex;
@@ -88,6 +88,14 @@ impl Progress {
         }
     }
 
+    fn training(&self, point: &TrainPoint) {
+        let number = |name: &str, value: Option<f64>| {
+            value.map_or_else(String::new, |value| format!("{name} {value:.4} "))
+        };
+        let losses = number("loss", point.loss) + &number("held out", point.held_out);
+        self.layer(&format!("{losses}{:.0} tokens/s", point.tokens_per_second));
+    }
+
     fn warning(&self, text: &str) {
         match &self.show {
             Show::Bar(bar) => bar.suspend(|| self.printer.warning(text)),
@@ -124,6 +132,7 @@ impl Observer for Progress {
             Notice::Stage { name, steps } => self.stage(name, steps),
             Notice::Layer(layer) => self.layer(&layer.name),
             Notice::Sensitivity(layer) => self.layer(&layer.name),
+            Notice::Training(point) => self.training(point),
             Notice::Warning(text) => self.warning(text),
         }
     }

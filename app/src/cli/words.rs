@@ -160,6 +160,21 @@ pub(super) fn scale(text: &str) -> Result<f32, String> {
     }
 }
 
+/// A number above 0.
+pub(super) fn rate(text: &str) -> Result<f64, String> {
+    let rate = text.parse::<f64>().ok();
+    rate.filter(|rate| *rate > 0.0 && rate.is_finite())
+        .ok_or_else(|| "write a number above 0, such as 0.001 or 1e-3".to_owned())
+}
+
+/// A number of 0 or more.
+pub(super) fn teacher_weight(text: &str) -> Result<f64, String> {
+    let weight = text.parse::<f64>().ok();
+    weight
+        .filter(|weight| *weight >= 0.0 && weight.is_finite())
+        .ok_or_else(|| "write a number of 0 or more".to_owned())
+}
+
 /// `--heads`, `--neurons`: a share.
 pub(super) fn share(text: &str) -> Result<f64, String> {
     sparsity(text).map_err(|_| "must be a share from 0 to 1, such as 0.25".to_owned())

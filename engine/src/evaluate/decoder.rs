@@ -4,10 +4,10 @@
 //! else.
 
 use super::error::EvaluateError;
-use super::lanes::run_in_lanes;
 use super::network::{Batches, Network};
 use super::plan::Plan;
 use super::progress::Progress;
+use crate::lanes::run_in_lanes;
 use crate::model::{CacheKind, Ends, Model, ModelError};
 use crate::report::{DecoderEvaluation, KlSummary, Observer};
 use crate::score::{Tally, WindowScore};

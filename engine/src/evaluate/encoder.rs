@@ -1,15 +1,14 @@
 //! Sentence embeddings of an encoder: likeness to a reference's, and to what people say of sentence pairs.
 
 use super::error::EvaluateError;
-use super::lanes::run_in_lanes;
 use super::network::{Batches, Network};
 use super::plan::Plan;
-use super::pooling::Pooling;
 use super::progress::Progress;
 use crate::corpus::{SentencePair, Tokenizer};
+use crate::lanes::run_in_lanes;
 use crate::model::{Model, ModelError};
 use crate::report::{CosineSummary, EncoderEvaluation, Observer};
-use crate::score::{cosine, percentile, spearman};
+use crate::score::{Pooling, cosine, percentile, spearman};
 use rayon::prelude::*;
 use std::ops::Range;
 use std::time::Instant;

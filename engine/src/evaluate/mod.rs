@@ -8,18 +8,17 @@ mod changes;
 mod decoder;
 mod encoder;
 mod error;
-mod lanes;
 mod network;
 mod plan;
 mod pooling;
 mod progress;
 mod slice;
 
+pub use crate::score::{Pooling, PoolingMode};
 pub use decoder::evaluate_decoder;
 pub(crate) use decoder::positions_at_once;
 pub use encoder::{EncoderTask, evaluate_encoder};
 pub use error::EvaluateError;
-pub use pooling::{Pooling, PoolingMode};
 pub use slice::Slice;
 
 #[cfg(test)]

@@ -3,9 +3,9 @@
 //! Works on batches of equally long sequences, so that nothing is padded and no mask is needed. Knows no score.
 
 use super::error::EvaluateError;
-use super::lanes::run_in_lanes;
 use super::plan::{BatchShape, Plan};
 use super::progress::Progress;
+use crate::lanes::run_in_lanes;
 use crate::model::{Block, BlockCache, CacheKind, Context, Ends, Model, ModelError};
 use candle_core::Tensor;
 use std::borrow::Cow;

@@ -13,7 +13,7 @@ pub use kernels::{
     KernelBench, KernelBenchError, KernelReport, KernelRow, KernelRulers, MemoryReport, MemoryRow,
     bench_kernels, bench_memory,
 };
-pub use rulers::Rulers;
+pub use rulers::{Rulers, best_fma_gflops};
 pub use solvers::{SolverBench, bench_solvers};
 pub use structure::{StructureBench, StructureBenchReport, StructureRow, bench_structure};
 

@@ -18,6 +18,7 @@ mod resolve;
 mod section;
 #[cfg(test)]
 mod tests;
+mod train;
 mod words;
 mod write;
 
@@ -35,6 +36,9 @@ pub use crate::settings::{
     Refine,
 };
 use crate::solved::Method;
+pub use train::{
+    Ensemble, OptimizerKind, Schedule, StateStorage, TrainMode, TrainPruning, TrainSettings,
+};
 
 /// The version this program writes.
 pub const RECIPE_VERSION: u32 = 1;
@@ -61,6 +65,8 @@ pub struct Recipe {
     pub structure: Structure,
     /// How a decoder of this recipe keeps keys and values where nobody says otherwise; read from `[default]` only.
     pub kv_cache: KvCache,
+    /// How a student is trained; `None` = the documented defaults, which are not written.
+    pub train: Option<TrainSettings>,
 }
 
 /// Parts of a network that are taken out, so that an ordinary smaller one is left: from every block the same number, as
@@ -263,6 +269,7 @@ impl Default for Recipe {
                 ..Structure::default()
             },
             kv_cache: KvCache::F32,
+            train: None,
         }
     }
 }

@@ -11,6 +11,7 @@ use super::compression::{self, structure};
 use super::error::RecipeError;
 use super::pattern::Pattern;
 use super::section::{Section, line_at};
+use super::train::train;
 use super::{CalibrationSettings, LayerRule, Overrides, RECIPE_VERSION, Recipe};
 use crate::settings::ACTIVATION_BLOCKS;
 use crate::solved::Method;
@@ -59,6 +60,7 @@ impl Recipe {
                 "embeddings",
                 "structure",
                 "calibration",
+                "train",
                 "layer",
             ],
         )?;
@@ -82,6 +84,9 @@ impl Recipe {
         }
         if let Some(table) = top.table("calibration")? {
             recipe.calibration = calibration(text, table, recipe.calibration)?;
+        }
+        if let Some(table) = top.table("train")? {
+            recipe.train = Some(train(text, table)?);
         }
         for (table, start) in top.tables("layer")? {
             recipe.layers.push(rule(text, table, start)?);

@@ -1,5 +1,6 @@
 //! The words that recipes use for choices, each kind in one table for reading, writing and listing.
 
+use super::{Ensemble, OptimizerKind, Schedule, StateStorage, TrainMode};
 use crate::grid::ScaleDtype;
 use crate::moments::Prefix;
 use crate::settings::{Activations, ColumnOrder, KvCache, PruneMethod, PruneScope, Refine};
@@ -84,6 +85,37 @@ impl Word for Prefix {
         ("compressed", Self::Compressed),
         ("original", Self::Original),
     ];
+}
+
+impl Word for TrainMode {
+    const TABLE: &'static [(&'static str, Self)] = &[
+        ("weights", Self::Weights),
+        ("scales", Self::Scales),
+        ("round", Self::Round),
+        ("qat", Self::Qat),
+        ("adapter", Self::Adapter),
+    ];
+}
+
+impl Word for OptimizerKind {
+    const TABLE: &'static [(&'static str, Self)] = &[("adamw", Self::Adamw), ("sign", Self::Sign)];
+}
+
+impl Word for Schedule {
+    const TABLE: &'static [(&'static str, Self)] = &[
+        ("constant", Self::Constant),
+        ("linear", Self::Linear),
+        ("cosine", Self::Cosine),
+    ];
+}
+
+impl Word for Ensemble {
+    const TABLE: &'static [(&'static str, Self)] =
+        &[("probability", Self::Probability), ("logit", Self::Logit)];
+}
+
+impl Word for StateStorage {
+    const TABLE: &'static [(&'static str, Self)] = &[("f32", Self::F32), ("bf16", Self::Bf16)];
 }
 
 #[cfg(test)]

@@ -3,7 +3,9 @@
 use std::fmt::Write as _;
 
 use super::words::Word;
-use super::{BlockChoice, Overrides, Pruning, Rank, Recipe, Structure};
+use super::{
+    BlockChoice, Overrides, Pruning, Rank, Recipe, Structure, TrainPruning, TrainSettings,
+};
 use crate::settings::LayerSettings;
 
 impl Recipe {
@@ -29,6 +31,10 @@ impl Recipe {
         text.pair("sequences", self.calibration.sequences);
         text.pair("length", self.calibration.length);
         text.pair("seed", self.calibration.seed);
+        if let Some(train) = &self.train {
+            text.head("[train]");
+            text.train(train);
+        }
         for rule in &self.layers {
             text.head("[[layer]]");
             text.pair("match", quoted(&rule.pattern));
@@ -119,6 +125,38 @@ impl Lines {
         self.pair("vocabulary", structure.vocabulary);
         self.pair("repair", structure.repair);
     }
+
+    fn train(&mut self, train: &TrainSettings) {
+        self.word("mode", Some(train.mode));
+        self.pair("steps", train.steps);
+        self.pair("batch", train.batch);
+        self.pair("micro_batch", train.micro_batch);
+        self.pair("length", train.length);
+        self.word("optimizer", Some(train.optimizer));
+        self.number("rate", Some(train.rate));
+        self.word("schedule", Some(train.schedule));
+        self.pair("warm_up", train.warm_up);
+        self.number("last_rate", Some(train.last_rate));
+        self.number("decay", Some(train.decay));
+        self.number("beta1", Some(train.beta1));
+        self.number("beta2", Some(train.beta2));
+        self.number("epsilon", Some(train.epsilon));
+        self.number("clip", Some(train.clip));
+        self.number("temperature", Some(train.temperature));
+        self.number("hard", Some(train.hard));
+        self.word("ensemble", Some(train.ensemble));
+        self.number("hidden", Some(train.hidden));
+        self.number("attention", Some(train.attention));
+        self.pair("cache_top", train.cache_top);
+        self.pair("held_out", train.held_out);
+        self.pair("check_every", train.check_every);
+        self.pair("patience", train.patience);
+        self.pair("save_every", train.save_every);
+        self.pair("skip_limit", train.skip_limit);
+        self.word("states", Some(train.states));
+        self.pair("seed", train.seed);
+        self.some("prune", train.prune.map(train_pruning));
+    }
 }
 
 /// An inline table.
@@ -133,6 +171,18 @@ fn pruning(pruning: Pruning) -> String {
         quoted(&pruning.pattern.to_string()),
         pruning.sparsity,
         quoted(scope)
+    )
+}
+
+/// An inline table.
+fn train_pruning(prune: TrainPruning) -> String {
+    format!(
+        "{{ pattern = {}, sparsity = {:?}, from = {}, until = {}, every = {} }}",
+        quoted(&prune.pattern.to_string()),
+        prune.sparsity,
+        prune.from,
+        prune.until,
+        prune.every
     )
 }
 

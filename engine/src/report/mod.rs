@@ -4,6 +4,7 @@
 
 mod sensitivity;
 mod structure;
+mod train;
 
 pub use crate::distortion::{Histogram, Histograms};
 use crate::mask::SparsityPattern;
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 pub use structure::{
     BlockCut, BlockSimilarity, NetworkSizes, PartCut, StructurePlan, StructureReport, VocabularyCut,
 };
+pub use train::{DistillReport, TrainPoint};
 
 /// Someone to tell while a job runs: stages, layers and warnings, besides the steps of `Monitor`.
 pub trait Observer: Monitor {
@@ -41,6 +43,8 @@ pub enum Notice<'a> {
     Layer(&'a LayerReport),
     /// A layer's row of a sensitivity table has grown.
     Sensitivity(&'a LayerSensitivity),
+    /// A training step is done.
+    Training(&'a TrainPoint),
     /// Something a person should read.
     Warning(&'a str),
 }

@@ -14,7 +14,7 @@ const LN_2_LOW: f64 = 1.908_214_929_270_587_7e-10;
 
 /// exp(x) = 2^k exp(r), |r| <= ln 2 / 2, the latter by its Taylor polynomial of degree 13.
 #[inline(always)]
-pub(super) fn exponential(argument: f64) -> f64 {
+pub fn exponential(argument: f64) -> f64 {
     // A comparison, not `max`: NaN has to pass through.
     let clamped = if argument < -700.0 { -700.0 } else { argument };
     let shifted = clamped * std::f64::consts::LOG2_E + ROUNDER;

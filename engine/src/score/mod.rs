@@ -5,10 +5,13 @@
 //! window share their context.
 
 mod exponential;
+mod pooling;
 mod tally;
 mod tokens;
 mod vectors;
 
+pub use exponential::exponential;
+pub use pooling::{Pooling, PoolingMode};
 pub use tally::{Ratio, Tally};
 pub use tokens::{Comparison, WindowScore};
 pub use vectors::{cosine, median, percentile, ranks, spearman};

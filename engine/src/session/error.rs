@@ -14,6 +14,7 @@ use crate::model::ModelError;
 use crate::monitor::Stopped;
 use crate::recipe::RecipeError;
 use crate::tensor::SourceError;
+use crate::train::TrainError;
 use crate::transform::structure::StructureError;
 use std::path::PathBuf;
 
@@ -53,6 +54,8 @@ pub enum SessionError {
     Generate(GenerateError),
     #[error(transparent)]
     Structure(StructureError),
+    #[error(transparent)]
+    Train(TrainError),
     #[error("{problem}; {path}")]
     Input { problem: String, path: PathBuf },
     #[error("the thread pool could not be started: {0}; choose fewer --threads")]

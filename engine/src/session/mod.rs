@@ -7,6 +7,7 @@ mod allocate_job;
 mod calibrate_job;
 mod choose_requests;
 mod compress_job;
+mod distill;
 mod error;
 mod estimate_job;
 mod evaluate_job;
@@ -28,6 +29,7 @@ mod weights;
 
 pub use allocate_job::{TimedGround, TimedPlanner, WithinTime};
 pub use choose_requests::*;
+pub use distill::{DistillRequest, NoStudent, OtherTeacher, StudentSpec, read_distill_report};
 pub use error::SessionError;
 pub use estimate_job::{EstimateRequest, RunShape};
 pub use machine::{available_memory_bytes, peak_rss_bytes, resident_bytes};

@@ -244,7 +244,7 @@ impl Session {
     }
 
     /// SHA-256 over names, dtypes, shapes and all bytes of all tensors; hashed once.
-    fn model_digest(&self, monitor: &dyn Monitor) -> Result<&[u8], SessionError> {
+    pub(super) fn model_digest(&self, monitor: &dyn Monitor) -> Result<&[u8], SessionError> {
         if let Some(digest) = self.model_digest.get() {
             return Ok(digest);
         }

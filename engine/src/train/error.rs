@@ -1,5 +1,6 @@
 //! Why training could not start or go on.
 
+use crate::formats::StoreError;
 use crate::model::ModelError;
 use crate::monitor::Stopped;
 
@@ -25,6 +26,9 @@ pub enum TrainError {
     /// The network could not be run.
     #[error(transparent)]
     Model(#[from] ModelError),
+    /// The run's state could not be stored.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// The work was stopped.
     #[error(transparent)]
     Stopped(#[from] Stopped),

@@ -31,4 +31,9 @@ pub trait Learner: Send + Sync {
 
     /// Called after each optimizer step (masks kept, ranges clamped). `step` counts from 1.
     fn settle(&self, step: u64) -> Result<(), TrainError>;
+
+    /// Called once when a stored run goes on after `step` steps, its variables already in place.
+    fn resume(&self, _step: u64) -> Result<(), TrainError> {
+        Ok(())
+    }
 }

@@ -1,14 +1,50 @@
 //! Training: variables that a network's tensors follow from, changed step by step until a loss is low.
 //!
-//! `learner` is what is trained; everything else is how. Knows no command line, folder or window.
+//! `learner` is what is trained; `pass` takes a batch through the network and back; `objective` and `loss` say what is
+//! lost; `optimizer` and `schedule` say what changes. Knows no command line, folder of a run or window.
 
+mod batch;
+mod batches;
+mod curve;
+mod dense;
+mod distill;
 mod error;
 pub mod fake;
 mod frozen;
+mod gradients;
 mod learner;
+mod leaves;
+pub mod loss;
+mod matching;
+mod memo;
+mod objective;
+mod optimizer;
+mod pass;
+mod prune;
 pub mod rounding;
+mod run;
 pub mod scales;
+mod schedule;
+mod state;
+mod teacher;
+#[cfg(test)]
+mod tests;
 mod values;
 
+pub use batch::Batch;
+pub use batches::Batches;
+pub use curve::Progressed;
+pub use dense::Dense;
+pub use distill::{Embeddings, Tokens};
 pub use error::TrainError;
+pub use gradients::Gradients;
 pub use learner::{Learner, Variable};
+pub use matching::Matching;
+pub use memo::{Memo, MemoWriter, memo_bytes};
+pub use objective::{Objective, Part, StateLoss};
+pub use optimizer::{Means, Optimizer, Rule};
+pub use pass::Network;
+pub use prune::Pruner;
+pub use run::{Judge, Outcome, Training};
+pub use schedule::RateSchedule;
+pub use teacher::{Lesson, Teacher, Teachers};

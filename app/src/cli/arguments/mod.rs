@@ -7,6 +7,7 @@ mod machine;
 mod solving;
 mod structure;
 mod studio;
+mod training;
 
 pub(crate) use choosing::{
     Allocate, ErrorsOf, Gain, Sensitivity, SensitivityFlags, VerificationFlags, WishFlags,
@@ -15,6 +16,7 @@ pub(crate) use machine::{Devices, Estimate, TargetFlags};
 pub(crate) use solving::{Calibrate, CalibrationFlags, Compress, SolverFlags, ZeroFlags};
 pub(crate) use structure::StructureFlags;
 pub(crate) use studio::Open;
+pub(crate) use training::{Distill, ModeFlags, TrainingFlags};
 
 use crate::cli::words;
 use clap::{Args, Parser, Subcommand};
@@ -80,6 +82,8 @@ pub(crate) enum Verb {
     Allocate(Box<Allocate>),
     /// Quantize a model and write it.
     Compress(Box<Compress>),
+    /// Train a student, smaller or compressed, against one or more teachers.
+    Distill(Box<Distill>),
     /// Measure quality: perplexity, or correlation of sentence embeddings.
     Evaluate(Evaluate),
     /// Write text with a decoder.

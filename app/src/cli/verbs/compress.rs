@@ -33,7 +33,7 @@ pub(super) fn run(arguments: &Compress, context: &Context) -> Result<Answer, Fai
         return Answer::new(&dry, dry_page(&dry));
     }
     check_corpus(&request, &dry)?;
-    context.stop.keep_in(unfinished(&request.out));
+    context.stop.keep_in(plan::unfinished(&request.out));
     let report = opened.session.compress(&request, &context.progress)?;
     let mut answer = Answer::new(&report, page(&report))?;
     reasons::explain_run(&mut answer.document);
@@ -98,13 +98,6 @@ fn check_corpus(request: &CompressRequest, dry: &DryRun) -> Result<(), Failure> 
             need.asked, need.instead
         ))),
     }
-}
-
-/// Where the engine keeps a run until it is whole.
-fn unfinished(out: &Path) -> PathBuf {
-    let mut name = out.file_name().unwrap_or_default().to_owned();
-    name.push(".partial");
-    out.with_file_name(name)
 }
 
 fn page(report: &CompressReport) -> String {

@@ -7,6 +7,7 @@ mod bench;
 mod calibrate;
 mod compress;
 mod devices;
+mod distill;
 mod estimate;
 mod evaluate;
 mod export;
@@ -38,6 +39,7 @@ pub(super) fn run(
         Verb::Logits(logits) => logits::run(logits, context),
         Verb::Calibrate(calibrate) => calibrate::run(calibrate, context),
         Verb::Compress(compress) => compress::run(compress, context),
+        Verb::Distill(distill) => distill::run(distill, context),
         Verb::Sensitivity(sensitivity) => sensitivity::run(sensitivity, context),
         Verb::Allocate(allocate) => allocate::run(allocate, context),
         Verb::Evaluate(evaluate) => evaluate::run(evaluate, context),

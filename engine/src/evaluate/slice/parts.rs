@@ -2,11 +2,11 @@
 
 use super::{Goal, Slice};
 use crate::evaluate::EvaluateError;
-use crate::evaluate::lanes::run_in_lanes;
-use crate::evaluate::pooling::Pooling;
 use crate::evaluate::progress::Progress;
+use crate::lanes::run_in_lanes;
 use crate::model::{Block, Context, Ends, Model};
 use crate::monitor::Silent;
+use crate::score::Pooling;
 use candle_core::Tensor;
 use std::borrow::Cow;
 use std::ops::Range;

@@ -161,6 +161,14 @@ impl ModelConfig {
         }
     }
 
+    /// The norm weight that changes nothing.
+    pub fn neutral_norm(&self) -> f32 {
+        match self.norm {
+            NormKind::RmsOnePlus => 0.0,
+            _ => 1.0,
+        }
+    }
+
     /// Whether the feed-forward part multiplies with a gate.
     pub(super) fn gated(&self) -> bool {
         let names = &self.family.names().block;

@@ -23,16 +23,37 @@ use crate::formats::store::Fingerprint;
 use crate::formats::{RunFolder, StoreError};
 use crate::model::Model;
 use crate::recipe::{BlockChoice, CalibrationSettings, LayerSettings, Recipe, Structure};
-use crate::report::{BlockSimilarity, Notice, Observer};
+use crate::report::{BlockSimilarity, Notice, Observer, StructureReport};
 use crate::transform::structure::{Cut, CutSource};
 use crate::units::hex;
 use plan::SmallerPlan;
 use sha2::{Digest, Sha256};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
 /// Name of the smaller model's folder inside an unfinished run.
 const FOLDER: &str = "structure";
+
+/// Makes the smaller model that `recipe.structure` describes in `folder`. Blocks that are only counted, heads and neurons
+/// are chosen on the text of `recipe.calibration`.
+pub(super) fn make_student(
+    session: &Session,
+    recipe: &Recipe,
+    folder: &Path,
+    observer: &dyn Observer,
+) -> Result<StructureReport, SessionError> {
+    let sequences = match needs_inputs(&recipe.structure) {
+        true => session.draw_sequences(&recipe.calibration)?,
+        false => Vec::new(),
+    };
+    let (recipe, similarity) = session.with_named_blocks(recipe, &sequences, observer)?;
+    let plan = SmallerPlan {
+        similarity,
+        ..session.plan_smaller(&recipe)?
+    };
+    session.make_smaller(&recipe, &plan, &sequences, folder, observer)
+}
 
 impl Session {
     /// How little each block changes what passes through it, on the text that `settings` name.

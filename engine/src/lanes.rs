@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 
 /// `job(0)`, …, `job(count - 1)`, in index order. After an error no further job starts; the one of lowest index that
 /// was met is returned.
-pub(super) fn run_in_lanes<T: Send, E: Send>(
+pub fn run_in_lanes<T: Send, E: Send>(
     lanes: usize,
     count: usize,
     job: impl Fn(usize) -> Result<T, E> + Sync,

@@ -1,0 +1,134 @@
+//! How much memory a training run takes, from shapes alone: stated before the start, and refused where it is too much.
+//!
+//! An estimate of what is held at once; it decides whether teachers stay in memory, never a result.
+
+use crate::model::{LayerInfo, LayerKind, Model, ModelConfig};
+use crate::recipe::{StateStorage, TrainSettings};
+
+/// Bytes of one value.
+const VALUE_BYTES: u64 = 4;
+
+/// Tokens of a unit that one thread takes through a block.
+const UNIT_TOKENS: u64 = 512;
+
+/// Tensors as wide as the residual stream, the feed-forward part and the scores that a block's graph holds for a token,
+/// with the gradients on the way back.
+const HIDDEN_COPIES: u64 = 24;
+const INTERMEDIATE_COPIES: u64 = 10;
+const SCORE_COPIES: u64 = 6;
+
+/// Buffers of logits that a thread holds on the way back, 4 MB each.
+const LOGIT_COPIES: u64 = 8;
+const LOGIT_BYTES: u64 = 4 << 20;
+
+/// What a run holds at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct TrainMemory {
+    /// The student and all that training needs.
+    pub(super) student: u64,
+    /// Teachers whole in memory.
+    pub(super) teachers: u64,
+    /// Teachers read block by block.
+    pub(super) teachers_by_block: u64,
+}
+
+impl TrainMemory {
+    /// For a dense student. `longest`: tokens of the longest sequence.
+    pub(super) fn of(
+        student: &Model,
+        teachers: &[&Model],
+        settings: &TrainSettings,
+        longest: usize,
+        threads: usize,
+    ) -> Self {
+        let at_once = match settings.micro_batch {
+            0 => settings.batch,
+            some => some.min(settings.batch),
+        };
+        let tokens = (at_once * longest) as u64;
+        let config = student.config();
+        let parameters = parameters(student, |_| true);
+        // Values, gradients, two means; the best so far.
+        let copies = 4 + u64::from(settings.held_out > 0);
+        let kept_bytes = match settings.states {
+            StateStorage::F32 => VALUE_BYTES,
+            StateStorage::Bf16 => 2,
+        };
+        let states =
+            tokens * config.hidden as u64 * (config.blocks as u64 * kept_bytes + 3 * VALUE_BYTES);
+        let part = largest_part(student);
+        let lanes = threads.max(1) as u64;
+        let working = working_bytes(config, longest as u64) + 2 * part * VALUE_BYTES;
+        let depths = match settings.hidden > 0.0 {
+            true => teachers
+                .first()
+                .map_or(0, |teacher| teacher.config().blocks as u64),
+            false => 0,
+        };
+        let teacher_states =
+            |teacher: &&Model| tokens * teacher.config().hidden as u64 * VALUE_BYTES * (2 + depths);
+        let resident = |model: &Model, counts: &dyn Fn(Option<usize>) -> bool| -> u64 {
+            let layers = model.layers().iter();
+            let layers = layers.filter(|layer| counts(layer.block));
+            layers.map(|layer| model.resident_bytes(layer)).sum()
+        };
+        let whole = teachers.iter().map(|teacher| resident(teacher, &|_| true));
+        let by_block = teachers.iter().map(|teacher| {
+            resident(teacher, &|block| block.is_none())
+                + resident(teacher, &|block| block == Some(0))
+        });
+        let taught: u64 = teachers.iter().map(teacher_states).sum();
+        Self {
+            student: parameters * VALUE_BYTES * copies + states + lanes * working,
+            teachers: whole.sum::<u64>() + taught,
+            teachers_by_block: by_block.sum::<u64>() + taught,
+        }
+    }
+}
+
+fn parameters(model: &Model, counts: impl Fn(Option<usize>) -> bool) -> u64 {
+    let layers = model.layers().iter();
+    let layers = layers.filter(|layer| counts(layer.block));
+    layers.map(|layer| layer.parameters).sum()
+}
+
+/// Parameters of the part whose gradients a thread holds: the ends, or the largest block.
+fn largest_part(model: &Model) -> u64 {
+    let blocks =
+        (0..model.config().blocks).map(|index| parameters(model, |block| block == Some(index)));
+    blocks
+        .max()
+        .unwrap_or(0)
+        .max(parameters(model, |block| block.is_none()))
+}
+
+fn working_bytes(config: &ModelConfig, longest: u64) -> u64 {
+    let for_each_token = HIDDEN_COPIES * config.hidden as u64
+        + INTERMEDIATE_COPIES * config.intermediate as u64
+        + SCORE_COPIES * config.heads as u64 * longest;
+    UNIT_TOKENS.max(longest) * for_each_token * VALUE_BYTES + LOGIT_COPIES * LOGIT_BYTES
+}
+
+/// Floating point operations in the matrix products of one step: forth, forth again (checkpointing) and back for the
+/// student, forth for the teachers that run. Attention's own products are counted too.
+pub(super) fn step_operations(
+    student: &Model,
+    teachers: &[&Model],
+    sequences: usize,
+    length: usize,
+) -> f64 {
+    let forth = |model: &Model| {
+        let config = model.config();
+        // Rows are looked up; a tied table multiplies too, as the head.
+        let is_looked_up = |layer: &&LayerInfo| {
+            layer.kind == LayerKind::Embedding && (model.is_encoder() || !config.tied)
+        };
+        let tables = model.layers().iter().filter(is_looked_up);
+        let embeddings: u64 = tables.map(|layer| layer.parameters).sum();
+        let multiplied = parameters(model, |_| true).saturating_sub(embeddings) as f64;
+        let width = (config.heads * config.head_dim) as f64;
+        let attention = 2.0 * length as f64 * width * config.blocks as f64;
+        2.0 * (multiplied + attention) * (sequences * length) as f64
+    };
+    4.0 * forth(student) + teachers.iter().map(|teacher| forth(teacher)).sum::<f64>()
+}

@@ -1,0 +1,364 @@
+//! One batch through the network and back, block by block.
+//!
+//! On the way forth only each block's input is kept (in f32, or rounded to bf16); on the way back each block is built
+//! anew, run again and pulled back: activation checkpointing (Chen et al. 2016, arXiv 1604.06174) with one block as the
+//! segment. Units run side by side, and their gradients are added in the order of the units, so that sums depend on
+//! nothing else. Knows no loss and no optimizer.
+
+use super::batch::Batch;
+use super::error::TrainError;
+use super::gradients::Gradients;
+use super::learner::Learner;
+use super::leaves::{Constants, Leaf, LeafSums, Leaves};
+use super::objective::{Objective, Part};
+use crate::lanes::run_in_lanes;
+use crate::model::{Block, Context, Ends, Model};
+use crate::monitor::Monitor;
+use crate::recipe::StateStorage;
+use candle_core::{DType, Device, Tensor, Var};
+use std::collections::BTreeMap;
+
+/// Logits computed at once: 4 MB of them.
+const LOGITS_AT_ONCE: usize = 1 << 20;
+
+/// Positions at once at least, so that the head's weights are not read for each position.
+const FEWEST_POSITIONS: usize = 32;
+
+/// A network whose tensors follow from a learner's variables.
+#[derive(Clone, Copy)]
+#[allow(missing_debug_implementations)]
+pub struct Network<'a> {
+    model: &'a Model,
+    learner: &'a dyn Learner,
+    storage: StateStorage,
+}
+
+/// One unit's way back through a part of the network.
+struct Passed {
+    loss: f64,
+    /// At what entered; absent at the beginning of the network.
+    gradient: Option<Tensor>,
+    leaves: LeafSums,
+}
+
+impl<'a> Network<'a> {
+    /// `model` tells the shape; tensors are the learner's.
+    pub fn new(model: &'a Model, learner: &'a dyn Learner, storage: StateStorage) -> Self {
+        Self {
+            model,
+            learner,
+            storage,
+        }
+    }
+
+    /// The loss of `batch`; its gradients are added to `gradients`.
+    pub fn gradients(
+        &self,
+        batch: &Batch,
+        objective: &dyn Objective,
+        gradients: &mut Gradients,
+        monitor: &dyn Monitor,
+    ) -> Result<f64, TrainError> {
+        let contexts = self.contexts(batch)?;
+        let leaves = Leaves::of(self.learner.provider());
+        let ends = self.model.build_ends(&leaves)?;
+        let ends_leaves = leaves.given();
+        let mut ends_sums = LeafSums::of(&ends_leaves);
+        let way = self.forth(&ends, batch, &contexts, true, monitor)?;
+        let (mut loss, mut at_states) = (0.0, Vec::new());
+        each_unit(
+            batch,
+            |unit| pass_head(&ends, &ends_leaves, &way.last[unit], batch, unit, objective),
+            |passed| {
+                loss += passed.loss;
+                at_states.extend(passed.gradient);
+                ends_sums.add(passed.leaves)
+            },
+        )?;
+        let mut after = way.last;
+        for (index, kept) in way.kept.into_iter().enumerate().rev() {
+            monitor.check()?;
+            loss +=
+                self.judge_states(index, (batch, &after), objective, &mut at_states, gradients)?;
+            at_states = self.pass_block(index, (batch, &contexts), &kept, &at_states, gradients)?;
+            after = kept;
+        }
+        if !ends_leaves.is_empty() {
+            each_unit(
+                batch,
+                |unit| {
+                    let context = &contexts[&batch.unit_length(unit)];
+                    pass_embedding(&ends, &ends_leaves, &at_states[unit], batch, unit, context)
+                },
+                |passed| ends_sums.add(passed.leaves),
+            )?;
+        }
+        ends_sums.pull_back(&ends_leaves, self.learner, gradients)?;
+        Ok(loss)
+    }
+
+    /// The loss of `batch`'s outputs alone.
+    pub fn loss(
+        &self,
+        batch: &Batch,
+        objective: &dyn Objective,
+        monitor: &dyn Monitor,
+    ) -> Result<f64, TrainError> {
+        let contexts = self.contexts(batch)?;
+        let ends = self.model.build_ends(&Constants(self.learner.provider()))?;
+        let way = self.forth(&ends, batch, &contexts, false, monitor)?;
+        let mut loss = 0.0;
+        each_unit(
+            batch,
+            |unit| judge_head(&ends, &way.last[unit], batch, unit, objective),
+            |part| {
+                loss += part;
+                Ok(())
+            },
+        )?;
+        Ok(loss)
+    }
+
+    fn contexts(&self, batch: &Batch) -> Result<BTreeMap<usize, Context>, TrainError> {
+        let lengths = batch.sequences().iter().map(Vec::len);
+        lengths
+            .map(|tokens| Ok((tokens, self.model.context(tokens)?)))
+            .collect()
+    }
+
+    /// All units through all blocks, without a graph.
+    fn forth(
+        &self,
+        ends: &Ends,
+        batch: &Batch,
+        contexts: &BTreeMap<usize, Context>,
+        keep: bool,
+        monitor: &dyn Monitor,
+    ) -> Result<Way, TrainError> {
+        let threads = rayon::current_num_threads();
+        let context = |unit: usize| &contexts[&batch.unit_length(unit)];
+        let mut states = run_in_lanes(threads, batch.units(), |unit| {
+            Ok::<_, TrainError>(embed(ends, batch, unit, context(unit))?.detach())
+        })?;
+        let mut kept = Vec::new();
+        let constants = Constants(self.learner.provider());
+        for index in 0..self.model.config().blocks {
+            monitor.check()?;
+            let block = self.model.build_block(index, &constants)?;
+            let next = run_in_lanes(threads, batch.units(), |unit| {
+                block.forward(&states[unit], context(unit), None)
+            })?;
+            if keep {
+                kept.push(self.stored(states)?);
+            }
+            states = next;
+        }
+        Ok(Way { kept, last: states })
+    }
+
+    fn stored(&self, states: Vec<Tensor>) -> Result<Vec<Tensor>, TrainError> {
+        match self.storage {
+            StateStorage::F32 => Ok(states),
+            StateStorage::Bf16 => {
+                let rounded = states.iter().map(|state| state.to_dtype(DType::BF16));
+                Ok(rounded.collect::<Result<_, _>>()?)
+            }
+        }
+    }
+
+    /// Adds what the objective says about the states that left a block.
+    fn judge_states(
+        &self,
+        block: usize,
+        (batch, states): (&Batch, &[Tensor]),
+        objective: &dyn Objective,
+        at_states: &mut [Tensor],
+        gradients: &mut Gradients,
+    ) -> Result<f64, TrainError> {
+        let mut loss = 0.0;
+        for (unit, at_state) in at_states.iter_mut().enumerate() {
+            let state = states[unit].to_dtype(DType::F32)?;
+            let judged = objective.judge_states(block, batch.members(unit), &state)?;
+            if let Some(judged) = judged {
+                loss += judged.loss;
+                *at_state = (&*at_state + judged.gradient)?;
+                for (variable, gradient) in judged.own {
+                    gradients.add(&variable, gradient)?;
+                }
+            }
+        }
+        Ok(loss)
+    }
+
+    /// All units back through block `index`: gradients at its inputs.
+    fn pass_block(
+        &self,
+        index: usize,
+        (batch, contexts): (&Batch, &BTreeMap<usize, Context>),
+        inputs: &[Tensor],
+        at_outputs: &[Tensor],
+        gradients: &mut Gradients,
+    ) -> Result<Vec<Tensor>, TrainError> {
+        let leaves = Leaves::of(self.learner.provider());
+        let block = self.model.build_block(index, &leaves)?;
+        let leaves = leaves.given();
+        let mut sums = LeafSums::of(&leaves);
+        let mut at_inputs = Vec::new();
+        each_unit(
+            batch,
+            |unit| {
+                let context = &contexts[&batch.unit_length(unit)];
+                pass_unit(&block, &leaves, &inputs[unit], &at_outputs[unit], context)
+            },
+            |passed| {
+                at_inputs.extend(passed.gradient);
+                sums.add(passed.leaves)
+            },
+        )?;
+        sums.pull_back(&leaves, self.learner, gradients)?;
+        Ok(at_inputs)
+    }
+}
+
+/// What the way forth leaves: the input of each block for each unit, and what left the last.
+struct Way {
+    kept: Vec<Vec<Tensor>>,
+    last: Vec<Tensor>,
+}
+
+/// Units side by side, as many as there are threads; `take` gets the results in the order of the units.
+fn each_unit<T: Send>(
+    batch: &Batch,
+    work: impl Fn(usize) -> Result<T, TrainError> + Sync,
+    mut take: impl FnMut(T) -> Result<(), TrainError>,
+) -> Result<(), TrainError> {
+    let threads = rayon::current_num_threads();
+    for first in (0..batch.units()).step_by(threads) {
+        let count = threads.min(batch.units() - first);
+        let results = run_in_lanes(threads, count, |offset| work(first + offset))?;
+        results.into_iter().try_for_each(&mut take)?;
+    }
+    Ok(())
+}
+
+/// What enters the first block, `[members, tokens, hidden]`.
+fn embed(ends: &Ends, batch: &Batch, unit: usize, context: &Context) -> Result<Tensor, TrainError> {
+    let members = batch.members(unit).iter();
+    let rows = members
+        .map(|&member| ends.embed(&batch.sequences()[member], context))
+        .collect::<Result<Vec<_>, _>>()?;
+    Ok(Tensor::cat(&rows, 0)?)
+}
+
+fn pass_unit(
+    block: &Block,
+    leaves: &[Leaf],
+    input: &Tensor,
+    at_output: &Tensor,
+    context: &Context,
+) -> Result<Passed, TrainError> {
+    let input = Var::from_tensor(&input.to_dtype(DType::F32)?)?;
+    let output = block.forward(input.as_tensor(), context, None)?;
+    let mut store = (output * at_output)?.sum_all()?.backward()?;
+    Ok(Passed {
+        loss: 0.0,
+        gradient: store.remove(input.as_tensor()),
+        leaves: LeafSums::taken(leaves, &mut store),
+    })
+}
+
+fn pass_embedding(
+    ends: &Ends,
+    leaves: &[Leaf],
+    at_output: &Tensor,
+    batch: &Batch,
+    unit: usize,
+    context: &Context,
+) -> Result<Passed, TrainError> {
+    let output = embed(ends, batch, unit, context)?;
+    let leaves = match output.track_op() {
+        true => {
+            let mut store = (output * at_output)?.sum_all()?.backward()?;
+            LeafSums::taken(leaves, &mut store)
+        }
+        false => LeafSums::of(leaves),
+    };
+    Ok(Passed {
+        loss: 0.0,
+        gradient: None,
+        leaves,
+    })
+}
+
+/// One unit's last states through final norm and head to the loss and back, a few positions at a time.
+fn pass_head(
+    ends: &Ends,
+    leaves: &[Leaf],
+    states: &Tensor,
+    batch: &Batch,
+    unit: usize,
+    objective: &dyn Objective,
+) -> Result<Passed, TrainError> {
+    let mut sums = LeafSums::of(leaves);
+    let (mut loss, mut rows) = (0.0, Vec::new());
+    for (row, &sequence) in batch.members(unit).iter().enumerate() {
+        let state = states.narrow(0, row, 1)?;
+        let mut pieces = Vec::new();
+        for part in parts(ends, sequence, batch.unit_length(unit), objective)? {
+            let input = state.narrow(1, part.start, part.count)?.contiguous()?;
+            let input = Var::from_tensor(&input)?;
+            let output = ends.head(input.as_tensor())?;
+            let mut values = output.flatten_all()?.to_vec1::<f32>()?;
+            loss += objective.judge(part, &mut values, output.dim(2)?)?;
+            let toward = Tensor::from_vec(values, output.shape(), &Device::Cpu)?;
+            let mut store = (output * toward)?.sum_all()?.backward()?;
+            pieces.extend(store.remove(input.as_tensor()));
+            sums.add(LeafSums::taken(leaves, &mut store))?;
+        }
+        rows.push(Tensor::cat(&pieces, 1)?);
+    }
+    Ok(Passed {
+        loss,
+        gradient: Some(Tensor::cat(&rows, 0)?),
+        leaves: sums,
+    })
+}
+
+fn judge_head(
+    ends: &Ends,
+    states: &Tensor,
+    batch: &Batch,
+    unit: usize,
+    objective: &dyn Objective,
+) -> Result<f64, TrainError> {
+    let mut loss = 0.0;
+    for (row, &sequence) in batch.members(unit).iter().enumerate() {
+        let state = states.narrow(0, row, 1)?;
+        for part in parts(ends, sequence, batch.unit_length(unit), objective)? {
+            let output = ends.head(&state.narrow(1, part.start, part.count)?)?;
+            let mut values = output.flatten_all()?.to_vec1::<f32>()?;
+            loss += objective.judge(part, &mut values, output.dim(2)?)?;
+        }
+    }
+    Ok(loss)
+}
+
+/// The positions of a sequence, as many at a time as their logits allow.
+fn parts(
+    ends: &Ends,
+    sequence: usize,
+    tokens: usize,
+    objective: &dyn Objective,
+) -> Result<Vec<Part>, TrainError> {
+    let at_once = match objective.wants_whole_sequences() {
+        true => tokens,
+        false => (LOGITS_AT_ONCE / ends.vocabulary()?.max(1)).max(FEWEST_POSITIONS),
+    };
+    let starts = (0..tokens).step_by(at_once.max(1));
+    let part = |start| Part {
+        sequence,
+        start,
+        count: at_once.min(tokens - start),
+    };
+    Ok(starts.map(part).collect())
+}
