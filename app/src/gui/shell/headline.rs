@@ -246,10 +246,14 @@ fn speed(project: &Project) -> Place {
             project.latency.reason().unwrap_or("…").to_owned(),
         ),
     };
+    let of_what = match project.draft().structure.is_none() {
+        true => "",
+        false => "\nOf the network before parts are taken out; open the written one for its own",
+    };
     Place {
         caption: format!("Speed, {what}"),
         is_weak: answer.is_none(),
-        hint: format!("{hint}\nClick to choose a device"),
+        hint: format!("{hint}{of_what}\nClick to choose a device"),
         value,
         width: 110.0,
         is_alarm: false,

@@ -152,7 +152,8 @@ impl Work<'_> {
         })
     }
 
-    /// All slabs take each step before the next, so that zeros can be chosen among all rows.
+    /// All slabs reach a choice before any goes on, so that zeros can be chosen among all rows. Between choices each goes
+    /// alone: what it has just read is still at hand.
     fn together(&self, parts: Vec<Part<'_>>, config: MaskConfig) -> Result<(), SolveError> {
         let way = self.way;
         let mut slabs: Vec<Slab> = parts
@@ -163,19 +164,29 @@ impl Work<'_> {
                 slab
             })
             .collect();
-        for (index, step) in way.steps.iter().enumerate() {
+        let mut bars: Option<(Range<usize>, Vec<Bar>)> = None;
+        let mut left = &way.steps[..];
+        while !left.is_empty() || bars.is_some() {
             self.monitor.check()?;
-            match step {
-                Step::Choose(span) => {
-                    let score = |slab: &mut Slab| slab.score(way, span.clone());
-                    slabs.par_iter_mut().for_each(score);
-                    let bars = shared_bars(&slabs, config.sparsity);
-                    let pairs = slabs.par_iter_mut().zip(bars);
-                    pairs.for_each(|(slab, bar)| slab.choose_by_bar(way, span.clone(), bar));
+            let alone = left.iter().position(|step| matches!(step, Step::Choose(_)));
+            let (steps, rest) = left.split_at(alone.unwrap_or(left.len()));
+            let (next, rest) = match rest.split_first() {
+                Some((Step::Choose(span), rest)) => (Some(span), rest),
+                _ => (None, rest),
+            };
+            let chosen = bars.take();
+            slabs.par_iter_mut().enumerate().for_each(|(index, slab)| {
+                if let Some((span, bars)) = &chosen {
+                    slab.choose_by_bar(way, span.clone(), bars[index]);
                 }
-                step => slabs.par_iter_mut().for_each(|slab| slab.take(way, step)),
-            }
-            let done = (index + 1) as u64;
+                steps.iter().for_each(|step| slab.take(way, step));
+                if let Some(span) = next {
+                    slab.score(way, span.clone());
+                }
+            });
+            bars = next.map(|span| (span.clone(), shared_bars(&slabs, config.sparsity)));
+            left = rest;
+            let done = (way.steps.len() - left.len()) as u64;
             self.monitor.step(done, way.steps.len() as u64);
         }
         let pairs = slabs.into_par_iter().zip(parts);

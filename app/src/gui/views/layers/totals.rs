@@ -24,7 +24,16 @@ pub(super) fn show(ui: &mut Ui, scene: &mut Scene<'_>, project: &Project) {
                 ..project.totals
             };
             sums(ui, scene, &totals, true);
-            ui.label(RichText::new("Model").color(scene.look.colours.weak));
+            let is_whole = project.draft().structure.is_none();
+            let (word, hint) = match is_whole {
+                true => ("Model", "All tensors"),
+                false => (
+                    "Uncut model",
+                    "Layers as they are listed, before heads, neurons, blocks or tokens go",
+                ),
+            };
+            ui.label(RichText::new(word).color(scene.look.colours.weak))
+                .on_hover_text(hint);
         });
     });
 }
