@@ -1,7 +1,8 @@
 //! Zeros, factors and palettes through the program: what is written is as large as the dry run says, opens again, and
 //! reports what was done.
 
-use crate::place::{Place, files, shared};
+use crate::interrupt::once;
+use crate::place::{Place, files, same_bytes, same_layers, shared};
 use serde_json::Value;
 use std::fs;
 
@@ -263,5 +264,98 @@ fn inputs_that_are_needed_are_asked_for() {
     ] {
         let words = [&["compress", &model, "--out", "out"][..], &words].concat();
         place.run(&words).refused(2, &["--corpus", instead]);
+    }
+}
+
+/// Recipes that between them ask for everything that a run settles, chooses or decomposes.
+const EVERYTHING: [&str; 2] = [
+    r#"version = 1
+[default]
+method = "gptq"
+bits = 3
+group = 32
+prune = { method = "sparsegpt", pattern = "unstructured", sparsity = 0.4, scope = "layer" }
+rank = 4
+[structure]
+heads = 0.5
+neurons = 0.25
+blocks = 1
+[[layer]]
+match = "*.o_proj"
+method = "palette"
+bits = 3
+palette_rows = 16
+[[layer]]
+match = "*.up_proj"
+prune = { method = "wanda", pattern = "2:4" }
+"#,
+    r#"version = 1
+[default]
+method = "float"
+prune = { method = "wanda", pattern = "unstructured", sparsity = 0.5, scope = "model" }
+[[layer]]
+match = "*.down_proj"
+method = "float"
+prune = { method = "none" }
+rank = { energy = 0.9 }
+"#,
+];
+
+#[test]
+fn threads_and_memory_change_no_byte_of_zeros_factors_palettes_and_smaller_networks() {
+    for (index, text) in EVERYTHING.iter().enumerate() {
+        let place = Place::new();
+        let recipe = place.file("recipe.toml", text);
+        let run = |out: &str, words: &[&str]| {
+            let words = [&["--recipe", &recipe][..], words].concat();
+            place.compress(out, &words)
+        };
+        run("one", &["--threads", "1"]);
+        run("two", &["--threads", "2"]);
+        run("little", &["--memory", "1MB"]);
+        for other in ["two", "little"] {
+            println!("recipe {index}, {other}");
+            same_bytes(&place.path("one"), &place.path(other));
+            same_layers(&place.path("one"), &place.path(other));
+        }
+    }
+}
+
+#[test]
+fn a_stopped_run_with_zeros_goes_on_to_the_same_bytes() {
+    for text in EVERYTHING {
+        let place = Place::new();
+        let (recipe, evaluation) = (place.file("recipe.toml", text), place.text());
+        let words = |out: &'static str| {
+            [
+                "compress",
+                "sample",
+                "--out",
+                out,
+                "--recipe",
+                &recipe,
+                "--evaluate",
+                &evaluation,
+                "--sequences",
+                "64",
+                "--length",
+                "64",
+            ]
+            .map(str::to_owned)
+        };
+        let (stopped, whole) = (words("out"), words("whole"));
+        let stopped: Vec<&str> = stopped.iter().map(String::as_str).collect();
+        let whole: Vec<&str> = whole.iter().map(String::as_str).collect();
+        let layers = place.path("out.partial/.pare/layers");
+        let is_stored = || layers.is_dir() && !files(&layers).is_empty();
+        let Some(outcome) = once(&place, &stopped, is_stored) else {
+            println!("skipped: this machine is too quick to be interrupted");
+            continue;
+        };
+        outcome.refused(130, &["--resume"]);
+        place.json(&[&stopped[..], &["--resume"]].concat());
+        place.json(&whole);
+        same_bytes(&place.path("out"), &place.path("whole"));
+        same_layers(&place.path("out"), &place.path("whole"));
     }
 }
