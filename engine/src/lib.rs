@@ -13,7 +13,7 @@
 //!  5 packed
 //!  4 distortion settings
 //!  3 moments solved
-//!  2 linalg grid codebook mask
+//!  2 linalg grid codebook mask ggml
 //!  1 kernels
 //!  0 tensor monitor rng units lanes
 //! ```
@@ -33,6 +33,7 @@ pub mod kernels;
 
 // 2 arithmetic
 pub mod codebook;
+pub mod ggml;
 pub mod grid;
 pub mod linalg;
 pub mod mask;

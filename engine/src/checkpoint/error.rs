@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::gguf::header::GgufError;
 use super::header::HeaderError;
 
 /// Why a path could not be opened as a model. One variant for each way of being wrong.
@@ -17,11 +18,11 @@ pub enum CheckpointError {
         path: PathBuf,
     },
     #[error(
-        "no model could be opened: this is neither a folder nor a regular file; name a model folder or a .safetensors file: {path}"
+        "no model could be opened: this is neither a folder nor a regular file; name a model folder, a .safetensors or a .gguf file: {path}"
     )]
     NotAFile { path: PathBuf },
     #[error(
-        "no model could be opened: only folders and .safetensors files are read; name the model's folder or convert the file to safetensors: {path}"
+        "no model could be opened: only folders, .safetensors and .gguf files are read; name the model's folder or convert the file to safetensors: {path}"
     )]
     UnknownFile { path: PathBuf },
     #[error(
@@ -53,6 +54,10 @@ pub enum CheckpointError {
     },
     #[error("the weights could not be opened: {source}; fetch or write the file again: {path}")]
     Header { source: HeaderError, path: PathBuf },
+    #[error("the GGUF file could not be opened: {source}; fetch or write it again: {path}")]
+    Gguf { source: GgufError, path: PathBuf },
+    #[error("the GGUF file {problem}; use another file of this model: {path}")]
+    GgufModel { problem: String, path: PathBuf },
     #[error("the shard index {problem}; fetch it again: {path}")]
     Index { problem: String, path: PathBuf },
     #[error(

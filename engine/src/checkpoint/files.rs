@@ -19,13 +19,24 @@ pub(super) struct TensorFile {
 impl TensorFile {
     /// Opens `path` and validates its header; no tensor data is read.
     pub(super) fn open(path: &Path) -> Result<(Self, Header), CheckpointError> {
+        let (file, file_bytes) = Self::open_bare(path)?;
+        let header = file.header(file_bytes)?;
+        Ok((file, header))
+    }
+
+    /// Opens `path` whatever is in it, and tells its length.
+    pub(super) fn open_bare(path: &Path) -> Result<(Self, u64), CheckpointError> {
         let (file, file_bytes) = open_regular(path, "the weights")?;
         let file = Self {
             path: path.to_owned(),
             file,
         };
-        let header = file.header(file_bytes)?;
-        Ok((file, header))
+        Ok((file, file_bytes))
+    }
+
+    /// The file from its beginning.
+    pub(super) fn stream(&self) -> &File {
+        &self.file
     }
 
     fn header(&self, file_bytes: u64) -> Result<Header, CheckpointError> {

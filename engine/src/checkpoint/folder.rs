@@ -43,6 +43,31 @@ pub(super) fn find_weights(folder: &Path) -> Result<WeightFiles, CheckpointError
     Ok(without_index(folder, weights))
 }
 
+/// The GGUF file of a folder without safetensors files: the only one, or the first of a series.
+pub(super) fn only_gguf(folder: &Path) -> Result<Option<PathBuf>, CheckpointError> {
+    let names = file_names(folder)?;
+    if names
+        .iter()
+        .any(|name| has_extension(name, &["safetensors"]))
+    {
+        return Ok(None);
+    }
+    let mut found = names.iter().filter(|name| has_extension(name, &["gguf"]));
+    let Some(first) = found.next() else {
+        return Ok(None);
+    };
+    let (stem, _) = first.split_once("-00001-of-").unwrap_or((first, ""));
+    match found.find(|name| !name.starts_with(stem)) {
+        None => Ok(Some(folder.join(first))),
+        Some(other) => Err(CheckpointError::GgufModel {
+            problem: format!(
+                "{first} lies beside {other}, and a folder holds one model; name one of the files"
+            ),
+            path: folder.to_owned(),
+        }),
+    }
+}
+
 /// Files to copy beside a rewritten model (config, tokenizer, pooling, licence), relative to `folder`, sorted.
 pub(super) fn side_files(folder: &Path) -> Result<Vec<PathBuf>, CheckpointError> {
     let mut found: Vec<PathBuf> = file_names(folder)?

@@ -7,6 +7,7 @@
 mod error;
 mod files;
 mod folder;
+pub mod gguf;
 mod gptq_config;
 pub mod header;
 mod packed_source;
@@ -23,16 +24,21 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::ggml::GgmlType;
 use crate::packed::{ActivationPlan, Stored};
 use crate::settings::Activations;
 use crate::tensor::{Dtype, SourceError};
 pub use error::CheckpointError;
 use folder::WeightFiles;
+use gguf::{GgufModel, GgufTensor};
 use gptq_config::GptqConfig;
 use packed_source::PackedTensor;
 use shards::Shards;
 
 const MAX_CONFIG_BYTES: u64 = 16_000_000;
+
+/// Largest side file that is read as a whole: tokenizers of a quarter of a million tokens have 30 MB.
+const MAX_SIDE_BYTES: u64 = 200_000_000;
 
 /// The file in which older programs keep gptq's settings.
 const OLDER_GPTQ_CONFIG: &str = "quantize_config.json";
@@ -49,6 +55,8 @@ pub enum Container {
     Pare,
     /// A folder with layers in the `gptq` layout.
     Gptq,
+    /// A GGUF file of llama.cpp, or a series of them.
+    Gguf,
 }
 
 /// A tensor whose element type cannot be read; listed, so that nothing is lost silently.
@@ -71,6 +79,8 @@ pub struct Checkpoint {
     container: Container,
     config: Option<serde_json::Value>,
     side_files: Vec<PathBuf>,
+    /// Side files that are made from the container itself.
+    made_files: Vec<(PathBuf, Vec<u8>)>,
     shards: Shards,
     entries: Vec<Entry>,
     by_name: HashMap<String, usize>,
@@ -85,10 +95,12 @@ enum Entry {
     Plain(usize),
     /// Made of several stored tensors.
     Packed(Box<PackedTensor>),
+    /// A tensor of a GGUF file.
+    Blocks(Box<GgufTensor>),
 }
 
 impl Checkpoint {
-    /// Opens a model folder or a `.safetensors` file.
+    /// Opens a model folder, a `.safetensors` or a `.gguf` file.
     pub fn open(path: &Path) -> Result<Self, CheckpointError> {
         let metadata = std::fs::metadata(path).map_err(|source| match source.kind() {
             std::io::ErrorKind::NotFound => CheckpointError::NotFound {
@@ -108,7 +120,10 @@ impl Checkpoint {
                 path: path.to_owned(),
             });
         }
-        if path.extension().is_none_or(|found| found != "safetensors") {
+        if has_extension(path, "gguf") {
+            return Self::open_gguf(path, path);
+        }
+        if !has_extension(path, "safetensors") {
             return Err(CheckpointError::UnknownFile {
                 path: path.to_owned(),
             });
@@ -118,7 +133,34 @@ impl Checkpoint {
         Self::new(path, Container::SingleFile, shards, packed)
     }
 
+    /// `root` is what a person named: the file, or a folder with nothing else in it.
+    fn open_gguf(root: &Path, file: &Path) -> Result<Self, CheckpointError> {
+        let GgufModel {
+            files,
+            tensors,
+            unreadable,
+            config,
+            made,
+        } = gguf::open(file)?;
+        let shards = Shards::of_files(files, unreadable);
+        let mut checkpoint = Self::new(root, Container::Gguf, shards, Vec::new())?;
+        let names = tensors.iter().enumerate();
+        checkpoint.by_name = names
+            .map(|(index, tensor)| (tensor.name.clone(), index))
+            .collect();
+        checkpoint.entries = tensors
+            .into_iter()
+            .map(|tensor| Entry::Blocks(Box::new(tensor)))
+            .collect();
+        checkpoint.config = Some(config);
+        checkpoint.made_files = made;
+        Ok(checkpoint)
+    }
+
     fn open_folder(folder: &Path) -> Result<Self, CheckpointError> {
+        if let Some(file) = folder::only_gguf(folder)? {
+            return Self::open_gguf(folder, &file);
+        }
         let WeightFiles { paths, promised } = folder::find_weights(folder)?;
         let (shards, metadata) = Shards::open(folder, &paths)?;
         shards.keep_promises(folder, &promised)?;
@@ -154,6 +196,7 @@ impl Checkpoint {
             container,
             config: None,
             side_files: Vec::new(),
+            made_files: Vec::new(),
             entries: entries(&shards, packed),
             shards,
             by_name: HashMap::new(),
@@ -198,6 +241,22 @@ impl Checkpoint {
         &self.side_files
     }
 
+    /// Side files that the container's own metadata stand for, with what is in them: they lie nowhere on disk.
+    pub fn made_files(&self) -> &[(PathBuf, Vec<u8>)] {
+        &self.made_files
+    }
+
+    /// What is in a file beside the weights, named relative to `root`: made, or read from disk.
+    pub fn read_side(&self, name: &str) -> Option<Vec<u8>> {
+        let mut made = self.made_files.iter();
+        if let Some((_, bytes)) = made.find(|(path, _)| path == Path::new(name)) {
+            return Some(bytes.clone());
+        }
+        let path = self.root.join(name);
+        let small = std::fs::metadata(&path).is_ok_and(|data| data.len() <= MAX_SIDE_BYTES);
+        small.then(|| std::fs::read(&path).ok()).flatten()
+    }
+
     /// Tensors whose element type cannot be read.
     pub fn unreadable(&self) -> &[Unreadable] {
         &self.shards.unreadable
@@ -225,7 +284,7 @@ impl Checkpoint {
     /// How a packed tensor's weights are stored, and how its inputs are rounded; `None` of any other.
     pub fn stored(&self, name: &str) -> Option<(Stored, Activations)> {
         match &self.entries[*self.by_name.get(name)?] {
-            Entry::Plain(_) => None,
+            Entry::Plain(_) | Entry::Blocks(_) => None,
             Entry::Packed(packed) => Some(packed.stored(&self.shards)),
         }
     }
@@ -235,6 +294,7 @@ impl Checkpoint {
         match &self.entries[*self.by_name.get(name)?] {
             Entry::Plain(stored) => Some(self.shards.tensors[*stored].info.dtype),
             Entry::Packed(packed) => packed.original_dtype,
+            Entry::Blocks(blocks) => (!blocks.kind.is_quantized()).then_some(blocks.info.dtype),
         }
     }
 
@@ -242,6 +302,15 @@ impl Checkpoint {
         match &self.entries[index] {
             Entry::Plain(stored) => &self.shards.tensors[*stored].name,
             Entry::Packed(packed) => &packed.name,
+            Entry::Blocks(blocks) => &blocks.name,
+        }
+    }
+
+    /// How the values of a GGUF tensor are stored; `None` of any other.
+    pub fn block_type(&self, name: &str) -> Option<GgmlType> {
+        match &self.entries[*self.by_name.get(name)?] {
+            Entry::Blocks(blocks) => Some(blocks.kind),
+            _ => None,
         }
     }
 
@@ -272,13 +341,13 @@ impl Checkpoint {
     /// What a layer does to its inputs when it runs; of plain tensors, nothing.
     pub fn activations(&self, tensor: &str) -> Result<ActivationPlan, SourceError> {
         match &self.entries[self.find(tensor)?] {
-            Entry::Plain(_) => Ok(ActivationPlan::NONE),
+            Entry::Plain(_) | Entry::Blocks(_) => Ok(ActivationPlan::NONE),
             Entry::Packed(packed) => packed.activations(&self.shards),
         }
     }
 
     /// The values of a packed entry; the last one asked for is kept until its last byte was read.
-    fn unpacked(&self, index: usize, packed: &PackedTensor) -> Result<Arc<Vec<f32>>, SourceError> {
+    fn unpacked(&self, index: usize) -> Result<Arc<Vec<f32>>, SourceError> {
         let mut last = self.unpacked.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((kept, values)) = last.as_ref()
             && *kept == index
@@ -287,14 +356,27 @@ impl Checkpoint {
         }
         // Two tensors at once would double the memory.
         *last = None;
-        let values = Arc::new(packed.values(&self.shards)?);
+        let values = Arc::new(self.values(&self.entries[index])?);
         *last = Some((index, Arc::clone(&values)));
         Ok(values)
+    }
+
+    /// All values of an entry.
+    fn values(&self, entry: &Entry) -> Result<Vec<f32>, SourceError> {
+        match entry {
+            Entry::Plain(stored) => self.shards.read_floats(*stored),
+            Entry::Packed(packed) => packed.values(&self.shards),
+            Entry::Blocks(blocks) => blocks.values(&self.shards.files),
+        }
     }
 
     fn forget_unpacked(&self) {
         *self.unpacked.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
+}
+
+fn has_extension(path: &Path, extension: &str) -> bool {
+    path.extension().is_some_and(|found| found == extension)
 }
 
 /// Tensors in stored order, each packed one in the place of its first part.

@@ -4,9 +4,10 @@
 //! listed.
 
 use super::{Checkpoint, Entry};
+use crate::ggml::{self, GgmlType};
 use crate::packed::{ActivationPlan, LayerManifest, PackedSource, Stored};
 use crate::solved::Solved;
-use crate::tensor::{SourceError, TensorInfo, WeightSource};
+use crate::tensor::{Dtype, SourceError, TensorInfo, WeightSource};
 
 impl WeightSource for Checkpoint {
     fn names(&self) -> Vec<String> {
@@ -22,14 +23,12 @@ impl WeightSource for Checkpoint {
         Some(match &self.entries[index] {
             Entry::Plain(stored) => self.shards.tensors[*stored].info.clone(),
             Entry::Packed(packed) => packed.info.clone(),
+            Entry::Blocks(blocks) => blocks.info.clone(),
         })
     }
 
     fn read_f32(&self, name: &str) -> Result<Vec<f32>, SourceError> {
-        match &self.entries[self.find(name)?] {
-            Entry::Plain(stored) => self.shards.read_floats(*stored),
-            Entry::Packed(packed) => packed.values(&self.shards),
-        }
+        self.values(&self.entries[self.find(name)?])
     }
 
     fn read_bytes(&self, name: &str, offset: u64, buffer: &mut [u8]) -> Result<(), SourceError> {
@@ -44,6 +43,7 @@ impl WeightSource for Checkpoint {
         let total = match entry {
             Entry::Plain(stored) => self.shards.tensors[*stored].info.size_bytes,
             Entry::Packed(packed) => packed.info.elements() * 4,
+            Entry::Blocks(blocks) => blocks.info.elements() * blocks.info.dtype.size_bytes() as u64,
         };
         let end = offset.checked_add(buffer.len() as u64);
         let Some(end) = end.filter(|&end| end <= total) else {
@@ -57,8 +57,14 @@ impl WeightSource for Checkpoint {
         };
         match entry {
             Entry::Plain(stored) => self.shards.read_at(*stored, offset, buffer),
-            Entry::Packed(packed) => {
-                copy_bytes(&self.unpacked(index, packed)?, offset as usize, buffer);
+            Entry::Packed(_) | Entry::Blocks(_) => {
+                let values = self.unpacked(index)?;
+                match entry {
+                    Entry::Blocks(blocks) if blocks.info.dtype != Dtype::F32 => {
+                        copy_halves(&values, blocks.kind, offset as usize, buffer);
+                    }
+                    _ => copy_bytes(&values, offset as usize, buffer),
+                }
                 if end == total {
                     self.forget_unpacked();
                 }
@@ -87,10 +93,19 @@ impl PackedSource for Checkpoint {
 
     fn manifest(&self, tensor: &str) -> Option<&LayerManifest> {
         match &self.entries[*self.by_name.get(tensor)?] {
-            Entry::Plain(_) => None,
+            Entry::Plain(_) | Entry::Blocks(_) => None,
             Entry::Packed(packed) => packed.manifest(),
         }
     }
+}
+
+/// The same of values that are stored in two bytes each: they are read as they were.
+fn copy_halves(values: &[f32], kind: GgmlType, position: usize, buffer: &mut [u8]) {
+    let first = position / 2;
+    let last = (position + buffer.len()).div_ceil(2);
+    let mut bytes = vec![0; 2 * (last - first)];
+    ggml::encode_row(kind, &values[first..last], None, &mut bytes);
+    buffer.copy_from_slice(&bytes[position % 2..][..buffer.len()]);
 }
 
 /// Little-endian bytes of `values` from byte `position` on, which may lie inside a value.

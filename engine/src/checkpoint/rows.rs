@@ -16,6 +16,7 @@ impl Checkpoint {
         let shape = match entry {
             Entry::Plain(stored) => &self.shards.tensors[*stored].info.shape,
             Entry::Packed(packed) => &packed.info.shape,
+            Entry::Blocks(blocks) => &blocks.info.shape,
         };
         let count = shape.first().copied().unwrap_or(1);
         let width = shape.iter().skip(1).product();
@@ -28,6 +29,7 @@ impl Checkpoint {
         match entry {
             Entry::Plain(stored) => self.shards.read_float_rows(*stored, width, rows),
             Entry::Packed(packed) => Ok(pick(&packed.values(&self.shards)?, width, rows)),
+            Entry::Blocks(blocks) => blocks.rows(&self.shards.files, rows),
         }
     }
 }

@@ -70,6 +70,20 @@ impl Shards {
         Ok((shards, metadata))
     }
 
+    /// Files whose tensors are listed elsewhere.
+    pub(super) fn of_files(files: Vec<TensorFile>, unreadable: Vec<Unreadable>) -> Self {
+        let places = unreadable.iter().enumerate();
+        Self {
+            by_name: places
+                .map(|(index, tensor)| (tensor.name.clone(), Found::Unreadable(index)))
+                .collect(),
+            unreadable_files: vec![0; unreadable.len()],
+            files,
+            unreadable,
+            ..Self::default()
+        }
+    }
+
     /// Takes up a tensor of the file opened last.
     fn add(&mut self, root: &Path, tensor: HeaderTensor) -> Result<(), CheckpointError> {
         let file = self.files.len() - 1;

@@ -57,6 +57,7 @@ pub fn export(
         config: source.config_json(),
         root: run,
         side_files: source.side_files(),
+        made_files: source.made_files(),
     };
     let (placements, fallbacks) = place(format, &plan_source, &layers, &stored, strict)?;
     let plan = plan_placed(format, &plan_source, &layers, &placements, SHARD_BYTES)?;

@@ -194,6 +194,7 @@ fn compress(
         config: source.config_json(),
         root: source.root(),
         side_files: source.side_files(),
+        made_files: source.made_files(),
     };
     let held = preflight_of(&plan_source, format, &layers, false).unwrap();
     let plan = plan(format, &plan_source, &infos, &held).unwrap();

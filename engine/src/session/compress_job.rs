@@ -68,6 +68,7 @@ impl Session {
                 config: self.checkpoint.config_json(),
                 root: self.checkpoint.root(),
                 side_files: self.checkpoint.side_files(),
+                made_files: self.checkpoint.made_files(),
             },
         }
     }

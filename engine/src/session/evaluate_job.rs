@@ -125,11 +125,12 @@ impl Session {
 
     /// The model's tokenizer, where it has one.
     pub(super) fn tokenizer(&self) -> Result<Option<Tokenizer>, SessionError> {
-        let path = self.checkpoint.root().join("tokenizer.json");
-        Ok(match path.is_file() {
-            true => Some(Tokenizer::open(&path)?),
-            false => None,
-        })
+        let Some(json) = self.checkpoint.read_side("tokenizer.json") else {
+            return Ok(None);
+        };
+        let name = self.checkpoint.root().join("tokenizer.json");
+        let name = name.display().to_string();
+        Ok(Some(Tokenizer::from_json(&name, &json)?))
     }
 
     /// A text as token ids of this model.

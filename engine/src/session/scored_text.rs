@@ -175,7 +175,7 @@ impl Session {
             );
         }
         let first = sentences.len().saturating_sub(most.max(1));
-        let tokenizer = std::fs::read(self.checkpoint.root().join("tokenizer.json"));
+        let tokenizer = self.checkpoint.read_side("tokenizer.json");
         let mut digest = Sha256::new();
         digest.update(tokenizer.unwrap_or_default());
         digest.update(format!("{:?}", Pooling::read(self.checkpoint.root())?));

@@ -144,6 +144,17 @@ pub(super) fn side_files(
             _ => files.push(copied_file(source.root, path)?),
         }
     }
+    for (path, text) in source.made_files {
+        let own = own_config.as_ref();
+        let text = own
+            .filter(|_| path == Path::new("config.json"))
+            .unwrap_or(text);
+        files.push(PlannedFile {
+            path: path.clone(),
+            size_bytes: text.len() as u64,
+            content: FileContent::Text(text.clone()),
+        });
+    }
     Ok(files)
 }
 

@@ -50,6 +50,8 @@ pub struct PlanSource<'a> {
     pub root: &'a Path,
     /// Files to copy along, relative to `root`.
     pub side_files: &'a [PathBuf],
+    /// Further side files that the source's container stands for, with their bytes.
+    pub made_files: &'a [(PathBuf, Vec<u8>)],
 }
 
 impl std::fmt::Debug for PlanSource<'_> {

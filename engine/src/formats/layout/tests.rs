@@ -151,6 +151,7 @@ fn plan_of(format: Format, asked: &[LayerSettings], config: Option<&Value>) -> P
         config,
         root: folder.path(),
         side_files: &side_files,
+        made_files: &[],
     };
     plan(format, &source, &layers, &held).unwrap()
 }
@@ -214,6 +215,7 @@ fn shards_keep_within_their_size_and_the_index_names_every_tensor() {
         config: None,
         root: Path::new("."),
         side_files: &[],
+        made_files: &[],
     };
     let placements = [Placement::Dense; 5];
     let plan = plan_placed(Format::Dense, &source, &layers, &placements, 13_000).unwrap();
@@ -360,6 +362,7 @@ fn gptq_without_a_config_is_an_error() {
         config: None,
         root: Path::new("model.safetensors"),
         side_files: &[],
+        made_files: &[],
     };
     let held = hold(Format::Gptq, &[settings(4, 32, true); 5], false).unwrap();
     let error = plan(Format::Gptq, &source, &layers, &held).unwrap_err();

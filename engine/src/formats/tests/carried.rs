@@ -72,6 +72,7 @@ fn inputs_that_another_container_leaves_as_floats_are_told_of() {
         config: None,
         root: source.root(),
         side_files: &[],
+        made_files: &[],
     };
     for (format, expected) in [
         (Format::Pare, [None, None, None]),

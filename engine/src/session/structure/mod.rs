@@ -223,6 +223,7 @@ impl Session {
                 config: Some(&plan.config),
                 root: folder.path(),
                 side_files: &side_files,
+                made_files: &[],
             },
         })
     }

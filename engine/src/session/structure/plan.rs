@@ -109,7 +109,8 @@ impl Session {
         if let Some(tokens) = &tokens {
             remap_ids(&mut config, &tokens.kept);
         }
-        let sides = self.checkpoint.side_files().iter();
+        let made = self.checkpoint.made_files().iter().map(|(path, _)| path);
+        let sides = self.checkpoint.side_files().iter().chain(made);
         let sides = sides.filter_map(|path| self.side_file(path, &config, tokens.as_ref()));
         Ok(SmallerPlan {
             sides: sides.collect(),
@@ -155,6 +156,15 @@ impl Session {
             }
             ("tokenizer_config.json", Some(tokens)) => {
                 edited(&|value| remap_tokenizer_config(value, &tokens.kept))
+            }
+            (name, _)
+                if self
+                    .checkpoint
+                    .made_files()
+                    .iter()
+                    .any(|(made, _)| made == path) =>
+            {
+                self.read_side(name)
             }
             _ => None,
         };

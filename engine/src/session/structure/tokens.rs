@@ -11,9 +11,6 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 use std::path::Path;
 
-/// A tokenizer's text is far shorter.
-const MAX_TOKENIZER_BYTES: u64 = 256 << 20;
-
 /// A smaller vocabulary.
 #[derive(Debug)]
 pub(super) struct TokenPlan {
@@ -79,9 +76,7 @@ impl Session {
 
     /// A side file of the open model as JSON; `None` where there is none.
     pub(super) fn read_side(&self, name: &str) -> Option<Value> {
-        let path = self.checkpoint.root().join(name);
-        let small = std::fs::metadata(&path).is_ok_and(|data| data.len() <= MAX_TOKENIZER_BYTES);
-        let bytes = small.then(|| std::fs::read(&path).ok()).flatten()?;
+        let bytes = self.checkpoint.read_side(name)?;
         serde_json::from_slice(&bytes).ok()
     }
 
