@@ -104,8 +104,8 @@ mod tests {
                 "`magic` does not work for --method. These do: rtn, gptq, awq, hqq, nf4, palette, float, none.",
             ),
             (
-                "pare compress x --out o --format gguf",
-                "`gguf` does not work for --format. These do: pare, dense, gptq.",
+                "pare compress x --out o --format onnx",
+                "`onnx` does not work for --format. These do: pare, dense, gptq, gguf.",
             ),
             (
                 "pare bench magic",

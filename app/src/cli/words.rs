@@ -8,6 +8,7 @@ use crate::studio::preferences::ThemeChoice;
 use crate::studio::request::Renderer;
 use clap::builder::{PathBufValueParser, PossibleValuesParser, TypedValueParser};
 use pare_engine::formats::Format;
+use pare_engine::ggml::GgmlType;
 use pare_engine::grid::ScaleDtype;
 use pare_engine::mask::SparsityPattern;
 use pare_engine::model::CacheKind;
@@ -40,6 +41,14 @@ pub(super) fn method() -> impl TypedValueParser<Value = Method> {
 /// `--format`.
 pub(super) fn format() -> impl TypedValueParser<Value = Format> {
     table(Format::ALL.map(|format| (format.word(), format)).to_vec())
+}
+
+/// `--type`: letters may be small.
+pub(super) fn ggml_type() -> impl TypedValueParser<Value = GgmlType> {
+    let words = GgmlType::ALL.map(GgmlType::word);
+    let parser = PossibleValuesParser::new(words)
+        .try_map(|word| GgmlType::of_word(&word).ok_or("no type of ggml"));
+    parser
 }
 
 /// `--scale-dtype`.

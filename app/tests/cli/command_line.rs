@@ -27,8 +27,8 @@ fn words_that_do_not_exist_yet_list_those_that_do() {
             &["magic", "gptq", "nf4"],
         ),
         (
-            &["compress", "sample", "--out", "o", "--format", "gguf"],
-            &["gguf", "pare", "dense"],
+            &["compress", "sample", "--out", "o", "--format", "mlx"],
+            &["mlx", "pare", "dense"],
         ),
         (
             &["export", "o", "--out", "p", "--format", "onnx"],

@@ -338,6 +338,24 @@ impl Checkpoint {
         }
     }
 
+    /// The bytes of a GGUF tensor as they lie in the file.
+    pub fn block_bytes(&self, name: &str) -> Result<Vec<u8>, SourceError> {
+        match &self.entries[self.find(name)?] {
+            Entry::Blocks(blocks) => blocks.bytes(&self.shards.files),
+            _ => Err(SourceError::Missing {
+                name: name.to_owned(),
+            }),
+        }
+    }
+
+    /// The name that a GGUF tensor has in its file.
+    pub fn stored_name(&self, name: &str) -> Option<&str> {
+        match &self.entries[*self.by_name.get(name)?] {
+            Entry::Blocks(blocks) => Some(&blocks.stored_name),
+            _ => None,
+        }
+    }
+
     /// What a layer does to its inputs when it runs; of plain tensors, nothing.
     pub fn activations(&self, tensor: &str) -> Result<ActivationPlan, SourceError> {
         match &self.entries[self.find(tensor)?] {

@@ -71,6 +71,9 @@ pub(super) fn assemble(
                     .write_all(text)
                     .map_err(StoreError::io("could not be written", &path))
             })?,
+            FileContent::Gguf(gguf) => {
+                super::gguf::write_run(&path, gguf, plan, run, source, observer)?
+            }
             FileContent::Copy(from) => copy_file(from, &path, file.size_bytes)?,
         }
     }
@@ -88,6 +91,12 @@ pub(super) fn verify(
         name: "reading it again",
         steps: tensor_count(plan),
     });
+    for file in &plan.files {
+        if let FileContent::Gguf(gguf) = &file.content {
+            let path = folder.join(&file.path);
+            return super::gguf::verify_run(&path, gguf, plan, run, observer);
+        }
+    }
     let mut verified = Verified {
         tensors: 0,
         max_abs_difference: 0.0,
@@ -261,7 +270,7 @@ impl Verifier<'_> {
             Placement::Source | Placement::Carried | Placement::Dense => {
                 found == emit::rounded(&solved, layer.tensor.dtype)
             }
-            Placement::Pare(..) | Placement::Gptq(_) => found == solved,
+            Placement::Pare(..) | Placement::Gptq(_) | Placement::Blocks(_) => found == solved,
         };
         let activations = match layer.placement {
             Placement::Pare(..) => stored.activations,

@@ -32,6 +32,9 @@ pub fn export(
     observer: &dyn Observer,
 ) -> Result<ExportReport, StoreError> {
     check_output(out, run)?;
+    if format == Format::Gguf {
+        return super::gguf::export_gguf(run, out, &super::gguf::GgufOptions::default(), observer);
+    }
     let own = run.join(OWN_FOLDER);
     if !own.join("layers").is_dir() {
         return Err(StoreError::NoLayers {
@@ -241,6 +244,8 @@ fn place(
             Format::Pare => Placement::Pare(manifest.stored, manifest.activations),
             Format::Gptq if is_dense_in_gptq(&held.settings) => Placement::Dense,
             Format::Gptq => Placement::Gptq(held.settings.grid()),
+            // `gguf::export_gguf` writes that one.
+            Format::Gguf => Placement::Dense,
         };
         let told = held
             .fallback

@@ -5,6 +5,7 @@ mod assemble;
 pub mod cache;
 pub mod emit;
 mod export;
+pub mod gguf;
 pub mod layout;
 mod moments_file;
 pub mod store;
@@ -23,11 +24,16 @@ pub enum Format {
     Dense,
     /// The layout of AutoGPTQ, GPTQModel, transformers and vLLM.
     Gptq,
+    /// One file of llama.cpp.
+    Gguf,
 }
 
 impl Format {
     /// All formats, in the order in which errors list them.
-    pub const ALL: [Self; 3] = [Self::Pare, Self::Dense, Self::Gptq];
+    pub const ALL: [Self; 4] = [Self::Pare, Self::Dense, Self::Gptq, Self::Gguf];
+
+    /// Those that are folders of safetensors files under the source's own names.
+    pub const SAFETENSORS: [Self; 3] = [Self::Pare, Self::Dense, Self::Gptq];
 
     /// The format's word.
     pub fn word(self) -> &'static str {
@@ -35,13 +41,14 @@ impl Format {
             Self::Pare => "pare",
             Self::Dense => "dense",
             Self::Gptq => "gptq",
+            Self::Gguf => "gguf",
         }
     }
 }
 
 /// A word that names no container.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("there is no format {word:?}; use one of pare, dense, gptq")]
+#[error("there is no format {word:?}; use one of pare, dense, gptq, gguf")]
 pub struct UnknownFormat {
     /// The word.
     pub word: String,

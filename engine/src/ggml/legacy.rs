@@ -9,6 +9,7 @@
 //! ```
 //! Byte j of the codes holds value j low and value 16 + j high; bit j of the fifth bits belongs to value j.
 
+use super::GgmlType;
 use super::plain::{half_at, put_half};
 use super::search::{LANES, side_by_side, symmetric, thorough, with_min};
 use super::super_block::{square_sum, weigh};
@@ -143,6 +144,33 @@ pub(super) fn encode_q5_1(row: &[f32], importance: Option<&[f32]>, bytes: &mut [
             put_codes(codes, &mut block[8..]);
         },
     );
+}
+
+/// One row of codes that were chosen elsewhere. `steps`: scale and least value of each block (the latter is nothing around
+/// zero); codes are those of the type, bytes of Q8_0 in two's complement.
+pub(super) fn pack(kind: GgmlType, steps: &[(f32, f32)], codes: &[u8], bytes: &mut [u8]) {
+    let (codes, _) = codes.as_chunks::<VALUES>();
+    let blocks = bytes.chunks_exact_mut(kind.block_bytes());
+    for ((block, codes), &(scale, min)) in blocks.zip(codes).zip(steps) {
+        put_half(block, 0, scale);
+        match kind {
+            GgmlType::Q4_0 => put_codes(codes, &mut block[2..]),
+            GgmlType::Q4_1 => {
+                put_half(block, 2, min);
+                put_codes(codes, &mut block[4..]);
+            }
+            GgmlType::Q5_0 => {
+                put_fifths(codes, &mut block[2..6]);
+                put_codes(codes, &mut block[6..]);
+            }
+            GgmlType::Q5_1 => {
+                put_half(block, 2, min);
+                put_fifths(codes, &mut block[4..8]);
+                put_codes(codes, &mut block[8..]);
+            }
+            _ => block[2..].copy_from_slice(codes),
+        }
+    }
 }
 
 /// Eight blocks of values and their weights at a time.

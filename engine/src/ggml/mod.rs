@@ -217,6 +217,18 @@ pub fn encode_row(kind: GgmlType, row: &[f32], importance: Option<&[f32]>, bytes
     }
 }
 
+/// One row of codes that a solver chose, in blocks of 32: nothing is rounded but `steps`, to f16. `steps`: scale and least
+/// value of each block; the latter counts in Q4_1 and Q5_1 only. Codes run from 0; those of Q8_0 are signed bytes.
+///
+/// # Panics
+/// If the type has no such blocks, or the lengths do not fit each other.
+pub fn pack_row(kind: GgmlType, steps: &[(f32, f32)], codes: &[u8], bytes: &mut [u8]) {
+    assert!(kind.block_values() == 32 && kind != GgmlType::IQ4_NL);
+    assert_eq!(Some(bytes.len() as u64), kind.bytes_of(codes.len() as u64));
+    assert_eq!(steps.len() * 32, codes.len());
+    legacy::pack(kind, steps, codes, bytes);
+}
+
 /// A matrix of rows of `columns` values as blocks, rows side by side over the threads.
 ///
 /// # Panics

@@ -21,6 +21,7 @@ pub(crate) use training::{Distill, ModeFlags, TrainingFlags};
 use crate::cli::words;
 use clap::{Args, Parser, Subcommand};
 use pare_engine::formats::Format;
+use pare_engine::ggml::GgmlType;
 use pare_engine::model::CacheKind;
 use std::path::PathBuf;
 
@@ -173,14 +174,23 @@ pub(crate) struct Generate {
 /// `pare export`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Export {
-    /// Folder that `pare compress` made.
+    /// Folder that `pare compress` made; for gguf, any model.
     pub(crate) run: PathBuf,
     /// Container to write.
     #[arg(long, value_name = "WORD", value_parser = words::format())]
     pub(crate) format: Format,
-    /// Folder to make; it must not hold anything yet.
+    /// Folder to make, or for gguf a file; it must not hold anything yet.
     #[arg(long, value_name = "PATH")]
     pub(crate) out: PathBuf,
+    /// gguf: type of every layer, such as Q4_K or F16; default: of each, the one that holds what was solved.
+    #[arg(long = "type", value_name = "WORD", value_parser = words::ggml_type())]
+    pub(crate) kind: Option<GgmlType>,
+    /// gguf: file of llama.cpp's imatrix that tells how important inputs are.
+    #[arg(long, value_name = "FILE", conflicts_with = "corpus")]
+    pub(crate) imatrix: Option<PathBuf>,
+    /// A text that tells it.
+    #[command(flatten)]
+    pub(crate) calibration: CalibrationFlags,
 }
 
 /// `pare bench`.

@@ -22,6 +22,9 @@ pub(crate) struct Calibrate {
     /// Which text calibrates.
     #[command(flatten)]
     pub(crate) calibration: CalibrationFlags,
+    /// Also write the mean squares of inputs, as llama.cpp's imatrix does.
+    #[arg(long, value_name = "FILE.gguf")]
+    pub(crate) imatrix: Option<PathBuf>,
 }
 
 /// `pare compress`.

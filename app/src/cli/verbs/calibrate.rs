@@ -25,6 +25,11 @@ pub(super) fn run(arguments: &Calibrate, context: &Context) -> Result<Answer, Fa
             "Calibration needs a text. Name one with --corpus FILE.".to_owned(),
         ));
     }
+    if let Some(out) = &arguments.imatrix {
+        opened
+            .session
+            .export_imatrix(&settings, out, &context.progress)?;
+    }
     let report = opened
         .session
         .calibrate(&CalibrationRequest { settings }, &context.progress)?;

@@ -4,7 +4,9 @@
 //! Every byte may be hostile. Names of architectures and tensors, metadata and headers are public: `formats` writes with them.
 
 mod config;
+pub mod cuttings;
 pub mod header;
+pub mod imatrix;
 pub mod names;
 mod splits;
 mod tensor;
@@ -144,6 +146,7 @@ impl GgufModel {
         match tensor.kind {
             Ok(kind) => self.tensors.push(GgufTensor {
                 name,
+                stored_name: tensor.name.clone(),
                 info: TensorInfo {
                     dtype: tensor::dtype_of(kind),
                     shape,

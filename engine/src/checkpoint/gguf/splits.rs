@@ -117,7 +117,7 @@ fn series(path: &Path, count: u64) -> Result<Vec<PathBuf>, CheckpointError> {
 }
 
 /// The name of file `number` (from 1 on) of a series.
-pub fn series_name(stem: &str, number: u64, count: u64) -> String {
+pub(super) fn series_name(stem: &str, number: u64, count: u64) -> String {
     format!("{stem}-{number:05}-of-{count:05}.gguf")
 }
 

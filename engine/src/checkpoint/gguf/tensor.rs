@@ -17,6 +17,8 @@ const CHUNK_BYTES: usize = 4 << 20;
 pub(in crate::checkpoint) struct GgufTensor {
     /// Its name in transformers.
     pub(in crate::checkpoint) name: String,
+    /// Its name in the file.
+    pub(in crate::checkpoint) stored_name: String,
     /// Its shape in transformers, and its bytes as stored.
     pub(in crate::checkpoint) info: TensorInfo,
     /// Its element type.
@@ -113,6 +115,16 @@ impl GgufTensor {
                 output.copy_from_slice(&stored[from..from + columns]);
             });
         Ok(values)
+    }
+
+    /// Its blocks.
+    pub(in crate::checkpoint) fn bytes(
+        &self,
+        files: &[TensorFile],
+    ) -> Result<Vec<u8>, SourceError> {
+        let mut bytes = vec![0; self.info.size_bytes as usize];
+        self.read_at(files, self.start, &mut bytes)?;
+        Ok(bytes)
     }
 
     /// Values as they lie in the file.

@@ -4,6 +4,7 @@
 //! merges follow from scores, and WordPiece. Anything else gives none. Knows no tensors.
 
 use super::TOKENIZER_JSON;
+use super::cuttings::{LLAMA3, expression};
 use super::value::Metadata;
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
@@ -158,22 +159,6 @@ fn whole(words: &Vocabulary<'_>, parts: [(&str, Value); 5]) -> Value {
     Value::Object(json)
 }
 
-/// Expressions that cut a text before byte-level BPE, by llama.cpp's name for them; `None` of names not known here.
-pub(super) fn cutting(name: &str) -> Option<Option<&'static str>> {
-    Some(match name {
-        "gpt-2" | "gpt2" | "phi-2" | "mpt" | "olmo" | "jais" | "gigachat" | "exaone4" => None,
-        "llama-bpe" | "llama3" | "llama-v3" | "smaug-bpe" => Some(LLAMA3),
-        "qwen2" | "deepseek-r1-qwen" | "megrez" => Some(QWEN2),
-        _ => return None,
-    })
-}
-
-/// What Llama 3 cuts a text by.
-pub const LLAMA3: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
-
-/// What Qwen 2 cuts a text by.
-pub const QWEN2: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
-
 fn byte_level(metadata: &Metadata, words: &Vocabulary<'_>) -> Option<Value> {
     let merges = metadata.texts("tokenizer.ggml.merges").unwrap_or_default();
     let merges = merges.iter().filter_map(|merge| {
@@ -183,7 +168,7 @@ fn byte_level(metadata: &Metadata, words: &Vocabulary<'_>) -> Option<Value> {
     });
     let name = metadata.text("tokenizer.ggml.pre").unwrap_or("gpt-2");
     let bytes = |regex: bool| json!({ "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": regex });
-    let (cut, starts) = match cutting(name)? {
+    let (cut, starts) = match expression(name)? {
         None => (bytes(true), false),
         Some(expression) => (
             json!({ "type": "Sequence", "pretokenizers": [
@@ -196,7 +181,7 @@ fn byte_level(metadata: &Metadata, words: &Vocabulary<'_>) -> Option<Value> {
     let model = json!({
         "type": "BPE", "dropout": null, "unk_token": null, "continuing_subword_prefix": null,
         "end_of_word_suffix": null, "fuse_unk": false, "byte_fallback": false,
-        "ignore_merges": cutting(name)? == Some(LLAMA3),
+        "ignore_merges": expression(name)? == Some(LLAMA3),
         "vocab": words.map(|id| words.tokens[id].clone()), "merges": merges.collect::<Vec<_>>(),
     });
     Some(whole(

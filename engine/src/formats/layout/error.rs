@@ -23,6 +23,14 @@ pub enum LayoutError {
         /// The model.
         path: PathBuf,
     },
+    /// llama.cpp could not run it.
+    #[error("the model cannot be written as GGUF: {problem}; choose another format; {path}")]
+    Gguf {
+        /// Why.
+        problem: String,
+        /// The model.
+        path: PathBuf,
+    },
     /// A layer's tensor is not in the source.
     #[error("layer {layer} has no tensor {tensor} in the model; open the model again")]
     NoTensor {

@@ -22,7 +22,7 @@ pub(super) fn tensor_files(
 ) -> Vec<PlannedFile> {
     let shard_bytes = match plan.format {
         Format::Pare => u64::MAX,
-        Format::Dense | Format::Gptq => shard_bytes,
+        Format::Dense | Format::Gptq | Format::Gguf => shard_bytes,
     };
     let shards = cut(tensors, shard_bytes);
     let count = shards.len();

@@ -85,6 +85,7 @@ fn multiplied_by_floats(asked: &LayerSettings) -> Option<&'static str> {
 pub(super) fn no_rounded_inputs(format: Format) -> Option<&'static str> {
     match format {
         Format::Gptq => Some("gptq has no place for rounded inputs"),
+        Format::Gguf => Some("llama.cpp rounds inputs in its own way, and gguf cannot say how"),
         Format::Dense => Some("a dense model holds weights, not how inputs are rounded"),
         Format::Pare => None,
     }

@@ -21,7 +21,9 @@ pub(in crate::formats) use preflight::is_dense_in_gptq;
 pub use preflight::{Held, preflight};
 
 use super::Format;
+use super::gguf::{self, GgufPlan, types};
 use super::store::stream::TensorSpec;
+use crate::ggml::GgmlType;
 use crate::grid::GridConfig;
 use crate::model::{LayerInfo, LayerKind};
 use crate::packed::gptq::{self, CheckpointFormat};
@@ -73,6 +75,8 @@ pub enum Placement {
     Pare(Stored, ActivationKind),
     /// The tensors of `packed::gptq`.
     Gptq(GridConfig),
+    /// Blocks of this type of ggml.
+    Blocks(GgmlType),
 }
 
 /// One layer of a plan.
@@ -140,6 +144,8 @@ pub enum FileContent {
         /// The tensors, in the order in which they lie.
         tensors: Vec<PlannedTensor>,
     },
+    /// A GGUF file.
+    Gguf(Box<GgufPlan>),
     /// These bytes.
     Text(Vec<u8>),
     /// A copy of this file.
@@ -191,6 +197,11 @@ fn placement(format: Format, layer: &LayerInfo, settings: &LayerSettings) -> Pla
         ),
         Format::Gptq if is_dense_in_gptq(settings) => Placement::Dense,
         Format::Gptq => Placement::Gptq(settings.grid()),
+        Format::Gguf if settings.method == Method::Float => Placement::Dense,
+        Format::Gguf => match types::of_grid(settings.grid(), layer.columns) {
+            Some(kind) => Placement::Blocks(kind),
+            None => Placement::Dense,
+        },
     }
 }
 
@@ -229,11 +240,34 @@ pub(super) fn plan_placed(
         layers: planned,
         bytes: 0,
     };
+    if format == Format::Gguf {
+        plan.files = vec![gguf_file(source, layers, placements)?];
+        plan.bytes = plan.files[0].size_bytes;
+        return Ok(plan);
+    }
     let tensors = all_tensors(source, layers, &plan)?;
     plan.files = files::tensor_files(&plan, tensors, shard_bytes);
     plan.files.extend(files::side_files(source, &plan)?);
     plan.bytes = plan.files.iter().map(|file| file.size_bytes).sum();
     Ok(plan)
+}
+
+fn gguf_file(
+    source: &PlanSource<'_>,
+    layers: &[LayerInfo],
+    placements: &[Placement],
+) -> Result<PlannedFile, LayoutError> {
+    let kinds = layers.iter().zip(placements);
+    let kinds = kinds.filter_map(|(layer, placement)| match placement {
+        Placement::Blocks(kind) => Some((layer.tensor.clone(), *kind)),
+        _ => None,
+    });
+    let plan = gguf::plan(source, &kinds.collect())?;
+    Ok(PlannedFile {
+        path: PathBuf::from(gguf::FILE_NAME),
+        size_bytes: plan.size_bytes,
+        content: FileContent::Gguf(Box::new(plan)),
+    })
 }
 
 fn planned_layer(
@@ -286,6 +320,8 @@ fn parts_of(layer: &LayerInfo, planned: &PlannedLayer) -> Option<Vec<PartSpec>> 
             Some(parts)
         }
         Placement::Gptq(grid) => gptq::parts(grid, layer.rows, layer.columns),
+        // A GGUF file is laid out by itself.
+        Placement::Blocks(_) => None,
     }
 }
 
@@ -298,6 +334,10 @@ fn placed_bytes(layer: &LayerInfo, placement: Placement) -> Option<u64> {
             .stored_bytes(layer.rows, layer.columns)?
             .checked_add(activations.stored_bytes()),
         Placement::Gptq(grid) => gptq::stored_bytes(grid, layer.rows, layer.columns),
+        Placement::Blocks(kind) => {
+            let row = kind.bytes_of(layer.columns as u64)?;
+            row.checked_mul(layer.rows as u64)
+        }
     }
 }
 
@@ -358,7 +398,7 @@ fn layer_tensors(
 ) -> Vec<PlannedTensor> {
     let placement = plan.layers[index].placement;
     let name_of = |suffix: &str| match placement {
-        Placement::Source | Placement::Dense => layer.tensor.clone(),
+        Placement::Source | Placement::Dense | Placement::Blocks(_) => layer.tensor.clone(),
         Placement::Pare(..) | Placement::Carried => format!("{}.{suffix}", layer.tensor),
         Placement::Gptq(_) => format!("{}.{suffix}", layer.name),
     };

@@ -39,6 +39,7 @@ pub fn preflight(
             let weights = match format {
                 Format::Pare | Format::Dense => as_asked(settings),
                 Format::Gptq => hold_gptq(layer, settings),
+                Format::Gguf => crate::formats::gguf::types::hold(layer, settings),
             };
             joined(weights, inputs)
         })

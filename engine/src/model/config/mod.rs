@@ -126,6 +126,11 @@ pub(super) enum Window {
 }
 
 impl ModelConfig {
+    /// What norms add to a variance or mean square.
+    pub fn norm_epsilon(&self) -> f64 {
+        self.norm_epsilon
+    }
+
     /// Factor on the queries of one block.
     pub(super) fn query_scale(&self, block: usize) -> f64 {
         if self.query_scale_falls {

@@ -101,5 +101,6 @@ pub(super) fn loaders(format: Format) -> &'static str {
         Format::Pare => "Pare",
         Format::Dense => "transformers, vLLM and llama.cpp's converter",
         Format::Gptq => "transformers with GPTQModel, and vLLM",
+        Format::Gguf => "llama.cpp, Ollama and LM Studio",
     }
 }

@@ -1,0 +1,214 @@
+//! A planned GGUF file becomes bytes, one tensor at a time, and is opened again and compared.
+//!
+//! Knows no run folder: whoever calls says where solved layers and replaced tensors come from.
+
+use super::container::ALIGNMENT;
+use super::plan::{GgufPart, GgufPlan, Origin};
+use super::types;
+use crate::checkpoint::Checkpoint;
+use crate::checkpoint::gguf::names::Change;
+use crate::formats::emit;
+use crate::formats::store::{StoreError, atomic};
+use crate::ggml;
+use crate::report::{Observer, Verified};
+use crate::solved::{Grid, Solved};
+use crate::tensor::{Matrix, SourceError, WeightSource};
+use rayon::prelude::*;
+use sha2::{Digest, Sha256};
+use std::collections::HashMap;
+use std::path::Path;
+
+/// What a tensor is made of.
+#[derive(Debug)]
+pub(super) enum Material {
+    /// A solved layer, `[out, in]`.
+    Solved(Box<Solved>),
+    /// Values as transformers has them.
+    Values(Vec<f32>),
+}
+
+/// Where material comes from.
+pub(super) trait Materials {
+    /// The material of a tensor of the source.
+    fn material(&self, tensor: &str) -> Result<Material, StoreError>;
+    /// The importance of a tensor's inputs, where known.
+    fn importance(&self, tensor: &str) -> Option<&[f32]>;
+}
+
+/// What was written, to be found again: a digest of each tensor's bytes.
+pub(super) type Digests = HashMap<String, [u8; 32]>;
+
+/// Writes the file at `path` atomically.
+pub(super) fn write(
+    path: &Path,
+    plan: &GgufPlan,
+    materials: &dyn Materials,
+    observer: &dyn Observer,
+) -> Result<Digests, StoreError> {
+    let mut digests = Digests::new();
+    atomic::write_file(path, |output| {
+        let failed = StoreError::io("could not be written", path);
+        output.write_all(&plan.header).map_err(&failed)?;
+        for (done, part) in plan.parts.iter().enumerate() {
+            observer.check()?;
+            let bytes = part_bytes(part, materials)?;
+            digests.insert(part.name.clone(), Sha256::digest(&bytes).into());
+            output.write_all(&bytes).map_err(&failed)?;
+            let padding = bytes.len().next_multiple_of(ALIGNMENT as usize) - bytes.len();
+            output
+                .write_all(&[0; ALIGNMENT as usize][..padding])
+                .map_err(&failed)?;
+            observer.step(done as u64 + 1, plan.parts.len() as u64);
+        }
+        Ok(())
+    })?;
+    Ok(digests)
+}
+
+/// Opens the file again: the same bytes in every tensor, and how far their values are from what they were made of.
+pub(super) fn verify(
+    path: &Path,
+    plan: &GgufPlan,
+    digests: Option<&Digests>,
+    materials: &dyn Materials,
+    observer: &dyn Observer,
+) -> Result<Verified, StoreError> {
+    let reopened = Checkpoint::open(path)?;
+    let mut verified = Verified {
+        tensors: 0,
+        max_abs_difference: 0.0,
+    };
+    for (done, part) in plan.parts.iter().enumerate() {
+        observer.check()?;
+        let Some(tensor) = part.tensor() else {
+            continue;
+        };
+        let differs = |what: &str| StoreError::Differs {
+            tensor: part.name.clone(),
+            problem: what.to_owned(),
+            path: path.to_owned(),
+        };
+        let (found, name) = find(&reopened, tensor, part)?;
+        let expected = match digests {
+            Some(digests) => digests.get(&part.name).copied(),
+            None => Some(Sha256::digest(part_bytes(part, materials)?).into()),
+        };
+        if found.kind != part.kind || expected != Some(found.digest) {
+            return Err(differs("held other bytes"));
+        }
+        let values = reopened.read_f32(&name)?;
+        let wanted = match materials.material(tensor)? {
+            Material::Values(values) => values,
+            Material::Solved(solved) => {
+                let transposed = part.order.change == Change::Transposed;
+                emit::dense_values(&solved, transposed).into_data()
+            }
+        };
+        if wanted.len() != values.len() {
+            return Err(differs("had another shape"));
+        }
+        let difference = wanted
+            .par_iter()
+            .zip(&values)
+            .map(|(wanted, found)| (wanted - found).abs());
+        // The largest does not depend on the order.
+        let largest = difference.reduce(|| 0.0, f32::max);
+        verified.max_abs_difference = verified.max_abs_difference.max(f64::from(largest));
+        verified.tensors += 1;
+        observer.step(done as u64 + 1, plan.parts.len() as u64);
+    }
+    Ok(verified)
+}
+
+struct Found {
+    kind: ggml::GgmlType,
+    digest: [u8; 32],
+}
+
+/// The tensor of the reopened file, whose names have the usual prefix.
+fn find(
+    reopened: &Checkpoint,
+    tensor: &str,
+    part: &GgufPart,
+) -> Result<(Found, String), StoreError> {
+    let name = reopened
+        .names()
+        .into_iter()
+        .find(|name| name == tensor || reopened.stored_name(name) == Some(part.name.as_str()));
+    let missing = || SourceError::Missing {
+        name: part.name.clone(),
+    };
+    let name = name.ok_or_else(missing)?;
+    let kind = reopened.block_type(&name).ok_or_else(missing)?;
+    let bytes = reopened.block_bytes(&name)?;
+    let digest = Sha256::digest(&bytes).into();
+    Ok((Found { kind, digest }, name))
+}
+
+/// The bytes of one tensor.
+fn part_bytes(part: &GgufPart, materials: &dyn Materials) -> Result<Vec<u8>, StoreError> {
+    let tensor = match &part.origin {
+        Origin::Made(values) => return Ok(encode(part, values, None)),
+        Origin::Tensor(tensor) => tensor,
+    };
+    let importance = materials.importance(tensor);
+    let importance = importance.filter(|importance| importance.len() == part.columns());
+    Ok(match materials.material(tensor)? {
+        Material::Solved(solved) => match &solved.grid {
+            Grid::Affine(grid) if types::of_solved(&solved) == Some(part.kind) => {
+                each_row(part, |row, bytes| {
+                    types::pack_row(part.kind, &solved, grid, row, bytes)
+                })
+            }
+            _ => encode(part, emit::dense_values(&solved, false).data(), importance),
+        },
+        Material::Values(values) => match part.order.change {
+            Change::Transposed if part.shape.len() == 2 => {
+                // In the source: `[in, out]`.
+                let turned = Matrix::new(part.shape[1], part.shape[0], values).transposed();
+                encode(part, turned.data(), importance)
+            }
+            Change::PlusOne => {
+                let raised: Vec<f32> = values.iter().map(|value| value + 1.0).collect();
+                encode(part, &raised, importance)
+            }
+            _ => encode(part, &values, importance),
+        },
+    })
+}
+
+/// Rows `[out, in]` of the source as blocks, in the file's order.
+fn encode(part: &GgufPart, values: &[f32], importance: Option<&[f32]>) -> Vec<u8> {
+    let columns = if part.shape.len() < 2 {
+        1
+    } else {
+        part.columns()
+    };
+    each_row(part, |row, bytes| {
+        let values = &values[row * columns..(row + 1) * columns];
+        ggml::encode_row(part.kind, values, importance, bytes);
+    })
+}
+
+/// Fills each row of the file from a row of the source. A vector is so many rows of one value.
+fn each_row(part: &GgufPart, fill: impl Fn(usize, &mut [u8]) + Sync) -> Vec<u8> {
+    let rows: usize = match part.shape.as_slice() {
+        [only] => *only,
+        [] => 1,
+        [outer @ .., _] => outer.iter().product(),
+    };
+    let mut bytes = vec![0; part.size_bytes as usize];
+    if rows == 0 || bytes.is_empty() {
+        return bytes;
+    }
+    let mut sources = vec![0; rows];
+    for row in 0..rows {
+        sources[part.order.stored_row(row, rows)] = row;
+    }
+    let row_bytes = bytes.len() / rows;
+    bytes
+        .par_chunks_mut(row_bytes)
+        .zip(&sources)
+        .for_each(|(bytes, &row)| fill(row, bytes));
+    bytes
+}

@@ -1,0 +1,149 @@
+//! `export --format gguf`: any open model, or a finished run, as one file of llama.cpp, its inputs' importance known or not.
+//!
+//! Importance is the mean square of each input, from the calibration cache or from a file of llama.cpp's `imatrix`.
+
+use super::{Session, SessionError};
+use crate::checkpoint::gguf::imatrix;
+use crate::checkpoint::gguf::names::Architecture;
+use crate::formats::gguf::{GgufOptions, export_gguf, write_imatrix};
+use crate::ggml::GgmlType;
+use crate::recipe::CalibrationSettings;
+use crate::report::{ExportReport, Notice, Observer};
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+
+/// What to export.
+#[derive(Debug, Clone, Default)]
+pub struct GgufRequest {
+    /// The file to make, or a folder for it.
+    pub out: PathBuf,
+    /// The type of every layer; without it, of each the one that holds what was solved.
+    pub kind: Option<GgmlType>,
+    /// A text that tells how important inputs are.
+    pub calibration: Option<CalibrationSettings>,
+    /// A file that tells it.
+    pub imatrix: Option<PathBuf>,
+}
+
+impl Session {
+    /// Writes the open model as GGUF.
+    pub fn export_gguf(
+        &self,
+        request: &GgufRequest,
+        observer: &dyn Observer,
+    ) -> Result<ExportReport, SessionError> {
+        let importance = match (&request.imatrix, &request.calibration) {
+            (Some(path), _) => self.importance_of_file(path, observer)?,
+            (None, Some(settings)) => self.importance_of_text(settings, observer)?,
+            (None, None) => HashMap::new(),
+        };
+        let options = GgufOptions {
+            kind: request.kind,
+            importance,
+        };
+        let written = self
+            .pool
+            .install(|| export_gguf(&self.path, &request.out, &options, observer));
+        Ok(written?)
+    }
+
+    /// Writes the mean squares of inputs as llama.cpp's `imatrix` does, and tells how many layers have some.
+    pub fn export_imatrix(
+        &self,
+        settings: &CalibrationSettings,
+        out: &std::path::Path,
+        observer: &dyn Observer,
+    ) -> Result<usize, SessionError> {
+        let architecture = self.architecture()?;
+        let importance = self.importance_of_text(settings, observer)?;
+        let mut entries = BTreeMap::new();
+        for (tensor, squares) in importance {
+            if let Some((name, _)) = architecture.to_gguf(&tensor) {
+                entries.insert(name, squares);
+            }
+        }
+        let dataset = settings.corpus.clone().unwrap_or_default();
+        write_imatrix(
+            out,
+            &entries,
+            &dataset,
+            (settings.sequences, settings.length),
+        )?;
+        Ok(entries.len())
+    }
+
+    fn architecture(&self) -> Result<Architecture, SessionError> {
+        let family = self.model()?.config().family;
+        Architecture::of_family(family)
+            .ok_or_else(|| self.input_problem("llama.cpp has no architecture for this family"))
+    }
+
+    fn importance_of_file(
+        &self,
+        path: &std::path::Path,
+        observer: &dyn Observer,
+    ) -> Result<HashMap<String, Vec<f32>>, SessionError> {
+        let architecture = self.architecture()?;
+        let entries = imatrix::read(path)?;
+        let mut unknown = 0;
+        let mut importance = HashMap::new();
+        let usual = architecture.prefixes()[0];
+        for (name, squares) in entries {
+            let Some((plain, _)) = architecture.to_plain(&name) else {
+                unknown += 1;
+                continue;
+            };
+            let bare = plain.strip_prefix(usual).unwrap_or(&plain).to_owned();
+            let layers = self.layers.iter();
+            let found = layers
+                .map(|layer| &layer.tensor)
+                .find(|tensor| **tensor == plain || **tensor == bare);
+            match found {
+                Some(tensor) => drop(importance.insert(tensor.clone(), squares)),
+                None => unknown += 1,
+            }
+        }
+        if importance.is_empty() {
+            return Err(
+                self.input_problem("no entry of the imatrix belongs to a layer of the model")
+            );
+        }
+        if unknown > 0 {
+            observer.notice(Notice::Warning(&format!(
+                "{unknown} entries of the imatrix belong to no layer of the model and are not used"
+            )));
+        }
+        Ok(importance)
+    }
+
+    fn importance_of_text(
+        &self,
+        settings: &CalibrationSettings,
+        observer: &dyn Observer,
+    ) -> Result<HashMap<String, Vec<f32>>, SessionError> {
+        let sequences = self.draw_sequences(settings)?;
+        let inputs = self
+            .pool
+            .install(|| self.original_moments(&sequences, observer))?;
+        let mut importance = HashMap::new();
+        let mut last = None;
+        for (index, layer) in self.layers.iter().enumerate() {
+            let stage = inputs.stage_of(index);
+            if stage.is_none() {
+                continue;
+            }
+            // Layers of one stage follow each other and share their inputs.
+            let known = last.take().filter(|(known, _)| *known == stage);
+            let squares: Vec<f32> = match known {
+                Some((_, squares)) => squares,
+                None => match inputs.of_layer(index)? {
+                    Some(moments) => moments.mean_square,
+                    None => continue,
+                },
+            };
+            importance.insert(layer.tensor.clone(), squares.clone());
+            last = Some((stage, squares));
+        }
+        Ok(importance)
+    }
+}

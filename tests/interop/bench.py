@@ -1,0 +1,85 @@
+"""The programs that checks call: Pare, llama.cpp's, and a temporary folder for what they write."""
+
+import json
+import pathlib
+import struct
+import subprocess
+
+import numpy as np
+from safetensors.numpy import load_file, save_file
+
+SHARED = pathlib.Path(__file__).resolve().parents[3] / "shared"
+THREADS = "2"
+
+
+class Bench:
+    def __init__(self, build: pathlib.Path, pare: pathlib.Path, blocks: pathlib.Path, folder: pathlib.Path):
+        self.build, self.pare_path, self.blocks_path, self.folder = build, pare, blocks, folder
+        # Links of the checkout may put the shared folder elsewhere.
+        self.shared = next((p for p in (SHARED, pathlib.Path("/work/shared")) if p.is_dir()), SHARED)
+
+    def model(self, name: str) -> pathlib.Path:
+        return self.shared / "models" / name
+
+    def text(self, name: str) -> pathlib.Path:
+        return self.shared / "text" / name
+
+    def call(self, *words: object) -> str:
+        done = subprocess.run([str(word) for word in words], capture_output=True, text=True)
+        if done.returncode != 0:
+            raise RuntimeError(f"{' '.join(map(str, words))}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}")
+        return done.stdout
+
+    def pare(self, *words: object) -> dict:
+        cache = self.folder / "cache"
+        return json.loads(self.call(self.pare_path, *words, "--json", "--threads", THREADS, "--cache", cache))
+
+    def tool(self, name: str, *words: object) -> str:
+        return self.call(self.build / "bin" / name, *words)
+
+    def export(self, model: object, kind: str | None, *words: object, name: str | None = None) -> pathlib.Path:
+        stem = pathlib.Path(str(model)).name
+        out = self.folder / (name or f"{stem}-{kind or 'own'}.gguf")
+        kinds = ["--type", kind] if kind else []
+        self.report = self.pare("export", model, "--format", "gguf", "--out", out, *kinds, *words)
+        return out
+
+    def logits(self, model: object, ids: np.ndarray) -> np.ndarray:
+        """What Pare computes for token ids `[sequences, tokens]`."""
+        asked, out = self.folder / "ids.safetensors", self.folder / "logits.safetensors"
+        save_file({"input_ids": ids.astype(np.int64)}, asked)
+        self.pare("logits", model, "--ids", asked, "--out", out)
+        return next(iter(load_file(out).values()))
+
+    def llama_logits(self, model: pathlib.Path, ids: np.ndarray) -> np.ndarray:
+        """What llama.cpp computes for the same."""
+        asked, out = self.folder / "ids.bin", self.folder / "logits.bin"
+        ids.astype(np.int32).tofile(asked)
+        self.call(self.build / "llama_worker", model, asked, out, THREADS, ids.shape[1])
+        return np.fromfile(out, np.float32).reshape(*ids.shape, -1)
+
+    def codec(self, *words: object, arrays: list[np.ndarray]) -> np.ndarray:
+        """`ggml_blocks` on arrays."""
+        places = []
+        for number, array in enumerate(arrays):
+            place = self.folder / f"array-{number}"
+            array.tofile(place)
+            places.append(place)
+        out = self.folder / "array-out"
+        self.call(self.blocks_path, *words, out, *places)
+        return np.fromfile(out, np.uint8)
+
+
+def relative_error(found: np.ndarray, expected: np.ndarray) -> float:
+    """Of the whole, in the norm."""
+    difference = found.astype(np.float64) - expected.astype(np.float64)
+    return float(np.linalg.norm(difference) / np.linalg.norm(expected.astype(np.float64)))
+
+
+def write_older_imatrix(path: pathlib.Path, entries: dict[str, np.ndarray]) -> None:
+    """The form of imatrix files before they were GGUF."""
+    with path.open("wb") as file:
+        file.write(struct.pack("<i", len(entries)))
+        for name, squares in entries.items():
+            file.write(struct.pack("<i", len(name)) + name.encode() + struct.pack("<ii", 1, squares.size))
+            file.write(squares.astype(np.float32).tobytes())

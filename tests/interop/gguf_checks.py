@@ -1,0 +1,184 @@
+"""GGUF against ggml, llama.cpp and the `gguf` package."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from gguf import GGUFReader, quants
+from gguf.constants import GGMLQuantizationType
+from safetensors.numpy import load_file
+
+from bench import Bench, relative_error, write_older_imatrix
+from ggml import TYPES, Ggml
+
+DENSE = ("F32", "F16", "BF16")
+
+
+def random_rows(rows: int, columns: int, seed: int) -> np.ndarray:
+    """Weights of many sizes, with the odd outlier."""
+    generator = np.random.default_rng(seed)
+    values = generator.normal(0, 0.05, (rows, columns)) * np.exp(generator.normal(0, 1, (rows, 1)))
+    values[generator.random(values.shape) < 0.001] *= 20
+    return values.astype(np.float32)
+
+
+def blocks(bench: Bench) -> Iterator[str]:
+    """Bytes and values of every type equal ggml's and the gguf package's."""
+    ggml = Ggml(bench.build)
+    values = random_rows(512, 1024, 1)
+    importance = np.random.default_rng(2).gamma(0.5, 1.0, 1024).astype(np.float32)
+    for word in TYPES:
+        expected = ggml.reference(word, values)
+        found = bench.codec("encode", word, 1024, arrays=[values])
+        assert np.array_equal(found, expected), f"{word}: {np.mean(found != expected):.2%} of bytes differ"
+        if word not in (*DENSE, "Q8_0"):
+            weighed = ggml.weighed(word, values, importance)
+            found = bench.codec("encode", word, 1024, arrays=[values, importance])
+            assert np.array_equal(found, weighed), f"{word} with importance: {np.mean(found != weighed):.2%} of bytes differ"
+        decoded = bench.codec("decode", word, 1024, arrays=[expected]).view(np.float32)
+        assert np.array_equal(decoded, ggml.decode(word, expected)), f"{word}: values differ from ggml's"
+        kind = GGMLQuantizationType[word]
+        theirs = quants.dequantize(expected.reshape(512, -1), kind).astype(np.float32)
+        assert np.allclose(decoded, theirs.reshape(-1), rtol=1e-6, atol=1e-9), f"{word}: values differ from the gguf package's"
+        yield f"{word}: {values.size} values, bytes and values equal"
+
+
+def reader(bench: Bench) -> Iterator[str]:
+    """The gguf package finds the keys and tensors that were written."""
+    for name in ("stories260K", "gutenberg-5M"):
+        model = bench.model(name)
+        source = {}
+        for file in model.glob("*.safetensors"):
+            source.update(load_file(file))
+        found = GGUFReader(bench.export(model, "F32"))
+        keys = {key: field.contents() for key, field in found.fields.items()}
+        tensors = {tensor.name: tensor for tensor in found.tensors}
+        assert keys["general.architecture"] == "llama", keys["general.architecture"]
+        embedding = source["model.embed_tokens.weight"].astype(np.float32)
+        assert np.array_equal(tensors["token_embd.weight"].data, embedding)
+        assert len(keys["tokenizer.ggml.tokens"]) == embedding.shape[0]
+        assert len(set(keys["tokenizer.ggml.tokens"])) == embedding.shape[0], "tokens are distinct"
+        query = source["model.layers.0.self_attn.q_proj.weight"].astype(np.float32)
+        heads = keys["llama.attention.head_count"]
+        turned = query.reshape(heads, 2, -1, query.shape[1]).swapaxes(1, 2).reshape(query.shape)
+        assert np.array_equal(tensors["blk.0.attn_q.weight"].data, turned)
+        yield f"{name}: {len(keys)} keys, {len(tensors)} tensors"
+
+
+def token_ids(bench: Bench, vocabulary: int, tokens: int) -> np.ndarray:
+    return np.random.default_rng(3).integers(3, vocabulary, (2, tokens))
+
+
+def logits(bench: Bench) -> Iterator[str]:
+    """llama.cpp loads every type and its logits agree with ours; what cannot fit a width is told and replaced."""
+    for name, vocabulary in (("stories260K", 512), ("gutenberg-5M", 2048)):
+        ids = token_ids(bench, vocabulary, 64)
+        for word in TYPES:
+            path = bench.export(bench.model(name), word)
+            replaced = len(bench.report["fallbacks"])
+            ours, theirs = bench.logits(path, ids), bench.llama_logits(path, ids)
+            error = relative_error(theirs, ours)
+            bound = 1e-3 if word == "F32" else 1e-2
+            assert error <= bound, f"{name} {word}: relative difference {error:.2e}, more than {bound}"
+            yield f"{name} {word}: relative difference {error:.1e}" + (f", {replaced} layers in other types" if replaced else "")
+
+
+def dense(bench: Bench) -> Iterator[str]:
+    """A file in F32 is the model that it was made of."""
+    for name, vocabulary in (("stories260K", 512), ("gutenberg-5M", 2048)):
+        ids = token_ids(bench, vocabulary, 64)
+        ours = bench.logits(bench.model(name), ids)
+        again = bench.logits(bench.export(bench.model(name), "F32"), ids)
+        assert np.array_equal(ours, again), f"{name}: {relative_error(again, ours)}"
+        yield f"{name}: equal"
+
+
+def tokens(bench: Bench) -> Iterator[str]:
+    """llama.cpp cuts texts into the tokens that Pare cuts them into."""
+    import ast
+
+    texts = ["Once upon a time, there was a little girl.", "It's 1813; the  whole   village knew!", "naïve café – “quoted”"]
+    for name in ("stories260K", "gutenberg-5M"):
+        path = bench.export(bench.model(name), "F16")
+        for text in texts:
+            file = bench.folder / "text.txt"
+            file.write_text(text)
+            printed = bench.tool("llama-tokenize", "-m", path, "-f", file, "--ids", "--log-disable")
+            theirs = ast.literal_eval(printed[printed.index("[") : printed.rindex("]") + 1])
+            ours = reference_tokens(bench.model(name), text)
+            assert theirs == ours, f"{name} {text!r}: {theirs} instead of {ours}"
+        yield f"{name}: {len(texts)} texts"
+
+
+def reference_tokens(model, text: str) -> list[int]:
+    from tokenizers import Tokenizer
+
+    return Tokenizer.from_file(str(model / "tokenizer.json")).encode(text).ids
+
+
+def imatrix(bench: Bench) -> Iterator[str]:
+    """llama-quantize takes our imatrix and makes of it the bytes that we make; we take llama-imatrix's, in both forms."""
+    model = bench.model("gutenberg-5M")
+    corpus = bench.text("gutenberg_train_4MB.txt")
+    drawn = ["--corpus", corpus, "--sequences", "64", "--length", "256"]
+    own = bench.folder / "own.imatrix.gguf"
+    bench.pare("calibrate", model, *drawn, "--imatrix", own)
+    plain = bench.export(model, "F32")
+    for word in ("Q4_K", "Q6_K"):
+        theirs = bench.folder / f"theirs-{word}.gguf"
+        bench.tool("llama-quantize", "--pure", "--imatrix", own, plain, theirs, f"{word}_S" if word != "Q6_K" else word, "2")
+        ours = bench.export(model, word, "--imatrix", own, name=f"ours-{word}.gguf")
+        same, all_of = equal_tensors(ours, theirs)
+        assert same == all_of, f"{word}: {same} of {all_of} tensors equal those of llama-quantize"
+        yield f"{word}: {all_of} tensors equal those of llama-quantize"
+    squares = {
+        tensor.name.removesuffix(".in_sum2"): tensor.data.reshape(-1)
+        for tensor in GGUFReader(own).tensors
+        if tensor.name.endswith(".in_sum2")
+    }
+    older = bench.folder / "older.imatrix"
+    write_older_imatrix(older, squares)
+    ours = bench.export(model, "Q4_K", "--imatrix", older, name="older.gguf")
+    # The same up to a factor, which changes no choice but for rounding.
+    yield f"the older form is read: {equal_tensors(ours, bench.folder / 'ours-Q4_K.gguf')[0]} tensors equal"
+
+
+def equal_tensors(one, other) -> tuple[int, int]:
+    left = {tensor.name: tensor for tensor in GGUFReader(one).tensors}
+    right = {tensor.name: tensor for tensor in GGUFReader(other).tensors}
+    assert left.keys() == right.keys(), left.keys() ^ right.keys()
+    same = sum(np.array_equal(left[name].data, right[name].data) for name in left)
+    return same, len(left)
+
+
+def quality(bench: Bench) -> Iterator[str]:
+    """On gutenberg-5M our K-quants are no further from the model than llama-quantize's with an imatrix of the same text."""
+    model = bench.model("gutenberg-5M")
+    corpus, held_out = bench.text("gutenberg_train_4MB.txt"), bench.text("gutenberg_valid_1MB.txt")
+    plain = bench.export(model, "F16")
+    head = bench.folder / "train.txt"
+    head.write_text(corpus.read_text()[:120_000])
+    theirs_matrix = bench.folder / "theirs.imatrix.gguf"
+    bench.tool("llama-imatrix", "-m", plain, "-f", head, "-o", theirs_matrix, "-c", "256", "-t", "2")
+    drawn = ["--corpus", head, "--sequences", "128", "--length", "256"]
+    for word, name in (("Q4_K", "Q4_K_S"), ("Q6_K", "Q6_K")):
+        theirs = bench.folder / f"theirs-{word}.gguf"
+        bench.tool("llama-quantize", "--pure", "--imatrix", theirs_matrix, plain, theirs, name, "2")
+        ours = bench.export(model, word, *drawn, name=f"ours-{word}.gguf")
+        figures = {}
+        for who, path in (("ours", ours), ("theirs", theirs)):
+            found = bench.pare("evaluate", path, "--corpus", held_out, "--reference", model, "--length", "256", "--windows", "200")
+            figures[who] = (found["kl"]["mean"], found["kl"]["stderr"])
+        (mine, _), (other, _) = figures["ours"], figures["theirs"]
+        assert mine <= other, f"{word}: KL {mine:.6f}, llama-quantize {other:.6f}"
+        yield f"{word}: KL {mine:.6f}, llama-quantize {other:.6f}"
+
+
+CHECKS = {
+    "blocks": blocks,
+    "reader": reader,
+    "dense": dense,
+    "logits": logits,
+    "tokens": tokens,
+    "imatrix": imatrix,
+    "quality": quality,
+}
