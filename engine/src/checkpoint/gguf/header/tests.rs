@@ -226,6 +226,17 @@ fn a_file_cut_anywhere_is_an_error() {
 }
 
 #[test]
+fn seeds_of_the_fuzzer_give_an_answer() {
+    let seeds = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/seeds/gguf");
+    let mut good = 0;
+    for entry in std::fs::read_dir(seeds).unwrap() {
+        let bytes = Bytes(std::fs::read(entry.unwrap().path()).unwrap());
+        good += u32::from(bytes.read().is_ok());
+    }
+    assert_eq!(good, 2, "one with tensors, one with every kind of number");
+}
+
+#[test]
 fn unknown_types_are_listed() {
     let header = Bytes::begin(1, 0)
         .tensor("t", &[256], 19, 0)
