@@ -13,6 +13,7 @@ mod bench;
 mod calibrate;
 mod command_line;
 mod compress;
+mod distill;
 mod evaluate;
 mod export;
 mod generate;

@@ -3,6 +3,7 @@
 //! Grouped heads share keys without copies: the queries of one group are extra rows of the same product.
 //! Knows no weights but the two head norms.
 
+use super::block::Block;
 use super::cache::{BlockCache, CacheKind, Look};
 use super::config::{ModelConfig, ProjectionKind};
 use super::context::Context;
@@ -11,6 +12,7 @@ use super::linear::columns;
 use super::norm::Norm;
 use super::ops;
 use candle_core::{Device, Tensor};
+use std::ops::ControlFlow;
 
 /// Queries, keys and values, each `[batch, tokens, heads, channels]`.
 pub(super) struct Projected {
@@ -90,12 +92,14 @@ impl Mixer {
         })
     }
 
-    /// Mixes values by attention: `[batch, tokens, heads * channels]`, before the output projection.
+    /// Mixes values by attention: `[batch, tokens, heads * channels]`, before the output projection. `see` is shown the
+    /// shares `[batch, key heads, queries of a key head * tokens, tokens]`, where they are made as one tensor.
     pub(super) fn mix(
         &self,
         projected: Projected,
         context: &Context,
         cache: Option<&mut BlockCache>,
+        see: &mut dyn FnMut(&Tensor),
     ) -> Result<Tensor, ModelError> {
         let queries = self.prepare(projected.queries, self.query_norm.as_ref(), context)?;
         let keys = self.prepare(projected.keys, self.key_norm.as_ref(), context)?;
@@ -127,6 +131,7 @@ impl Mixer {
             None => scores,
         };
         let shares = ops::softmax(&scores, context.visible(self.sliding))?;
+        see(&shares);
         Ok(shares
             .matmul(&values)?
             .reshape((batch, self.kv_heads, group, tokens, self.channels))?
@@ -203,6 +208,28 @@ impl Mixer {
             }
             None => heads,
         })
+    }
+}
+
+impl Block {
+    /// As `forward` without a cache, and where tokens look: the mean over heads of attention's shares,
+    /// `[batch, tokens, tokens]`.
+    pub fn forward_with_attention(
+        &self,
+        hidden: &Tensor,
+        context: &Context,
+    ) -> Result<(Tensor, Tensor), ModelError> {
+        let mut shares = None;
+        let mut never = |_: usize, _: &Tensor| ControlFlow::Continue(());
+        let output = self.run_showing(hidden, context, None, &mut never, &mut |seen| {
+            shares = Some(seen.clone());
+        })?;
+        let (output, shares) = output
+            .zip(shares)
+            .expect("a block that runs to its end without a cache makes its shares");
+        let (batch, _, _, tokens) = shares.dims4()?;
+        let by_head = shares.reshape((batch, (), tokens, tokens))?;
+        Ok((output, by_head.mean(1)?))
     }
 }
 

@@ -57,7 +57,7 @@ pub struct Block {
 }
 
 /// Asked at each stage: goes on or stops.
-type Visit<'a> = dyn FnMut(usize, &Tensor) -> ControlFlow<()> + 'a;
+pub(super) type Visit<'a> = dyn FnMut(usize, &Tensor) -> ControlFlow<()> + 'a;
 
 impl Block {
     /// Builds block `index` from any provider of tensors. `layers` is the model's list.
@@ -230,6 +230,18 @@ impl Block {
         cache: Option<&mut BlockCache>,
         visit: &mut Visit<'_>,
     ) -> Result<Option<Tensor>, ModelError> {
+        self.run_showing(hidden, context, cache, visit, &mut |_| {})
+    }
+
+    /// The same; `see` is shown the shares of attention.
+    pub(super) fn run_showing(
+        &self,
+        hidden: &Tensor,
+        context: &Context,
+        cache: Option<&mut BlockCache>,
+        visit: &mut Visit<'_>,
+        see: &mut dyn FnMut(&Tensor),
+    ) -> Result<Option<Tensor>, ModelError> {
         self.check_call(hidden, context, cache.as_deref())?;
         let norm_first = self.arrangement != Arrangement::After;
         let input = if norm_first {
@@ -240,7 +252,7 @@ impl Block {
         if visit(0, &input).is_break() {
             return Ok(None);
         }
-        let mixed = self.mixer.mix(self.project(&input)?, context, cache)?;
+        let mixed = self.mixer.mix(self.project(&input)?, context, cache, see)?;
         if visit(1, &mixed).is_break() {
             return Ok(None);
         }

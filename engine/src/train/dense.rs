@@ -87,6 +87,12 @@ impl Learner for Dense {
         }
     }
 
+    fn may_end(&self, step: u64) -> bool {
+        self.pruner
+            .as_ref()
+            .is_none_or(|pruner| pruner.is_complete(step))
+    }
+
     fn resume(&self, step: u64) -> Result<(), TrainError> {
         match &self.pruner {
             Some(pruner) => pruner.resume(step),

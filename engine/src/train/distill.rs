@@ -10,7 +10,7 @@ use super::matching::Matching;
 use super::memo::Memo;
 use super::objective::{Objective, Part, StateLoss};
 use super::run::Judge;
-use super::teacher::{Lesson, Teachers};
+use super::teacher::{Kept, Lesson, Teachers};
 use crate::report::Observer;
 use crate::score::Pooling;
 use candle_core::Tensor;
@@ -72,7 +72,7 @@ impl Judge for Tokens<'_> {
         let needs_lesson = self.matching.is_some() || !self.memo.as_ref().is_some_and(knows);
         let lesson = match self.teachers {
             Some(teachers) if needs_lesson && (self.hard < 1.0 || self.matching.is_some()) => {
-                Some(teachers.teach(batch, self.matching.is_some(), observer)?)
+                Some(teachers.teach(batch, kept(&self.matching), observer)?)
             }
             _ => None,
         };
@@ -159,6 +159,24 @@ impl Objective for TokenLoss<'_> {
         Ok(loss)
     }
 
+    fn wants_attention(&self) -> bool {
+        kept(&self.judge.matching).attention
+    }
+
+    fn judge_attention(
+        &self,
+        block: usize,
+        members: &[usize],
+        shares: &Tensor,
+    ) -> Result<Option<Tensor>, TrainError> {
+        match (&self.judge.matching, &self.lesson) {
+            (Some(matching), Some(lesson)) => {
+                matching.judge_attention(block, members, shares, lesson, self.token_share)
+            }
+            _ => Ok(None),
+        }
+    }
+
     fn judge_states(
         &self,
         block: usize,
@@ -172,6 +190,11 @@ impl Objective for TokenLoss<'_> {
             _ => Ok(None),
         }
     }
+}
+
+/// What a teacher has to keep for what is matched.
+fn kept(matching: &Option<Matching>) -> Kept {
+    matching.as_ref().map_or(Kept::default(), Matching::kept)
 }
 
 struct EmbeddingLoss<'a> {
@@ -193,9 +216,7 @@ impl Judge for Embeddings<'_> {
         let tokens: usize = whole.iter().map(Vec::len).sum();
         Ok(Box::new(EmbeddingLoss {
             judge: self,
-            lesson: self
-                .teachers
-                .teach(batch, self.matching.is_some(), observer)?,
+            lesson: self.teachers.teach(batch, kept(&self.matching), observer)?,
             share: 1.0 / whole.len().max(1) as f64,
             token_share: 1.0 / tokens.max(1) as f64,
         }))
@@ -240,6 +261,24 @@ impl Objective for EmbeddingLoss<'_> {
 
     fn wants_whole_sequences(&self) -> bool {
         true
+    }
+
+    fn wants_attention(&self) -> bool {
+        kept(&self.judge.matching).attention
+    }
+
+    fn judge_attention(
+        &self,
+        block: usize,
+        members: &[usize],
+        shares: &Tensor,
+    ) -> Result<Option<Tensor>, TrainError> {
+        match (&self.judge.matching, Some(&self.lesson)) {
+            (Some(matching), Some(lesson)) => {
+                matching.judge_attention(block, members, shares, lesson, self.token_share)
+            }
+            _ => Ok(None),
+        }
     }
 
     fn judge_states(

@@ -32,6 +32,11 @@ pub trait Learner: Send + Sync {
     /// Called after each optimizer step (masks kept, ranges clamped). `step` counts from 1.
     fn settle(&self, step: u64) -> Result<(), TrainError>;
 
+    /// Whether what the variables are after `step` may be the end of a run: not while zeros still grow.
+    fn may_end(&self, _step: u64) -> bool {
+        true
+    }
+
     /// Called once when a stored run goes on after `step` steps, its variables already in place.
     fn resume(&self, _step: u64) -> Result<(), TrainError> {
         Ok(())

@@ -1,12 +1,13 @@
-//! States inside the network matched with a teacher's: mean squared difference after a learned projection (Romero et al.
-//! 2015, arXiv 1412.6550; Jiao et al. 2020, arXiv 1909.10351, section 3).
+//! States and attention inside the network matched with a teacher's: of states the mean squared difference after a learned projection (Romero et al.
+//! 2015, arXiv 1412.6550; Jiao et al. 2020, arXiv 1909.10351, section 3), of attention that of its mean over heads, so
+//! that numbers of heads may differ.
 //!
 //! Student block `i` of `n` is matched with teacher block `ceil((i + 1) N / n) - 1` of `N`: the last with the last.
 
 use super::error::TrainError;
 use super::learner::Variable;
 use super::objective::StateLoss;
-use super::teacher::Lesson;
+use super::teacher::{Kept, Lesson};
 use crate::model::ModelConfig;
 use crate::rng::Rng;
 use candle_core::{Device, Tensor, Var};
@@ -17,7 +18,9 @@ const PROJECTION_STREAM: u64 = 0x5052_4f4a_0000_0000;
 /// Which states are matched, and how.
 #[derive(Debug)]
 pub struct Matching {
+    /// Weight of a block's states, and of its attention.
     weight: f64,
+    attention: f64,
     /// Teacher block of each student block.
     blocks: Vec<usize>,
     /// Of the teacher's states.
@@ -27,17 +30,18 @@ pub struct Matching {
 }
 
 impl Matching {
-    /// `weight` of the whole; projections are drawn by `seed` where widths differ.
+    /// `weight` and `attention`: of all states and of all attention; 0 = not matched. Projections are drawn by `seed` where
+    /// widths differ.
     pub fn new(
         student: &ModelConfig,
         teacher: &ModelConfig,
-        weight: f64,
+        (weight, attention): (f64, f64),
         seed: u64,
     ) -> Result<Self, TrainError> {
         let (own, width) = (student.hidden, teacher.hidden);
         let mut projections = Vec::new();
         for block in 0..student.blocks {
-            if own == width {
+            if own == width || weight == 0.0 {
                 break;
             }
             let mut rng = Rng::new(seed, PROJECTION_STREAM + block as u64);
@@ -54,6 +58,7 @@ impl Matching {
         }
         Ok(Self {
             weight: weight / student.blocks.max(1) as f64,
+            attention: attention / student.blocks.max(1) as f64,
             blocks: (0..student.blocks)
                 .map(|block| ((block + 1) * teacher.blocks).div_ceil(student.blocks) - 1)
                 .collect(),
@@ -66,6 +71,30 @@ impl Matching {
         &self.projections
     }
 
+    /// What a teacher has to keep of each block.
+    pub(super) fn kept(&self) -> Kept {
+        Kept {
+            states: self.weight > 0.0,
+            attention: self.attention > 0.0,
+        }
+    }
+
+    /// The loss of where tokens look in `block`: the squared difference of a token's shares, as a mean over tokens.
+    pub(super) fn judge_attention(
+        &self,
+        block: usize,
+        members: &[usize],
+        shares: &Tensor,
+        lesson: &Lesson<'_>,
+        token_share: f64,
+    ) -> Result<Option<Tensor>, TrainError> {
+        let rows = members.iter();
+        let rows = rows.map(|&member| lesson.attention_in(self.blocks[block], member).clone());
+        let taught = Tensor::cat(&rows.collect::<Vec<_>>(), 0)?;
+        let squares = (shares - taught)?.sqr()?.sum_all()?;
+        Ok(Some((squares * (self.attention * token_share))?))
+    }
+
     /// The loss of what left `block` for `members` of the batch; `token_share` is one over the tokens of the step.
     pub(super) fn judge(
         &self,
@@ -75,6 +104,9 @@ impl Matching {
         lesson: &Lesson<'_>,
         token_share: f64,
     ) -> Result<Option<StateLoss>, TrainError> {
+        if self.weight == 0.0 {
+            return Ok(None);
+        }
         let rows = members
             .iter()
             .map(|&member| lesson.states_after(self.blocks[block], member).clone())

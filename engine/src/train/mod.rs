@@ -47,4 +47,4 @@ pub use pass::Network;
 pub use prune::Pruner;
 pub use run::{Judge, Outcome, Training};
 pub use schedule::RateSchedule;
-pub use teacher::{Lesson, Teacher, Teachers};
+pub use teacher::{Kept, Lesson, Teacher, Teachers};

@@ -38,6 +38,22 @@ pub trait Objective: Sync {
         false
     }
 
+    /// Whether `judge_attention` is to be asked.
+    fn wants_attention(&self) -> bool {
+        false
+    }
+
+    /// The loss of where tokens look in block `block`: the mean over heads of attention's shares,
+    /// `[members, tokens, tokens]`. One value, a differentiable function of `shares`.
+    fn judge_attention(
+        &self,
+        _block: usize,
+        _members: &[usize],
+        _shares: &Tensor,
+    ) -> Result<Option<Tensor>, TrainError> {
+        Ok(None)
+    }
+
     /// The loss of what leaves block `block` for the sequences `members` of the batch, `[members, tokens, hidden]`.
     fn judge_states(
         &self,

@@ -80,7 +80,11 @@ impl<'a> Network<'a> {
             monitor.check()?;
             loss +=
                 self.judge_states(index, (batch, &after), objective, &mut at_states, gradients)?;
-            at_states = self.pass_block(index, (batch, &contexts), &kept, &at_states, gradients)?;
+            let ways = (kept.as_slice(), at_states.as_slice());
+            let (more, before) =
+                self.pass_block(index, (batch, &contexts), ways, objective, gradients)?;
+            loss += more;
+            at_states = before;
             after = kept;
         }
         if !ends_leaves.is_empty() {
@@ -190,33 +194,40 @@ impl<'a> Network<'a> {
         Ok(loss)
     }
 
-    /// All units back through block `index`: gradients at its inputs.
+    /// All units back through block `index`: the loss of its attention, and gradients at its inputs.
     fn pass_block(
         &self,
         index: usize,
         (batch, contexts): (&Batch, &BTreeMap<usize, Context>),
-        inputs: &[Tensor],
-        at_outputs: &[Tensor],
+        (inputs, at_outputs): (&[Tensor], &[Tensor]),
+        objective: &dyn Objective,
         gradients: &mut Gradients,
-    ) -> Result<Vec<Tensor>, TrainError> {
+    ) -> Result<(f64, Vec<Tensor>), TrainError> {
         let leaves = Leaves::of(self.learner.provider());
         let block = self.model.build_block(index, &leaves)?;
         let leaves = leaves.given();
         let mut sums = LeafSums::of(&leaves);
-        let mut at_inputs = Vec::new();
+        let (mut loss, mut at_inputs) = (0.0, Vec::new());
         each_unit(
             batch,
             |unit| {
                 let context = &contexts[&batch.unit_length(unit)];
-                pass_unit(&block, &leaves, &inputs[unit], &at_outputs[unit], context)
+                let way = (&inputs[unit], &at_outputs[unit]);
+                match objective.wants_attention() {
+                    false => pass_unit(&block, &leaves, way, context),
+                    true => pass_seeing(&block, &leaves, way, context, &|shares| {
+                        objective.judge_attention(index, batch.members(unit), shares)
+                    }),
+                }
             },
             |passed| {
+                loss += passed.loss;
                 at_inputs.extend(passed.gradient);
                 sums.add(passed.leaves)
             },
         )?;
         sums.pull_back(&leaves, self.learner, gradients)?;
-        Ok(at_inputs)
+        Ok((loss, at_inputs))
     }
 }
 
@@ -253,15 +264,39 @@ fn embed(ends: &Ends, batch: &Batch, unit: usize, context: &Context) -> Result<T
 fn pass_unit(
     block: &Block,
     leaves: &[Leaf],
-    input: &Tensor,
-    at_output: &Tensor,
+    (input, at_output): (&Tensor, &Tensor),
     context: &Context,
 ) -> Result<Passed, TrainError> {
     let input = Var::from_tensor(&input.to_dtype(DType::F32)?)?;
     let output = block.forward(input.as_tensor(), context, None)?;
-    let mut store = (output * at_output)?.sum_all()?.backward()?;
+    let along = (output * at_output)?.sum_all()?;
+    pulled(&input, along, leaves, 0.0)
+}
+
+/// `pass_unit` of a block whose attention has a loss of its own.
+fn pass_seeing(
+    block: &Block,
+    leaves: &[Leaf],
+    (input, at_output): (&Tensor, &Tensor),
+    context: &Context,
+    judge: &dyn Fn(&Tensor) -> Result<Option<Tensor>, TrainError>,
+) -> Result<Passed, TrainError> {
+    let input = Var::from_tensor(&input.to_dtype(DType::F32)?)?;
+    let (output, shares) = block.forward_with_attention(input.as_tensor(), context)?;
+    let mut along = (output * at_output)?.sum_all()?;
+    let mut loss = 0.0;
+    if let Some(judged) = judge(&shares)? {
+        loss = f64::from(judged.to_scalar::<f32>()?);
+        along = (along + judged)?;
+    }
+    pulled(&input, along, leaves, loss)
+}
+
+/// Gradients of `along` at a unit's input and at the leaves.
+fn pulled(input: &Var, along: Tensor, leaves: &[Leaf], loss: f64) -> Result<Passed, TrainError> {
+    let mut store = along.backward()?;
     Ok(Passed {
-        loss: 0.0,
+        loss,
         gradient: store.remove(input.as_tensor()),
         leaves: LeafSums::taken(leaves, &mut store),
     })

@@ -67,6 +67,11 @@ impl Pruner {
         Some(sparsity * (1.0 - (1.0 - progress).powi(3)))
     }
 
+    /// Whether all zeros are there after `step`.
+    pub fn is_complete(&self, step: u64) -> bool {
+        step >= self.plan.until
+    }
+
     /// Puts zeros back after a step, and more of them where it is time.
     pub(super) fn settle(&self, step: u64) -> Result<(), TrainError> {
         let Some(share) = self.share(step) else {

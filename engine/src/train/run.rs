@@ -277,6 +277,9 @@ impl Training<'_> {
         let Some(found) = point.held_out else {
             return Ok(());
         };
+        if !self.learner.may_end(point.step) {
+            return Ok(());
+        }
         let before = state.progressed.best;
         if before.is_none_or(|(_, best)| found < best) {
             state.progressed.best = Some((point.step, found));

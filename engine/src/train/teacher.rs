@@ -31,6 +31,22 @@ pub struct Teachers {
     ensemble: Ensemble,
 }
 
+/// What is kept of each block of the first teacher.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Kept {
+    /// What leaves it.
+    pub states: bool,
+    /// Where its tokens look.
+    pub attention: bool,
+}
+
+/// What one teacher has made of a batch.
+struct Taught {
+    last: Vec<Tensor>,
+    blocks: Vec<Vec<Tensor>>,
+    attention: Vec<Vec<Tensor>>,
+}
+
 /// What teachers have made of a batch.
 #[allow(missing_debug_implementations)]
 pub struct Lesson<'a> {
@@ -39,6 +55,8 @@ pub struct Lesson<'a> {
     last: Vec<Vec<Tensor>>,
     /// Of the first teacher by block and sequence: what left it; empty unless asked for.
     blocks: Vec<Vec<Tensor>>,
+    /// Of the first teacher by block and sequence: where tokens look, `[1, tokens, tokens]`; empty unless asked for.
+    attention: Vec<Vec<Tensor>>,
 }
 
 impl Teacher {
@@ -66,13 +84,13 @@ impl Teacher {
         })
     }
 
-    /// What leaves the last block for each sequence, and what leaves every block where `all` is asked.
+    /// What leaves the last block for each sequence, and what is to be kept of every block.
     fn states(
         &self,
         batch: &Batch,
-        all: bool,
+        kept: Kept,
         monitor: &dyn Monitor,
-    ) -> Result<(Vec<Tensor>, Vec<Vec<Tensor>>), TrainError> {
+    ) -> Result<Taught, TrainError> {
         let threads = rayon::current_num_threads();
         let contexts = (0..batch.units())
             .map(|unit| self.model.context(batch.unit_length(unit)))
@@ -84,18 +102,35 @@ impl Teacher {
                 .collect::<Result<Vec<_>, _>>()?;
             Ok::<_, TrainError>(Tensor::cat(&rows, 0)?)
         })?;
-        let mut blocks = Vec::new();
+        let (mut blocks, mut attention) = (Vec::new(), Vec::new());
         for index in 0..self.model.config().blocks {
             monitor.check()?;
             let block = &*self.block(index)?;
-            states = run_in_lanes(threads, batch.units(), |unit| {
-                block.forward(&states[unit], &contexts[unit], None)
+            let outputs = run_in_lanes(threads, batch.units(), |unit| {
+                let (state, context) = (&states[unit], &contexts[unit]);
+                Ok::<_, TrainError>(match kept.attention {
+                    true => {
+                        let (output, shares) = block.forward_with_attention(state, context)?;
+                        (output, Some(shares))
+                    }
+                    false => (block.forward(state, context, None)?, None),
+                })
             })?;
-            if all {
+            let (next, shares): (Vec<Tensor>, Vec<Option<Tensor>>) = outputs.into_iter().unzip();
+            states = next;
+            if kept.states {
                 blocks.push(by_sequence(batch, &states)?);
             }
+            if kept.attention {
+                let shares: Vec<Tensor> = shares.into_iter().flatten().collect();
+                attention.push(by_sequence(batch, &shares)?);
+            }
         }
-        Ok((by_sequence(batch, &states)?, blocks))
+        Ok(Taught {
+            last: by_sequence(batch, &states)?,
+            blocks,
+            attention,
+        })
     }
 }
 
@@ -140,24 +175,27 @@ impl Teachers {
         &self.teachers[0].model
     }
 
-    /// Runs all teachers over `batch`; `all_blocks` keeps what leaves each block of the first.
+    /// Runs all teachers over `batch`; `kept` of each block of the first stays.
     pub fn teach(
         &self,
         batch: &Batch,
-        all_blocks: bool,
+        kept: Kept,
         monitor: &dyn Monitor,
     ) -> Result<Lesson<'_>, TrainError> {
-        let (mut last, mut blocks) = (Vec::new(), Vec::new());
-        for (index, teacher) in self.teachers.iter().enumerate() {
-            let (states, kept) = teacher.states(batch, all_blocks && index == 0, monitor)?;
-            last.push(states);
-            blocks.extend(kept);
-        }
-        Ok(Lesson {
+        let mut lesson = Lesson {
             teachers: self,
-            last,
-            blocks,
-        })
+            last: Vec::new(),
+            blocks: Vec::new(),
+            attention: Vec::new(),
+        };
+        for (index, teacher) in self.teachers.iter().enumerate() {
+            let kept = if index == 0 { kept } else { Kept::default() };
+            let taught = teacher.states(batch, kept, monitor)?;
+            lesson.last.push(taught.last);
+            lesson.blocks.extend(taught.blocks);
+            lesson.attention.extend(taught.attention);
+        }
+        Ok(lesson)
     }
 }
 
@@ -201,12 +239,9 @@ impl Lesson<'_> {
         &self.blocks[block][sequence]
     }
 
-    /// The first teacher's last hidden states (an encoder's outputs) for one sequence, row-major, and their width.
-    pub fn outputs(&self, sequence: usize) -> Result<(Vec<f32>, usize), TrainError> {
-        let outputs = self.teachers.teachers[0]
-            .ends
-            .head(&self.last[0][sequence])?;
-        Ok((outputs.flatten_all()?.to_vec1()?, outputs.dim(2)?))
+    /// Where the first teacher's tokens look in block `block`, for one sequence.
+    pub fn attention_in(&self, block: usize, sequence: usize) -> &Tensor {
+        &self.attention[block][sequence]
     }
 
     /// All teachers' last hidden states for one sequence, with their weights.

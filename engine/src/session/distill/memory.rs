@@ -59,10 +59,16 @@ impl TrainMemory {
         let part = largest_part(student);
         let lanes = threads.max(1) as u64;
         let working = working_bytes(config, longest as u64) + 2 * part * VALUE_BYTES;
-        let depths = match settings.hidden > 0.0 {
+        let deep = settings.hidden + settings.attention > 0.0;
+        let depths = match deep {
             true => teachers
                 .first()
                 .map_or(0, |teacher| teacher.config().blocks as u64),
+            false => 0,
+        };
+        // Where each token looks, at every other.
+        let maps = match settings.attention > 0.0 {
+            true => tokens * longest as u64 * depths * VALUE_BYTES,
             false => 0,
         };
         let teacher_states =
@@ -77,7 +83,7 @@ impl TrainMemory {
             resident(teacher, &|block| block.is_none())
                 + resident(teacher, &|block| block == Some(0))
         });
-        let taught: u64 = teachers.iter().map(teacher_states).sum();
+        let taught: u64 = maps + teachers.iter().map(teacher_states).sum::<u64>();
         Self {
             student: parameters * VALUE_BYTES * copies + states + lanes * working,
             teachers: whole.sum::<u64>() + taught,

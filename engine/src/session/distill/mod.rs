@@ -91,7 +91,8 @@ impl Session {
             TrainMode::Weights => self.train_weights(&prepared, &run, observer)?,
             mode => return Err(self.no_mode(mode)),
         };
-        for folder in [own.join(STUDENT), own.join(STATE)] {
+        // Layers of a compressed run; here there are none.
+        for folder in [own.join(STUDENT), own.join(STATE), own.join("changed")] {
             if folder.exists() {
                 fs::remove_dir_all(&folder)
                     .map_err(StoreError::io("could not be removed", &folder))?;
@@ -107,10 +108,11 @@ impl Session {
         if settings.mode != TrainMode::Weights {
             return Err(self.no_mode(settings.mode));
         }
-        if settings.attention > 0.0 {
-            return Err(self.input_problem(
-                "attention maps are not matched yet: the network does not give them out; set attention = 0 and match states with hidden",
-            ));
+        if let Some(prune) = settings.prune.filter(|prune| prune.until > settings.steps) {
+            return Err(self.input_problem(&format!(
+                "zeros are to grow until step {}, and training has {} steps; give more --steps or a smaller until",
+                prune.until, settings.steps
+            )));
         }
         Ok(())
     }
@@ -199,10 +201,11 @@ impl Session {
             .map(|other| open_runnable(&other.path));
         let others = others.collect::<Result<Vec<Model>, _>>()?;
         let first = self.model_on_kernels()?;
-        let teachers: Vec<&Model> = match settings.hard >= 1.0 && settings.hidden == 0.0 {
-            true => Vec::new(),
-            false => std::iter::once(&first).chain(&others).collect(),
-        };
+        let teachers: Vec<&Model> =
+            match settings.hard >= 1.0 && settings.hidden + settings.attention == 0.0 {
+                true => Vec::new(),
+                false => std::iter::once(&first).chain(&others).collect(),
+            };
         let threads = rayon::current_num_threads();
         let memory = TrainMemory::of(
             student.model()?,

@@ -9,7 +9,7 @@ use crate::model::Model;
 use crate::recipe::TrainSettings;
 use crate::report::{Notice, Observer};
 use crate::train::{
-    Batch, Embeddings, Judge, Matching, Memo, MemoWriter, Part, Teacher, Teachers, Tokens,
+    Batch, Embeddings, Judge, Kept, Matching, Memo, MemoWriter, Part, Teacher, Teachers, Tokens,
     memo_bytes,
 };
 use crate::units::{Bytes, hex};
@@ -32,16 +32,17 @@ impl Session {
         let settings = &prepared.settings;
         let student = prepared.student.model()?;
         let is_encoder = student.is_encoder();
-        let needs_teachers = is_encoder || settings.hard < 1.0 || settings.hidden > 0.0;
+        let is_matched = settings.hidden + settings.attention > 0.0;
+        let needs_teachers = is_encoder || settings.hard < 1.0 || is_matched;
         let teachers = match needs_teachers {
             true => Some(self.teachers(prepared)?),
             false => None,
         };
-        let matching = match (&teachers, settings.hidden > 0.0) {
+        let matching = match (&teachers, is_matched) {
             (Some(teachers), true) => Some(Matching::new(
                 student.config(),
                 teachers.first().config(),
-                settings.hidden,
+                (settings.hidden, settings.attention),
                 settings.seed,
             )?),
             _ => None,
@@ -196,7 +197,7 @@ fn make_memo(
     let mut done = 0;
     for some in sequences.chunks(AT_ONCE) {
         let batch = Batch::new(some.to_vec());
-        let lesson = teachers.teach(&batch, false, observer)?;
+        let lesson = teachers.teach(&batch, Kept::default(), observer)?;
         for (sequence, ids) in some.iter().enumerate() {
             let part = Part {
                 sequence,

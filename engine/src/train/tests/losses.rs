@@ -8,8 +8,8 @@ use crate::rng::Rng;
 use crate::score::{Pooling, PoolingMode};
 use crate::train::loss::Distribution;
 use crate::train::{
-    Batch, Dense, Embeddings, Gradients, Judge, Learner, Matching, Memo, MemoWriter, Network, Part,
-    Teacher, Teachers, Tokens, Variable,
+    Batch, Dense, Embeddings, Gradients, Judge, Kept, Learner, Matching, Memo, MemoWriter, Network,
+    Part, Teacher, Teachers, Tokens, Variable,
 };
 use candle_core::Tensor;
 
@@ -145,7 +145,7 @@ fn matched_states_reach_blocks_and_projections() {
             teachers: Some(&teachers),
             temperature: 1.0,
             hard: 0.5,
-            matching: Some(Matching::new(student.config(), &parsed, 0.7, 0).unwrap()),
+            matching: Some(Matching::new(student.config(), &parsed, (0.7, 0.9), 0).unwrap()),
             memo: None,
         };
         let projections = if parsed.hidden == 16 { 0 } else { 2 };
@@ -197,7 +197,7 @@ fn averages_of_teachers_by_hand() {
     };
     for ensemble in [Ensemble::Probability, Ensemble::Logit] {
         let teachers = teachers(&models, ensemble);
-        let lesson = teachers.teach(&batch, false, &Unwatched).unwrap();
+        let lesson = teachers.teach(&batch, Kept::default(), &Unwatched).unwrap();
         let found = lesson.distributions(part, 2.0).unwrap();
         for (offset, found) in found.iter().enumerate() {
             let row = |teacher: usize| &logits[teacher][(2 + offset) * 37..(3 + offset) * 37];
@@ -252,7 +252,7 @@ fn a_memo_of_all_tokens_teaches_what_the_teacher_does_and_reads_back() {
     };
     let memo_of = |top: usize| {
         let mut writer = MemoWriter::new(top);
-        let lesson = teachers.teach(&batch, false, &Unwatched).unwrap();
+        let lesson = teachers.teach(&batch, Kept::default(), &Unwatched).unwrap();
         for (sequence, ids) in batch.sequences().iter().enumerate() {
             let part = Part {
                 sequence,
