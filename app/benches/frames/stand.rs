@@ -165,6 +165,7 @@ fn run(id: RunId, model: PathBuf) -> Run {
         evaluation_text: None,
         created_unix_ms: 0,
         status: RunStatus::Running,
+        training: None,
         report: None,
         evaluations: Vec::new(),
         pinned: false,

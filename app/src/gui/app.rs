@@ -116,6 +116,7 @@ impl App {
             || project.is_some_and(|project| {
                 project.preview.busy
                     || project.estimating.is_some()
+                    || project.foresight.control.is_some()
                     || project.smaller.is_at_work()
                     || matches!(project.similarity, Similarity::Measuring(_))
                     || project.sensitivity.is_at_work()

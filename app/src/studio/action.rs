@@ -74,6 +74,12 @@ pub enum Action {
     StopRun,
     /// Go on with the newest stopped run of this model.
     ResumeRun,
+    /// Train what the train view says.
+    StartTraining,
+    /// The training as a command line.
+    CopyTraining,
+    /// The curve of a training as comma-separated values.
+    CopyCurve,
     /// The export view.
     Export,
     /// The draft's run as a command line.
@@ -103,7 +109,7 @@ pub enum Action {
 impl Action {
     /// All actions, in the palette's order.
     pub fn all() -> impl Iterator<Item = Self> {
-        const PLAIN: [Action; 42] = [
+        const PLAIN: [Action; 45] = [
             Action::OpenModel,
             Action::OpenSample,
             Action::CloseModel,
@@ -135,6 +141,9 @@ impl Action {
             Action::PauseRun,
             Action::StopRun,
             Action::ResumeRun,
+            Action::StartTraining,
+            Action::CopyTraining,
+            Action::CopyCurve,
             Action::Export,
             Action::CopyCommandLine,
             Action::CopyRecipe,
@@ -188,6 +197,9 @@ impl Action {
             Self::PauseRun => "Pause or continue run",
             Self::StopRun => "Stop run",
             Self::ResumeRun => "Resume stopped run",
+            Self::StartTraining => "Train",
+            Self::CopyTraining => "Copy training as command line",
+            Self::CopyCurve => "Copy curve as CSV",
             Self::Export => "Export…",
             Self::CopyCommandLine => "Copy run as command line",
             Self::CopyRecipe => "Copy recipe as text",
@@ -290,6 +302,14 @@ impl Action {
             },
             Self::MeasureMachine => why_no_measuring(studio).map_or(Ok(()), Err),
             Self::StartRun | Self::CopyCommandLine => open()?.why_no_run().map_or(Ok(()), Err),
+            Self::StartTraining | Self::CopyTraining => {
+                let project = open()?;
+                project.train.why_not(project).map_or(Ok(()), Err)
+            }
+            Self::CopyCurve => match studio.shown_curve() {
+                Some(_) => Ok(()),
+                None => Err("No training has told anything yet".to_owned()),
+            },
             Self::PauseRun | Self::StopRun => match studio.active {
                 Some(_) => Ok(()),
                 None => Err("No run is at work".to_owned()),

@@ -13,6 +13,7 @@ use super::runs::RunId;
 use super::selection::Join;
 use super::sensitivity::SensitivityEffort;
 use super::steps::StepKind;
+use super::train::TrainDraft;
 use pare_engine::formats::Format;
 use pare_engine::recipe::{CalibrationSettings, Structure};
 use pare_engine::settings::{KvCache, LayerOption};
@@ -111,6 +112,13 @@ pub enum Command {
         /// The gesture that it belongs to.
         gesture: Option<Gesture>,
     },
+
+    /// What is to be trained next.
+    SetTraining(Box<TrainDraft>),
+    /// Train it.
+    Train,
+    /// Show the curve of this training; `None` = of the newest.
+    ShowCurve(Option<RunId>),
 
     /// Start a run of the draft in a folder; `None` = in the data folder under the run's name.
     Run(Option<PathBuf>),

@@ -4,6 +4,7 @@
 
 use pare_engine::formats::Format;
 use pare_engine::recipe::Recipe;
+use pare_engine::session::DistillRequest;
 use std::path::Path;
 
 /// A run of `recipe` on `model` into `out`.
@@ -24,6 +25,31 @@ pub fn compress(
         line.push_str(&format!(" --evaluate {}", quoted(text)));
     }
     format!("{line} <<'RECIPE'\n{}RECIPE\n", recipe.to_toml())
+}
+
+/// A training as `request` says, with `model` as the first teacher.
+pub fn distill(model: &Path, request: &DistillRequest) -> String {
+    let mut line = format!("pare distill --teacher {}", quoted(model));
+    let mut weights = vec![request.weight];
+    for other in &request.others {
+        line.push_str(&format!(" --teacher {}", quoted(&other.path)));
+        weights.push(other.weight);
+    }
+    if weights.iter().any(|&weight| weight != 1.0) {
+        for weight in weights {
+            line.push_str(&format!(" --teacher-weight {weight}"));
+        }
+    }
+    let student = request.student.to_string();
+    line.push_str(&format!(
+        " --student {} --recipe /dev/stdin --out {}",
+        quoted(Path::new(&student)),
+        quoted(&request.out)
+    ));
+    if let Some(text) = &request.evaluate {
+        line.push_str(&format!(" --evaluate {}", quoted(text)));
+    }
+    format!("{line} <<'RECIPE'\n{}RECIPE\n", request.recipe.to_toml())
 }
 
 /// An export of a run.
@@ -55,6 +81,7 @@ pub fn quoted(path: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use pare_engine::session::{OtherTeacher, StudentSpec};
 
     #[test]
     fn odd_names_stay_one_word() {
@@ -69,6 +96,34 @@ mod tests {
         for (path, expected) in cases {
             assert_eq!(quoted(Path::new(path)), expected, "{path}");
         }
+    }
+
+    #[test]
+    fn teachers_have_weights_where_they_differ() {
+        let mut request = DistillRequest {
+            weight: 1.0,
+            others: vec![OtherTeacher {
+                path: "other one".into(),
+                weight: 1.0,
+            }],
+            student: StudentSpec::Width { share: 0.5 },
+            recipe: Recipe::default(),
+            out: "out".into(),
+            evaluate: None,
+            resume: false,
+        };
+        let head = |request: &DistillRequest| {
+            let text = distill(Path::new("sample"), request);
+            text.lines().next().unwrap_or_default().to_owned()
+        };
+        let (teachers, rest) = (
+            "pare distill --teacher sample --teacher 'other one'",
+            "--student width:0.5 --recipe /dev/stdin --out out <<'RECIPE'",
+        );
+        assert_eq!(head(&request), format!("{teachers} {rest}"));
+        request.others[0].weight = 0.5;
+        let weights = "--teacher-weight 1 --teacher-weight 0.5";
+        assert_eq!(head(&request), format!("{teachers} {weights} {rest}"));
     }
 
     #[test]

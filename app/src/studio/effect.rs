@@ -13,7 +13,8 @@ use super::smaller::Question;
 use pare_engine::formats::Format;
 use pare_engine::recipe::{CalibrationSettings, LayerSettings};
 use pare_engine::session::{
-    EvaluateRequest, GenerateRequest, OriginalInputs, SensitivityRequest, Session, SessionOptions,
+    DistillRequest, EvaluateRequest, GenerateRequest, OriginalInputs, SensitivityRequest, Session,
+    SessionOptions,
 };
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -33,6 +34,14 @@ pub enum Purpose {
     EvaluationText,
     /// The folder that an export is put into.
     ExportFolder,
+    /// A model to learn from, beside the open one.
+    Teacher,
+    /// A model to train.
+    Student,
+    /// The `config.json` of a fresh student.
+    StudentConfig,
+    /// The text to train on.
+    TrainingText,
 }
 
 /// What the studio wants done outside itself.
@@ -179,8 +188,19 @@ pub enum Job {
         /// Ends or pauses it.
         control: Arc<Control>,
     },
-    /// A run.
-    Compress(RunOrder),
+    /// What a training would take.
+    Foresee {
+        /// About which model.
+        generation: Generation,
+        /// The model: the first teacher.
+        session: Arc<Session>,
+        /// What would be asked.
+        request: Box<DistillRequest>,
+        /// Ends it early.
+        control: Arc<Control>,
+    },
+    /// A run, or a training.
+    Run(RunOrder),
     /// Measure a run again.
     Evaluate {
         /// The run.
@@ -268,11 +288,12 @@ impl Job {
             | Self::Sensitivity {
                 only_find: true, ..
             }
+            | Self::Foresee { .. }
             | Self::Size { .. } => Lane::Look,
             Self::Sensitivity { .. } => Lane::Sensitivity,
             Self::Calibrate { .. }
             | Self::CompareBlocks { .. }
-            | Self::Compress(_)
+            | Self::Run(_)
             | Self::Evaluate { .. }
             | Self::Generate { .. }
             | Self::Export { .. }
@@ -291,7 +312,8 @@ impl Job {
             Self::Size { .. } => "planning a smaller network",
             Self::Calibrate { .. } => "calibrating",
             Self::Sensitivity { .. } => "measuring sensitivity",
-            Self::Compress(_) => "a run",
+            Self::Foresee { .. } => "foreseeing a training",
+            Self::Run(_) => "a run",
             Self::Evaluate { .. } => "measuring",
             Self::Generate { .. } => "writing text",
             Self::Export { .. } => "exporting",

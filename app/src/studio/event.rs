@@ -9,9 +9,11 @@ use super::runs::{Control, Progress, RunId};
 use super::sensitivity::{Known, SensitivityStep};
 use super::smaller::Plan;
 use super::state::{Place, Playground, Saved};
+use super::train::{Foresight, Sample};
 use pare_engine::device::DeviceProfile;
 use pare_engine::preview::Estimate;
-use pare_engine::report::{Evaluation, ExportReport, LayerReport, LayerSensitivity};
+use pare_engine::report::DistillReport;
+use pare_engine::report::{Evaluation, ExportReport, LayerReport, LayerSensitivity, TrainPoint};
 use pare_engine::session::{CompressReport, OriginalInputs, Session};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -118,6 +120,21 @@ pub enum Event {
     Progressed(RunId, Progress),
     /// A layer of a run is solved.
     Solved(RunId, Box<LayerReport>),
+    /// Steps of a training are done.
+    Stepped(RunId, Vec<TrainPoint>),
+    /// The student wrote a text on its way.
+    Sampled(RunId, Sample),
+    /// A training ended.
+    Trained(RunId, Outcome<Arc<DistillReport>>),
+    /// What the engine foresees of the training that is drafted.
+    Foreseen {
+        /// About which model.
+        generation: Generation,
+        /// That of the job.
+        control: Arc<Control>,
+        /// The answer; words for people where there is none.
+        result: Result<Foresight, String>,
+    },
     /// A line for the log.
     Told(super::log::Level, String),
     /// A run began.

@@ -20,6 +20,7 @@
 //! smaller        bytes of drafts that take parts out of the network
 //! steps          what a draft saves and loses step by step: structure, zeros, codes, factors
 //! proposal       bits proposed within a budget, not yet in the draft
+//! train          what is to be trained, and what training told
 //! store          one SQLite file: runs, settings, drafts
 //! places · sample · preferences · devices · request
 //! ```
@@ -60,6 +61,7 @@ pub mod sparse;
 pub mod state;
 pub mod steps;
 pub mod store;
+pub mod train;
 mod update;
 pub mod view;
 pub mod worker;

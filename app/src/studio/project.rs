@@ -14,11 +14,12 @@ use super::selection::Selection;
 use super::sensitivity::Sensitivity;
 use super::similarity::Similarity;
 use super::smaller::Smaller;
+use super::train::{Foresight, TrainDraft};
 use pare_engine::model::LayerInfo;
 use pare_engine::preview::Preview;
 use pare_engine::recipe::{LayerSettings, role_word};
 use pare_engine::report::LayerReport;
-use pare_engine::session::{Inspection, OriginalInputs, Session};
+use pare_engine::session::{DistillRequest, Inspection, OriginalInputs, Session};
 use pare_engine::solved::Method;
 use pare_engine::units::{BitsPerWeight, Bytes};
 use std::collections::{BTreeSet, HashMap};
@@ -98,8 +99,23 @@ pub struct Project {
     pub preview: PreviewState,
     /// Statistics of inputs.
     pub inputs: Inputs,
+    /// What is to be trained next, with this model as the first teacher.
+    pub train: TrainDraft,
+    /// What that would take.
+    pub foresight: Foreseen,
     /// Rules that hit nothing and the like, from the recipe opened.
     pub warnings: Vec<String>,
+}
+
+/// What is foreseen of a training, and what was asked last.
+#[derive(Debug, Default)]
+pub struct Foreseen {
+    /// What was asked last.
+    pub asked: Option<Box<DistillRequest>>,
+    /// The job at work.
+    pub control: Option<Arc<Control>>,
+    /// The newest answer.
+    pub answer: Option<Result<Foresight, String>>,
 }
 
 /// Sums over layers.

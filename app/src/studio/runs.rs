@@ -3,11 +3,12 @@
 //! Knows no database (`store` keeps runs) and no thread.
 
 use super::figure::Figure;
-use pare_engine::report::{Evaluation, LayerReport};
-use pare_engine::session::{CompressReport, CompressRequest, Session};
+use super::train::{Training, mode_name};
+use pare_engine::report::{DistillReport, Evaluation, LayerReport};
+use pare_engine::session::{CompressReport, CompressRequest, DistillRequest, Session};
 use pare_engine::units::hex;
 use sha2::{Digest, Sha256};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex};
@@ -79,7 +80,9 @@ pub struct Run {
     pub created_unix_ms: i64,
     /// How it stands.
     pub status: RunStatus,
-    /// What came of it.
+    /// What makes it a training, and what came of that; `None` of a compression.
+    pub training: Option<Training>,
+    /// What came of a compression.
     pub report: Option<Arc<CompressReport>>,
     /// Measured again later, newest last.
     pub evaluations: Vec<Evaluation>,
@@ -98,11 +101,41 @@ impl Run {
 
     /// The newest measurement.
     pub fn evaluation(&self) -> Option<&Evaluation> {
-        let reported = self
-            .report
-            .as_ref()
-            .and_then(|report| report.evaluation.as_ref());
-        self.evaluations.last().or(reported)
+        let compressed = self.report.as_ref();
+        let compressed = compressed.and_then(|report| report.evaluation.as_ref());
+        let trained = self.trained().and_then(|report| report.evaluation.as_ref());
+        self.evaluations.last().or(compressed).or(trained)
+    }
+
+    /// What came of a training.
+    pub fn trained(&self) -> Option<&Arc<DistillReport>> {
+        self.training.as_ref()?.report.as_ref()
+    }
+
+    /// What was done, in a word or two.
+    pub fn kind(&self) -> String {
+        match &self.training {
+            None => "compressed".to_owned(),
+            Some(training) => format!("trained: {}", mode_name(training.mode).to_lowercase()),
+        }
+    }
+
+    /// Bytes of all files written.
+    pub fn bytes(&self) -> Option<u64> {
+        let compressed = self.report.as_ref().map(|report| report.bytes_after);
+        compressed.or_else(|| self.trained().map(|report| report.bytes))
+    }
+
+    /// Wall seconds.
+    pub fn seconds(&self) -> Option<f64> {
+        let compressed = self.report.as_ref().map(|report| report.seconds);
+        compressed.or_else(|| self.trained().map(|report| report.seconds))
+    }
+
+    /// The process's high-water mark.
+    pub fn peak_bytes(&self) -> Option<u64> {
+        let compressed = self.report.as_ref().map(|report| report.peak_rss_bytes);
+        compressed.or_else(|| self.trained().map(|report| report.peak_rss_bytes))
     }
 
     /// Mean KL with its standard error, nats per scored token, where a decoder was measured beside its original.
@@ -138,11 +171,38 @@ pub struct RunOrder {
     /// The model, open.
     pub session: Arc<Session>,
     /// What is asked of it.
-    pub request: CompressRequest,
+    pub request: RunRequest,
     /// Whether nobody chose the folder: where it is taken, the next free name beside it will do.
     pub may_move: bool,
     /// Stops and pauses it.
     pub control: Arc<Control>,
+}
+
+/// What is asked of a model that a run is made of.
+#[derive(Debug, Clone)]
+pub enum RunRequest {
+    /// A compressed model.
+    Compress(Box<CompressRequest>),
+    /// A student, with the model as its first teacher.
+    Distill(Box<DistillRequest>),
+}
+
+impl RunRequest {
+    /// The folder to make.
+    pub fn out(&self) -> &Path {
+        match self {
+            Self::Compress(request) => &request.out,
+            Self::Distill(request) => &request.out,
+        }
+    }
+
+    /// Another folder.
+    pub fn set_out(&mut self, out: PathBuf) {
+        match self {
+            Self::Compress(request) => request.out = out,
+            Self::Distill(request) => request.out = out,
+        }
+    }
 }
 
 /// How a run at work goes: the latest values only.

@@ -68,6 +68,7 @@ impl Action {
                 key: "F5",
             },
             Self::MeasureSensitivity => plain("F6"),
+            Self::StartTraining => plain("F7"),
             Self::ApplyProposal => command("Enter"),
             Self::Export => command("E"),
             Self::Palette => both("P"),

@@ -9,6 +9,7 @@ use super::log::{Level, Log};
 use super::preferences::Preferences;
 use super::project::Project;
 use super::runs::{ActiveRun, Control, Run, RunId, RunOrder, RunStatus};
+use super::train::{Curve, Curves};
 use pare_engine::recipe::LayerSettings;
 use pare_engine::report::ExportReport;
 use std::collections::VecDeque;
@@ -48,6 +49,8 @@ pub struct Studio {
     pub active: Option<ActiveRun>,
     /// Runs that wait for it.
     pub waiting: VecDeque<RunOrder>,
+    /// What trainings of this session told.
+    pub curves: Curves,
     /// Another long job at work: calibration, measuring, export.
     pub side_job: Option<SideJob>,
     /// Both sides of the comparison; `None` = the original.
@@ -217,6 +220,7 @@ impl Studio {
             run_base: 0,
             active: None,
             waiting: VecDeque::new(),
+            curves: Curves::default(),
             side_job: None,
             compared: (None, None),
             playground: Playground::default(),
@@ -260,12 +264,31 @@ impl Studio {
             .map(|run| run.id)
     }
 
-    /// The newest finished run, of the open model first.
+    /// The newest finished compression, of the open model first.
     pub fn exportable(&self) -> Option<RunId> {
-        let done = |run: &&Run| run.status == RunStatus::Done;
+        // A trained student has no solved layers; it is an ordinary model.
+        let done = |run: &&Run| run.status == RunStatus::Done && run.training.is_none();
         let own = self.runs_of_model().find(done);
         own.or_else(|| self.runs.iter().find(done))
             .map(|run| run.id)
+    }
+
+    /// The training that the train view shows: the one at work, else the one chosen, else the newest of the open model.
+    pub fn shown_training(&self) -> Option<&Run> {
+        let is_training = |run: &&Run| run.training.is_some();
+        let active = self.active.as_ref().and_then(|active| self.run(active.id));
+        let chosen = self.curves.shown.and_then(|id| self.run(id));
+        let newest = || self.runs_of_model().find(is_training);
+        active
+            .filter(is_training)
+            .or_else(|| chosen.filter(is_training))
+            .or_else(newest)
+    }
+
+    /// Its curve, where it told anything in this session or its report is known.
+    pub fn shown_curve(&self) -> Option<(RunId, &Curve)> {
+        let run = self.shown_training()?;
+        Some((run.id, self.curves.get(run.id)?))
     }
 
     /// The cache folder in force.

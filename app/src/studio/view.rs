@@ -20,6 +20,8 @@ pub enum View {
     TradeOff,
     /// The run at work, its log.
     Run,
+    /// Teachers, a student, live curves.
+    Train,
     /// All runs.
     Runs,
     /// Two runs, or a run and the original.
@@ -34,13 +36,14 @@ pub enum View {
 
 impl View {
     /// All views, in the order of the menu.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Start,
         Self::Layers,
         Self::Inspector,
         Self::Sensitivity,
         Self::TradeOff,
         Self::Run,
+        Self::Train,
         Self::Runs,
         Self::Compare,
         Self::Size,
@@ -57,6 +60,7 @@ impl View {
             Self::Sensitivity => "sensitivity",
             Self::TradeOff => "trade-off",
             Self::Run => "run",
+            Self::Train => "train",
             Self::Runs => "runs",
             Self::Compare => "compare",
             Self::Size => "size",
@@ -74,6 +78,7 @@ impl View {
             Self::Sensitivity => "Sensitivity",
             Self::TradeOff => "Trade-off",
             Self::Run => "Run",
+            Self::Train => "Train",
             Self::Runs => "Runs",
             Self::Compare => "Compare",
             Self::Size => "Size and latency",

@@ -7,7 +7,7 @@ use super::effect::{Job, Lane};
 use super::event::{Event, Outcome};
 use super::jobs::{self, Desk, Drafts, Office, Outbox};
 use super::project::{Answer, Stage};
-use super::runs::{Progress, RunId};
+use super::runs::{Progress, RunId, RunRequest};
 use super::state::{Place, Playground, Saved};
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -282,9 +282,28 @@ fn last_word(job: &Job) -> Option<LastWord> {
                 result: Outcome::Failed(reason),
             })
         }
-        Job::Compress(order) => {
+        Job::Run(order) => {
             let id = order.id;
-            Box::new(move |reason: String| Event::Ended(id, Outcome::Failed(reason)))
+            match order.request {
+                RunRequest::Compress(_) => {
+                    Box::new(move |reason: String| Event::Ended(id, Outcome::Failed(reason)))
+                }
+                RunRequest::Distill(_) => {
+                    Box::new(move |reason: String| Event::Trained(id, Outcome::Failed(reason)))
+                }
+            }
+        }
+        Job::Foresee {
+            generation,
+            control,
+            ..
+        } => {
+            let (generation, control) = (*generation, control.clone());
+            Box::new(move |reason: String| Event::Foreseen {
+                generation,
+                control,
+                result: Err(reason),
+            })
         }
         Job::Evaluate { id, .. } => {
             let id = *id;

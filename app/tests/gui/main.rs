@@ -23,4 +23,5 @@ mod shell;
 mod start;
 mod time_budget;
 mod trade_off;
+mod train;
 mod zeros;

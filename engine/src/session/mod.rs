@@ -30,7 +30,9 @@ mod weights;
 
 pub use allocate_job::{TimedGround, TimedPlanner, WithinTime};
 pub use choose_requests::*;
-pub use distill::{DistillRequest, NoStudent, OtherTeacher, StudentSpec, read_distill_report};
+pub use distill::{
+    DistillRequest, NoStudent, OtherTeacher, StudentSpec, TrainForesight, read_distill_report,
+};
 pub use error::SessionError;
 pub use estimate_job::{EstimateRequest, RunShape};
 pub use gguf_job::GgufRequest;

@@ -114,6 +114,7 @@ fn first_layout() -> Tree<View> {
         .collect();
     let right: Vec<TileId> = [
         View::Run,
+        View::Train,
         View::Runs,
         View::Compare,
         View::Export,

@@ -374,9 +374,8 @@ fn progress(ui: &mut Ui, scene: &mut Scene<'_>) {
         .on_hover_text(format!("{name}; click to show it"))
         .clicked()
     {
-        scene.act(crate::studio::Action::Show(
-            crate::studio::action::View::Run,
-        ));
+        let view = scene.studio.view_at_work();
+        scene.act(crate::studio::Action::Show(view));
     }
 }
 

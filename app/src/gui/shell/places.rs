@@ -219,6 +219,33 @@ fn words(purpose: &Purpose) -> Words {
             accept: "Choose",
             dialogs: FILE,
         },
+        Purpose::Teacher => Words {
+            title: "Add teacher",
+            hint: "A model with the tokenizer of the open one: what all teachers say is averaged",
+            accept: "Add",
+            dialogs: &[
+                ("Browse folders…", Kind::Folder),
+                ("Browse files…", Kind::File),
+            ],
+        },
+        Purpose::Student => Words {
+            title: "Student",
+            hint: "The folder of the model that is trained",
+            accept: "Choose",
+            dialogs: &[("Browse folders…", Kind::Folder)],
+        },
+        Purpose::StudentConfig => Words {
+            title: "Config of the student",
+            hint: "A config.json with the teacher's vocabulary; weights are drawn anew",
+            accept: "Choose",
+            dialogs: FILE,
+        },
+        Purpose::TrainingText => Words {
+            title: "Training text",
+            hint: "A .txt or .jsonl file, or token ids as .safetensors; all of it is used",
+            accept: "Choose",
+            dialogs: FILE,
+        },
         Purpose::ExportFolder => Words {
             title: "Export to",
             hint: "A folder that does not exist yet: it will be made, and nothing is overwritten",

@@ -14,6 +14,7 @@ pub mod settings;
 pub mod size;
 pub mod start;
 pub mod trade_off;
+pub mod train;
 mod zeros;
 
 use crate::gui::scene::Scene;
@@ -35,6 +36,7 @@ pub struct Memory {
     pub size: size::Memory,
     pub start: start::Memory,
     pub trade_off: trade_off::Memory,
+    pub train: train::Memory,
 }
 
 /// One frame of a view.
@@ -46,6 +48,7 @@ pub fn show(view: View, ui: &mut Ui, scene: &mut Scene<'_>, memory: &mut Memory)
         View::Sensitivity => heat_map::show(ui, scene, &mut memory.heat_map),
         View::TradeOff => trade_off::show(ui, scene, &mut memory.trade_off),
         View::Run => run::show(ui, scene, &mut memory.run),
+        View::Train => train::show(ui, scene, &mut memory.train),
         View::Runs => runs::show(ui, scene, &mut memory.runs),
         View::Compare => compare::show(ui, scene, &mut memory.compare),
         View::Size => size::show(ui, scene, &mut memory.size),

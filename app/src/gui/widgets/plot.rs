@@ -5,6 +5,7 @@
 use crate::gui::look::Look;
 use egui::epaint::Mesh;
 use egui::{Align2, Color32, FontId, Pos2, Rect, Response, Sense, Shape, Stroke, Ui, pos2, vec2};
+use egui_plot::GridMark;
 
 /// A sunken place of the width there is and `height` points, with room for labels at its foot.
 pub fn ground(ui: &mut Ui, look: &Look, height: f32, sense: Sense) -> (Rect, Response) {
@@ -90,6 +91,53 @@ pub fn axis_text(value: f64) -> String {
     }
 }
 
+/// Marks of a logarithmic axis between `bounds` (logarithms to base 10): decades and their parts where there is room for
+/// them, round numbers where the whole axis is about one decade. Those with a step of 1 have a number.
+pub fn log_marks((low, high): (f64, f64)) -> Vec<GridMark> {
+    match high - low {
+        span if !span.is_finite() || span <= 0.0 => Vec::new(),
+        span if span <= 1.2 => round_marks(low, high),
+        _ => decades(low, high),
+    }
+}
+
+/// Decades, and their parts of one digit.
+fn decades(low: f64, high: f64) -> Vec<GridMark> {
+    let first = low.floor() as i32;
+    let last = (high.ceil() as i32).min(first + 40);
+    let marks = (first..=last).flat_map(|decade| (1..10).map(move |digit| (decade, digit)));
+    let marks = marks.map(|(decade, digit)| GridMark {
+        value: f64::from(decade) + f64::from(digit).log10(),
+        step_size: if digit == 1 { 1.0 } else { 0.1 },
+    });
+    // Marks outside would be named outside the plot.
+    marks
+        .filter(|mark| (low..=high).contains(&mark.value))
+        .collect()
+}
+
+/// About five round numbers.
+fn round_marks(low: f64, high: f64) -> Vec<GridMark> {
+    let (from, to) = (10f64.powf(low), 10f64.powf(high));
+    let rough = (to - from) / 5.0;
+    let size = 10f64.powf(rough.log10().floor());
+    let step = match rough / size {
+        many if many > 5.0 => 10.0 * size,
+        some if some > 2.0 => 5.0 * size,
+        few if few > 1.0 => 2.0 * size,
+        _ => size,
+    };
+    let first = (from / step).ceil() as u64;
+    (first..first + 16)
+        .map(|count| count as f64 * step)
+        .filter(|&value| value > 0.0 && value <= to)
+        .map(|value| GridMark {
+            value: value.log10(),
+            step_size: 1.0,
+        })
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -126,5 +174,21 @@ mod tests {
                 "{value}: expected {expected}, found {found}"
             );
         }
+    }
+
+    #[test]
+    fn logarithmic_axes_have_numbers_however_short_they_are() {
+        let numbers = |low: f64, high: f64| -> Vec<String> {
+            let marks = log_marks((low.log10(), high.log10())).into_iter();
+            let named = marks.filter(|mark| mark.step_size >= 1.0);
+            named
+                .map(|mark| axis_text(10f64.powf(mark.value)))
+                .collect()
+        };
+        assert_eq!(numbers(2.05, 2.95), ["2.2", "2.4", "2.6", "2.8"]);
+        assert_eq!(numbers(1.0, 9.0), ["2", "4", "6", "8"]);
+        assert_eq!(numbers(0.02, 30.0), ["0.1", "1", "10"]);
+        assert!(log_marks((1.0, 1.0)).is_empty());
+        assert!(log_marks((f64::NEG_INFINITY, 1.0)).is_empty());
     }
 }

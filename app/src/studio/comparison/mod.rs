@@ -125,7 +125,7 @@ fn metrics(sides: [Option<&Run>; 2]) -> Vec<Metric> {
     };
     let rows = [
         both("Size", Unit::Bytes, &|side, other| match side {
-            Some(run) => Some(plain(run.report.as_ref()?.bytes_after as f64)),
+            Some(run) => Some(plain(run.bytes()? as f64)),
             None => Some(plain(other?.report.as_ref()?.bytes_before as f64)),
         }),
         both("Bits per weight", Unit::Bits, &|side, _| {

@@ -13,7 +13,7 @@ use crate::studio::state::{Place, Recent, Saved};
 use crate::studio::store::{Store, StoreProblem};
 use pare_engine::formats::cache::MomentsCache;
 use pare_engine::formats::store::atomic;
-use pare_engine::session::read_report;
+use pare_engine::session::{read_distill_report, read_report};
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::Read as _;
@@ -179,8 +179,15 @@ fn is_missing(path: &Path) -> bool {
 
 /// A finished run without a report (it did not fit, it was damaged) has one in its folder.
 fn find_report(run: &mut Run) {
-    if run.status == RunStatus::Done && run.report.is_none() {
-        run.report = read_report(&run.out).ok().map(Arc::new);
+    if run.status != RunStatus::Done || run.report.is_some() {
+        return;
+    }
+    match &mut run.training {
+        None => run.report = read_report(&run.out).ok().map(Arc::new),
+        Some(training) if training.report.is_none() => {
+            training.report = read_distill_report(&run.out).ok().map(Arc::new);
+        }
+        Some(_) => {}
     }
 }
 

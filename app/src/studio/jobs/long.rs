@@ -2,14 +2,17 @@
 
 use super::Office;
 use super::place::{Reservation, is_begun};
+use super::train;
 use super::watch::Watcher;
 use crate::studio::effect::Job;
 use crate::studio::event::{Event, Outcome};
-use crate::studio::runs::{Control, RunId, RunOrder};
+use crate::studio::runs::{Control, RunId, RunOrder, RunRequest};
 use crate::studio::sample::{self, Text};
 use crate::studio::state::Playground;
 use pare_engine::recipe::CalibrationSettings;
-use pare_engine::session::{self, GenerateRequest, Session, SessionError, SessionOptions};
+use pare_engine::session::{
+    self, CompressRequest, GenerateRequest, Session, SessionError, SessionOptions,
+};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -18,7 +21,10 @@ const NO_RUN: RunId = RunId(0);
 
 pub(super) fn run(job: Job, office: &Office) {
     match job {
-        Job::Compress(order) => compress(&order, office),
+        Job::Run(order) => match &order.request {
+            RunRequest::Compress(request) => compress(&order, request, office),
+            RunRequest::Distill(request) => train::run(&order, request, office),
+        },
         Job::Calibrate {
             generation,
             session,
@@ -103,7 +109,7 @@ pub(super) fn run(job: Job, office: &Office) {
     }
 }
 
-fn compress(order: &RunOrder, office: &Office) {
+fn compress(order: &RunOrder, request: &CompressRequest, office: &Office) {
     let layers = order.session.layers();
     let count = layers.iter().filter(|layer| layer.compressible).count();
     let watcher = Watcher::new(
@@ -113,7 +119,7 @@ fn compress(order: &RunOrder, office: &Office) {
         order.control.clone(),
     );
     office.outbox.send(Event::Began(order.id));
-    let mut request = order.request.clone();
+    let mut request = request.clone();
     // A run that was stopped before it wrote anything, perhaps while it waited for others, begins now.
     request.resume = request.resume && is_begun(&request.out);
     let reservation = order.may_move.then(|| Reservation::near(&request.out));

@@ -10,6 +10,7 @@ mod place;
 mod quick;
 mod sensitivity;
 mod structure;
+mod train;
 mod watch;
 
 pub use disk::Drafts;
@@ -124,6 +125,12 @@ pub fn run(job: Job, office: &Office, desk: &mut Desk) {
             questions,
             control,
         } => structure::size(generation, &session, &questions, control, office),
+        Job::Foresee {
+            generation,
+            session,
+            request,
+            control,
+        } => train::foresee(generation, &session, *request, control, office),
         Job::Sensitivity {
             generation,
             session,
@@ -142,7 +149,7 @@ pub fn run(job: Job, office: &Office, desk: &mut Desk) {
         ),
         Job::Calibrate { .. }
         | Job::CompareBlocks { .. }
-        | Job::Compress(_)
+        | Job::Run(_)
         | Job::Evaluate { .. }
         | Job::Generate { .. }
         | Job::Export { .. } => long::run(job, office),

@@ -202,7 +202,7 @@ pub(in crate::studio) fn is_outdated(job: &Job) -> bool {
         Job::Preview { control, .. }
         | Job::Estimate { control, .. }
         | Job::Size { control, .. } => control.is_stopped(),
-        Job::Compress(order) => order.control.is_stopped(),
+        Job::Run(order) => order.control.is_stopped(),
         _ => false,
     }
 }

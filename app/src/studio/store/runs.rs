@@ -3,6 +3,7 @@
 
 use super::{Store, StoreProblem};
 use crate::studio::runs::{Run, RunId, RunStatus};
+use crate::studio::train::Training;
 use pare_engine::report::Histograms;
 use pare_engine::session::CompressReport;
 use rusqlite::{Row, params};
@@ -19,7 +20,7 @@ impl Store {
         let read = || -> rusqlite::Result<Vec<Run>> {
             let mut statement = self.connection.prepare(
                 "SELECT id, name, model, recipe, recipe_hash, format, out, evaluation_text, created_unix_ms, status,
-                        reason, evaluations, pinned, report
+                        reason, evaluations, pinned, report, training
                  FROM runs LEFT JOIN reports ON reports.run = runs.id ORDER BY created_unix_ms DESC, id DESC",
             )?;
             let rows = statement.query_map([], run_of)?;
@@ -36,10 +37,11 @@ impl Store {
             let transaction = connection.transaction()?;
             let evaluations = json(&run.evaluations)?;
             let (status, reason) = status_words(&run.status);
+            let training = run.training.as_ref().map(json).transpose()?;
             transaction.execute(
                 "INSERT INTO runs (id, name, model, recipe, recipe_hash, format, out, evaluation_text, created_unix_ms,
-                                   status, reason, evaluations, pinned)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
+                                   status, reason, evaluations, pinned, training)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)
                  ON CONFLICT (id) DO UPDATE SET name = excluded.name, out = excluded.out,
                     status = CASE WHEN status = 'done' THEN status ELSE excluded.status END,
                     reason = CASE WHEN status = 'done' THEN reason ELSE excluded.reason END,
@@ -60,6 +62,7 @@ impl Store {
                     reason,
                     evaluations,
                     run.pinned,
+                    training,
                 ],
             )?;
             let known: bool = transaction.query_row(
@@ -67,8 +70,12 @@ impl Store {
                 [run.id.0],
                 |row| row.get(0),
             )?;
-            if let (Some(report), false) = (&run.report, known) {
-                let (report, histograms) = parts(report)?;
+            let parts = match (&run.report, run.trained()) {
+                (Some(report), _) => Some(parts(report)?),
+                (None, Some(report)) => Some((json(report.as_ref())?, "[]".to_owned())),
+                (None, None) => None,
+            };
+            if let (Some((report, histograms)), false) = (parts, known) {
                 transaction.execute(
                     "INSERT INTO reports (run, report, histograms) VALUES (?1, ?2, ?3)",
                     params![run.id.0, report, histograms],
@@ -128,6 +135,12 @@ fn run_of(row: &Row<'_>) -> rusqlite::Result<Run> {
     let status: String = row.get(9)?;
     let evaluations: String = row.get(11)?;
     let report: Option<String> = row.get(13)?;
+    let training: Option<String> = row.get(14)?;
+    let training = training.and_then(|text| serde_json::from_str::<Training>(&text).ok());
+    let (trained, report) = match training.is_some() {
+        true => (report, None),
+        false => (None, report),
+    };
     Ok(Run {
         id: RunId(row.get(0)?),
         name: row.get(1)?,
@@ -139,6 +152,10 @@ fn run_of(row: &Row<'_>) -> rusqlite::Result<Run> {
         evaluation_text: row.get::<_, Option<Vec<u8>>>(7)?.map(path),
         created_unix_ms: row.get(8)?,
         status: status_of(&status, row.get(10)?),
+        training: training.map(|training| Training {
+            report: trained.and_then(|text| serde_json::from_str(&text).ok().map(Arc::new)),
+            ..training
+        }),
         report: report.and_then(|text| serde_json::from_str(&text).ok().map(Arc::new)),
         evaluations: serde_json::from_str(&evaluations).unwrap_or_default(),
         pinned: row.get(12)?,

@@ -5,7 +5,7 @@
 use rusqlite::{Connection, TransactionBehavior};
 
 /// The steps, in order; the first makes version 1.
-const STEPS: [&str; 2] = [
+const STEPS: [&str; 3] = [
     "
     CREATE TABLE windows (opened INTEGER NOT NULL);
     INSERT INTO windows (opened) VALUES (0);
@@ -33,6 +33,7 @@ const STEPS: [&str; 2] = [
     CREATE TABLE drafts (model BLOB PRIMARY KEY, toml TEXT NOT NULL);
 ",
     "ALTER TABLE drafts ADD COLUMN rest TEXT;",
+    "ALTER TABLE runs ADD COLUMN training TEXT;",
 ];
 
 /// The version that this program writes.

@@ -86,6 +86,7 @@ fn run(id: i64) -> Run {
         evaluation_text: Some("/texts/模型.txt".into()),
         created_unix_ms: 1_800_000_000_000 + id,
         status: RunStatus::Running,
+        training: None,
         report: None,
         evaluations: Vec::new(),
         pinned: false,

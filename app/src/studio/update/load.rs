@@ -9,7 +9,7 @@ use crate::studio::filter::Filter;
 use crate::studio::history::History;
 use crate::studio::kept::KeptDraft;
 use crate::studio::latency::Latency;
-use crate::studio::project::{Inputs, PreviewState, Project, Totals};
+use crate::studio::project::{Foreseen, Inputs, PreviewState, Project, Totals};
 use crate::studio::proposal::BudgetRules;
 use crate::studio::quality::Outlook;
 use crate::studio::rows::{Rows, Sort};
@@ -18,6 +18,7 @@ use crate::studio::selection::Selection;
 use crate::studio::sensitivity::Sensitivity;
 use crate::studio::similarity::Similarity;
 use crate::studio::smaller::Smaller;
+use crate::studio::train::TrainDraft;
 use pare_engine::formats::Format;
 use pare_engine::recipe::Recipe;
 use std::collections::{BTreeSet, HashMap};
@@ -96,6 +97,8 @@ pub(super) fn project(path: PathBuf, opened: Opened) -> Project {
         estimating: None,
         preview: PreviewState::default(),
         inputs: Inputs::None,
+        train: TrainDraft::default(),
+        foresight: Foreseen::default(),
         warnings: Vec::new(),
         layers,
     };

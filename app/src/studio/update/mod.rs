@@ -11,10 +11,12 @@ mod machine;
 mod open;
 mod outcomes;
 mod plan;
+mod resume;
 mod run;
 mod structure;
 #[cfg(test)]
 mod tests;
+mod train;
 
 use super::action::{Action, View};
 use super::command::Command;
@@ -81,6 +83,9 @@ impl Studio {
             Command::Compare(left, right) => {
                 self.compared = (left, right);
                 Vec::new()
+            }
+            Command::SetTraining(_) | Command::Train | Command::ShowCurve(_) => {
+                self.train_command(command)
             }
             Command::Run(_)
             | Command::SetDestination(_)
@@ -175,6 +180,10 @@ impl Studio {
                     format!("A defect in Pare ended {job}: {message}. Everything else goes on; please report it"),
                 )]
             }
+            Event::Stepped(..)
+            | Event::Sampled(..)
+            | Event::Trained(..)
+            | Event::Foreseen { .. } => self.train_event(event),
             event => self.run_event(event),
         }
     }
@@ -227,6 +236,9 @@ impl Studio {
                 Some(id) => self.command(Command::Resume(id)),
                 None => Vec::new(),
             },
+            Action::StartTraining => self.command(Command::Train),
+            Action::CopyTraining => self.copy_training(),
+            Action::CopyCurve => self.copy_curve(),
             Action::Export => vec![Effect::Show(View::Export)],
             Action::CopyCommandLine => self.copy_command_line(),
             Action::CopyRecipe => match self.project() {

@@ -130,6 +130,8 @@ impl Studio {
         }
         effects.extend(self.calibrate(true));
         effects.extend(self.refresh());
+        effects.extend(self.foresee());
+        self.recall_curve();
         effects
     }
 
@@ -288,6 +290,10 @@ impl Studio {
             }
             Purpose::EvaluationText => self.command(Command::SetEvaluation(Some(path))),
             Purpose::ExportFolder => self.command(Command::CheckPlace(path)),
+            Purpose::Teacher
+            | Purpose::Student
+            | Purpose::StudentConfig
+            | Purpose::TrainingText => self.chosen_for_training(&purpose, path),
         }
     }
 }

@@ -49,9 +49,6 @@ impl Studio {
     }
 
     fn ended(&mut self, id: RunId, outcome: Outcome<Arc<CompressReport>>) -> Vec<Effect> {
-        if self.active.as_ref().is_some_and(|active| active.id == id) {
-            self.active = None;
-        }
         let name = self.run(id).map(|run| run.name.clone()).unwrap_or_default();
         let mut effects = match outcome {
             Outcome::Done(report) => {
@@ -97,8 +94,16 @@ impl Studio {
                 effects
             }
         };
-        effects.extend(self.start_next());
+        effects.extend(self.run_is_over(id));
         effects
+    }
+
+    /// The next run's turn.
+    pub(super) fn run_is_over(&mut self, id: RunId) -> Vec<Effect> {
+        if self.active.as_ref().is_some_and(|active| active.id == id) {
+            self.active = None;
+        }
+        self.start_next()
     }
 
     fn evaluated(&mut self, id: RunId, outcome: Outcome<Evaluation>) -> Vec<Effect> {

@@ -9,11 +9,11 @@ use crate::studio::event::{Event, Outcome};
 use crate::studio::log::Level;
 use crate::studio::project::Project;
 use crate::studio::runs::{
-    ActiveRun, Control, Progress, Run, RunId, RunOrder, RunStatus, recipe_hash,
+    ActiveRun, Control, Progress, Run, RunId, RunOrder, RunRequest, RunStatus, recipe_hash,
 };
 use crate::studio::state::{Playground, SideJob, Studio};
+use crate::studio::train::Training;
 use pare_engine::formats::Format;
-use pare_engine::recipe::Recipe;
 use pare_engine::session::{CompressRequest, EvaluateRequest, GenerateRequest};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -61,16 +61,18 @@ impl Studio {
 
     /// Where the next run of the open model goes: as a person said, or under its name in the data folder.
     pub fn next_out(&self) -> PathBuf {
-        if let Some(destination) = &self.destination {
-            return destination.clone();
-        }
+        self.destination
+            .clone()
+            .unwrap_or_else(|| self.default_out())
+    }
+
+    /// The next run's name in the data folder.
+    pub(super) fn default_out(&self) -> PathBuf {
         let name = self
             .project()
             .map_or("run", |project| project.name.as_str());
-        let folder = self.runs_folder.clone();
-        folder
-            .unwrap_or_default()
-            .join(format!("{}-{}", file_safe(name), self.next_run))
+        let folder = self.runs_folder.clone().unwrap_or_default();
+        folder.join(format!("{}-{}", file_safe(name), self.next_run))
     }
 
     fn start_run(&mut self, out: Option<PathBuf>) -> Vec<Effect> {
@@ -92,10 +94,24 @@ impl Studio {
             resume: false,
             keep_layers: true,
         };
-        let run = self.new_run(project, &request);
+        self.destination = None;
+        let request = RunRequest::Compress(Box::new(request));
+        self.start(request, None, may_move)
+    }
+
+    /// A new run of the open model: kept, and put behind those that wait.
+    pub(super) fn start(
+        &mut self,
+        request: RunRequest,
+        training: Option<Training>,
+        may_move: bool,
+    ) -> Vec<Effect> {
+        let Some(project) = self.project() else {
+            return Vec::new();
+        };
+        let run = self.new_run(project, &request, training);
         let session = project.session.clone();
         self.next_run += 1;
-        self.destination = None;
         let order = RunOrder {
             id: run.id,
             session,
@@ -109,29 +125,39 @@ impl Studio {
         effects
     }
 
-    fn new_run(&self, project: &Project, request: &CompressRequest) -> Run {
-        let recipe_toml = request.recipe.to_toml();
+    fn new_run(&self, project: &Project, request: &RunRequest, training: Option<Training>) -> Run {
+        let (recipe, format, evaluate) = match request {
+            RunRequest::Compress(request) => (&request.recipe, request.format, &request.evaluate),
+            // A student is an ordinary dense model.
+            RunRequest::Distill(request) => (&request.recipe, Format::Dense, &request.evaluate),
+        };
+        let recipe_toml = recipe.to_toml();
         Run {
             id: RunId(self.run_base + self.next_run),
             name: format!("{} {}", project.name, self.next_run),
             model: project.path.clone(),
             recipe_hash: recipe_hash(&recipe_toml),
             recipe_toml,
-            format: request.format.word().to_owned(),
-            out: request.out.clone(),
-            evaluation_text: request.evaluate.clone(),
+            format: format.word().to_owned(),
+            out: request.out().to_owned(),
+            evaluation_text: evaluate.clone(),
             created_unix_ms: self.began_unix_ms + (self.now_seconds * 1000.0) as i64,
             status: RunStatus::Waiting,
+            training,
             report: None,
             evaluations: Vec::new(),
             pinned: false,
         }
     }
 
-    fn enqueue(&mut self, order: RunOrder) -> Vec<Effect> {
+    pub(super) fn enqueue(&mut self, order: RunOrder) -> Vec<Effect> {
+        let view = match order.request {
+            RunRequest::Compress(_) => View::Run,
+            RunRequest::Distill(_) => View::Train,
+        };
         self.waiting.push_back(order);
         let mut effects = self.start_next();
-        effects.push(Effect::Show(View::Run));
+        effects.push(Effect::Show(view));
         effects
     }
 
@@ -153,40 +179,7 @@ impl Studio {
             layers: Vec::new(),
             stopping: false,
         });
-        vec![Effect::Start(Job::Compress(order))]
-    }
-
-    /// Goes on with a stopped run: the model must be the open one.
-    fn resume(&mut self, id: RunId) -> Vec<Effect> {
-        let (Some(run), Some(project)) = (self.run(id), self.project()) else {
-            return Vec::new();
-        };
-        if run.model != project.path {
-            let text = format!("Open {} to resume this run", run.model.display());
-            return vec![self.tell(Level::Warning, text)];
-        }
-        let recipe = match Recipe::parse(&run.recipe_toml) {
-            Ok(recipe) => recipe,
-            Err(error) => return vec![self.tell(Level::Error, error.to_string())],
-        };
-        let request = CompressRequest {
-            recipe,
-            out: run.out.clone(),
-            format: run.format.parse().unwrap_or(Format::Pare),
-            evaluate: run.evaluation_text.clone(),
-            resume: true,
-            keep_layers: true,
-        };
-        let order = RunOrder {
-            id,
-            session: project.session.clone(),
-            request,
-            may_move: false,
-            control: Arc::new(Control::default()),
-        };
-        let mut effects = self.change_run(id, |run| run.status = RunStatus::Waiting);
-        effects.extend(self.enqueue(order));
-        effects
+        vec![Effect::Start(Job::Run(order))]
     }
 
     fn unqueue(&mut self, id: RunId) -> Vec<Effect> {
@@ -218,6 +211,9 @@ impl Studio {
         match has_begun {
             true => Vec::new(),
             // The lane is at other work and will skip it.
+            false if self.run(id).is_some_and(|run| run.training.is_some()) => {
+                self.train_event(Event::Trained(id, Outcome::Stopped))
+            }
             false => self.run_event(Event::Ended(id, Outcome::Stopped)),
         }
     }
@@ -243,6 +239,7 @@ impl Studio {
         }
         self.waiting.retain(|order| order.id != id);
         self.runs.retain(|run| run.id != id);
+        self.curves.forget(id);
         self.take_measured();
         let mut effects = vec![Effect::Start(Job::DropRun(id))];
         effects.extend(self.refresh());

@@ -30,6 +30,8 @@ pub(super) struct TrainMemory {
     pub(super) teachers: u64,
     /// Teachers read block by block.
     pub(super) teachers_by_block: u64,
+    /// Weights of the student.
+    pub(super) parameters: u64,
 }
 
 impl TrainMemory {
@@ -41,13 +43,30 @@ impl TrainMemory {
         longest: usize,
         threads: usize,
     ) -> Self {
+        Self::of_config(student.config(), teachers, settings, longest, threads)
+    }
+
+    /// The same of a student that is not there yet.
+    pub(super) fn of_config(
+        config: &ModelConfig,
+        teachers: &[&Model],
+        settings: &TrainSettings,
+        longest: usize,
+        threads: usize,
+    ) -> Self {
         let at_once = match settings.micro_batch {
             0 => settings.batch,
             some => some.min(settings.batch),
         };
         let tokens = (at_once * longest) as u64;
-        let config = student.config();
-        let parameters = parameters(student, |_| true);
+        let tensors = config.tensors();
+        let weights = |counts: &dyn Fn(Option<usize>) -> bool| -> u64 {
+            let tensors = tensors.iter().filter(|tensor| counts(tensor.block));
+            tensors
+                .map(|tensor| tensor.shape.iter().product::<usize>() as u64)
+                .sum()
+        };
+        let parameters = weights(&|_| true);
         // Values, gradients, two means; the best so far.
         let copies = 4 + u64::from(settings.held_out > 0);
         let kept_bytes = match settings.states {
@@ -56,7 +75,12 @@ impl TrainMemory {
         };
         let states =
             tokens * config.hidden as u64 * (config.blocks as u64 * kept_bytes + 3 * VALUE_BYTES);
-        let part = largest_part(student);
+        // The part whose gradients a thread holds: the ends, or the largest block.
+        let blocks = (0..config.blocks).map(|index| weights(&|block| block == Some(index)));
+        let part = blocks
+            .max()
+            .unwrap_or(0)
+            .max(weights(&|block| block.is_none()));
         let lanes = threads.max(1) as u64;
         let working = working_bytes(config, longest as u64) + 2 * part * VALUE_BYTES;
         let deep = settings.hidden + settings.attention > 0.0;
@@ -88,6 +112,7 @@ impl TrainMemory {
             student: parameters * VALUE_BYTES * copies + states + lanes * working,
             teachers: whole.sum::<u64>() + taught,
             teachers_by_block: by_block.sum::<u64>() + taught,
+            parameters,
         }
     }
 }
@@ -96,16 +121,6 @@ fn parameters(model: &Model, counts: impl Fn(Option<usize>) -> bool) -> u64 {
     let layers = model.layers().iter();
     let layers = layers.filter(|layer| counts(layer.block));
     layers.map(|layer| layer.parameters).sum()
-}
-
-/// Parameters of the part whose gradients a thread holds: the ends, or the largest block.
-fn largest_part(model: &Model) -> u64 {
-    let blocks =
-        (0..model.config().blocks).map(|index| parameters(model, |block| block == Some(index)));
-    blocks
-        .max()
-        .unwrap_or(0)
-        .max(parameters(model, |block| block.is_none()))
 }
 
 fn working_bytes(config: &ModelConfig, longest: u64) -> u64 {

@@ -3,6 +3,7 @@
 //! The way: student (`student`) -> text (`text`) -> memory stated (`memory`) -> the loop (`train`) -> files (`write`) ->
 //! measured -> named. `OUT.partial/` holds everything until the end; stopped, it holds what the next try goes on from.
 
+mod foresee;
 mod memory;
 mod report;
 mod request;
@@ -11,6 +12,7 @@ mod teachers;
 mod text;
 mod write;
 
+pub use foresee::TrainForesight;
 pub use report::read_distill_report;
 pub use request::{DistillRequest, NoStudent, OtherTeacher, StudentSpec};
 

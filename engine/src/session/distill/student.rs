@@ -5,6 +5,7 @@
 
 use super::super::structure::make_student;
 use super::super::{Session, SessionError};
+use super::foresee::read_config;
 use super::request::StudentSpec;
 use crate::formats::StoreError;
 use crate::formats::store::atomic::write_bytes;
@@ -68,7 +69,7 @@ impl Session {
     }
 
     /// What has to go for this student.
-    fn structure_of(&self, spec: &StudentSpec) -> Result<Structure, SessionError> {
+    pub(super) fn structure_of(&self, spec: &StudentSpec) -> Result<Structure, SessionError> {
         let config = self.model()?.config();
         let mut structure = Structure {
             repair: true,
@@ -108,15 +109,7 @@ impl Session {
         recipe: &Recipe,
         folder: &Path,
     ) -> Result<(), SessionError> {
-        let problem = |problem: String| SessionError::Input {
-            problem,
-            path: config.to_owned(),
-        };
-        let text = fs::read(config).map_err(|error| {
-            problem(format!("the student's config.json cannot be read: {error}"))
-        })?;
-        let json: serde_json::Value = serde_json::from_slice(&text)
-            .map_err(|error| problem(format!("the student's config.json is no JSON ({error})")))?;
+        let (text, json) = read_config(config)?;
         let parsed = ModelConfig::parse(&json)?;
         fs::create_dir_all(folder).map_err(StoreError::io("could not be created", folder))?;
         write_bytes(&folder.join("config.json"), &text)?;

@@ -2,7 +2,7 @@
 
 use super::super::{Session, SessionError};
 use crate::corpus::{Corpus, read_sentences};
-use crate::model::Model;
+use crate::model::{Model, ModelConfig};
 use crate::recipe::TrainSettings;
 use rayon::prelude::*;
 use std::path::Path;
@@ -11,6 +11,19 @@ use std::path::Path;
 const DEFAULT_TOKENS: usize = 512;
 /// Tokens at which sentences are cut where nobody says.
 const DEFAULT_SENTENCE_TOKENS: usize = 128;
+
+/// Most tokens of a sequence for a student of `config`'s shape.
+pub(super) fn sequence_length(
+    settings: &TrainSettings,
+    config: &ModelConfig,
+    is_encoder: bool,
+) -> usize {
+    match settings.length {
+        0 if is_encoder => DEFAULT_SENTENCE_TOKENS.min(config.context_length),
+        0 => DEFAULT_TOKENS.min(config.context_length),
+        some => some,
+    }
+}
 
 impl Session {
     /// All sequences of the text at `path`, by this model's tokenizer, for a student of `student`'s shape.
@@ -21,11 +34,7 @@ impl Session {
         student: &Model,
     ) -> Result<Vec<Vec<u32>>, SessionError> {
         let config = student.config();
-        let length = match settings.length {
-            0 if student.is_encoder() => DEFAULT_SENTENCE_TOKENS.min(config.context_length),
-            0 => DEFAULT_TOKENS.min(config.context_length),
-            some => some,
-        };
+        let length = sequence_length(settings, config, student.is_encoder());
         if length < 2 || length > config.context_length {
             return Err(self.input_problem(&format!(
                 "sequences of {length} tokens do not fit the student, whose context is {}; choose a --length of 2 to {}",

@@ -15,7 +15,7 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub(in crate::session) struct SmallerPlan {
     pub(super) sizes: SmallerSizes,
-    pub(super) config: Value,
+    pub(in crate::session) config: Value,
     pub(super) tokens: Option<TokenPlan>,
     pub(super) sides: Vec<SideFile>,
     pub(super) notes: Vec<String>,

@@ -37,7 +37,7 @@ impl Memory {
         let measured = |side: usize| {
             let run = sides[side];
             let count = run.map_or(0, |run| {
-                run.evaluations.len() + usize::from(run.report.is_some())
+                run.evaluations.len() + usize::from(run.bytes().is_some())
             });
             (run.map(|run| run.id), count)
         };

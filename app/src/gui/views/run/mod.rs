@@ -6,6 +6,9 @@ mod progress;
 mod setup;
 mod structure;
 
+pub(super) use progress::{figure, seconds};
+pub(super) use setup::row;
+
 use crate::gui::scene::Scene;
 use crate::gui::widgets::empty;
 use crate::studio::action::Action;

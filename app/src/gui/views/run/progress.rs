@@ -2,7 +2,7 @@
 
 use crate::gui::scene::Scene;
 use crate::studio::Command;
-use crate::studio::action::Action;
+use crate::studio::action::{Action, View};
 use crate::studio::runs::{ActiveRun, Progress, RunStatus};
 use egui::{Align, Layout, ProgressBar, RichText, Ui, vec2};
 use egui_material_icons::icons::{ICON_CLOSE, ICON_PAUSE, ICON_PLAY_ARROW, ICON_STOP};
@@ -36,7 +36,7 @@ fn at_work(ui: &mut Ui, scene: &mut Scene<'_>, active: &ActiveRun) {
             let stop = format!("{} Stop", ICON_STOP.codepoint);
             let stop = ui.add_enabled(!active.stopping, egui::Button::new(stop));
             if stop
-                .on_hover_text("Finished layers are kept; Resume goes on from them")
+                .on_hover_text("What is finished is kept; Resume goes on from it")
                 .clicked()
             {
                 scene.act(Action::StopRun);
@@ -74,8 +74,12 @@ fn bar(ui: &mut Ui, scene: &Scene<'_>, progress: &Progress) {
     ui.add(bar).on_hover_text("Steps of this stage");
 }
 
-fn figures(ui: &mut Ui, scene: &Scene<'_>, progress: &Progress) {
+fn figures(ui: &mut Ui, scene: &mut Scene<'_>, progress: &Progress) {
     let unknown = || "–".to_owned();
+    // A training solves no layers; the train view has its figures.
+    if progress.layers == 0 {
+        return training(ui, scene, progress);
+    }
     let figures = [
         (
             "layers",
@@ -98,7 +102,24 @@ fn figures(ui: &mut Ui, scene: &Scene<'_>, progress: &Progress) {
     });
 }
 
-fn figure(ui: &mut Ui, scene: &Scene<'_>, caption: &str, text: &str, width: f32) {
+fn training(ui: &mut Ui, scene: &mut Scene<'_>, progress: &Progress) {
+    ui.horizontal_wrapped(|ui| {
+        let elapsed = seconds(progress.elapsed_seconds);
+        figure(ui, scene, "elapsed", &elapsed, FIGURE_WIDTH);
+        let memory = Bytes(progress.resident_bytes).to_string();
+        figure(ui, scene, "memory", &memory, FIGURE_WIDTH);
+        scene.action_button(ui, Action::Show(View::Train));
+    });
+}
+
+/// A number under its caption.
+pub(in crate::gui::views) fn figure(
+    ui: &mut Ui,
+    scene: &Scene<'_>,
+    caption: &str,
+    text: &str,
+    width: f32,
+) {
     let measures = &scene.look.measures;
     let height = measures.row_height + measures.small;
     ui.allocate_ui_with_layout(vec2(width, height), Layout::top_down(Align::Min), |ui| {
@@ -114,7 +135,7 @@ fn figure(ui: &mut Ui, scene: &Scene<'_>, caption: &str, text: &str, width: f32)
 }
 
 /// Seconds as people read them: `0.21 s`, `45 s`, `12 min 5 s`, `3 h 4 min`.
-pub(super) fn seconds(seconds: f64) -> String {
+pub(in crate::gui::views) fn seconds(seconds: f64) -> String {
     let whole = seconds.round() as u64;
     match whole {
         _ if seconds < 10.0 => format!("{seconds:.2} s"),
@@ -139,9 +160,13 @@ fn resumable(ui: &mut Ui, scene: &mut Scene<'_>) {
         ),
         status => (
             format!(
-                "{} is {}; its finished layers are kept",
+                "{} is {}; {} kept",
                 run.name,
-                status.word()
+                status.word(),
+                match run.training {
+                    Some(_) => "its state is",
+                    None => "its finished layers are",
+                }
             ),
             scene.look.colours.text,
         ),

@@ -60,7 +60,7 @@ pub(super) fn show(ui: &mut Ui, scene: &mut Scene<'_>, memory: &mut Memory) {
 }
 
 /// A row: its word in a column of its own, then `fields`, buttons at the right end.
-pub(super) fn row(
+pub(in crate::gui::views) fn row(
     ui: &mut Ui,
     scene: &mut Scene<'_>,
     word: &str,

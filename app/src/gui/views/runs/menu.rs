@@ -22,6 +22,10 @@ pub(super) fn show(ui: &mut Ui, scene: &mut Scene<'_>, memory: &mut Memory, run:
         true => is_open,
         false => Err("Only a run that was cut off can be resumed"),
     };
+    let can_export = match run.training {
+        Some(_) => Err("A trained student is an ordinary model: open it, then compress it"),
+        None => is_done,
+    };
     let pinned = scene.studio.runs.iter();
     let pinned = pinned.filter(|other| other.pinned && other.id != run.id);
     let pinned = pinned.map(|other| other.id).next();
@@ -45,7 +49,12 @@ pub(super) fn show(ui: &mut Ui, scene: &mut Scene<'_>, memory: &mut Memory, run:
         ("Compare with the original", is_done, compare(None)),
         ("Compare with the baseline", has_pinned, compare(pinned)),
         (pin, Ok(()), vec![Command::Pin(run.id)]),
-        ("Export…", is_done, vec![Command::Show(View::Export)]),
+        (
+            "Open as model",
+            is_done,
+            vec![Command::Open(run.out.clone())],
+        ),
+        ("Export…", can_export, vec![Command::Show(View::Export)]),
     ];
     for (text, availability, commands) in entries {
         if entry(ui, text, availability) {

@@ -3,6 +3,7 @@
 use crate::gui::widgets::{error_text, interval_text};
 use crate::studio::Studio;
 use crate::studio::runs::{Run, RunId, RunStatus};
+use crate::studio::train::Training;
 use pare_engine::report::Evaluation;
 use pare_engine::units::Bytes;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -11,6 +12,7 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Column {
     Name,
+    Kind,
     Model,
     Created,
     Status,
@@ -19,6 +21,7 @@ pub(super) enum Column {
     Bits,
     Loss,
     Quality,
+    Trained,
     Seconds,
     Memory,
     Recipe,
@@ -26,13 +29,15 @@ pub(super) enum Column {
 
 impl Column {
     /// All, from left to right.
-    pub(super) const ALL: [Self; 12] = [
+    pub(super) const ALL: [Self; 14] = [
         Self::Name,
         Self::Status,
+        Self::Kind,
         Self::Size,
         Self::Bits,
         Self::Loss,
         Self::Quality,
+        Self::Trained,
         Self::Seconds,
         Self::Memory,
         Self::Format,
@@ -45,6 +50,8 @@ impl Column {
     pub(super) fn title(self) -> &'static str {
         match self {
             Self::Name => "name",
+            Self::Kind => "kind",
+            Self::Trained => "loss before → after",
             Self::Model => "model",
             Self::Created => "asked for (UTC)",
             Self::Status => "status",
@@ -66,6 +73,9 @@ impl Column {
                 "Mean KL of a decoder per token with its standard error; cosine of an encoder"
             }
             Self::Quality => "Perplexity of a decoder; Spearman of an encoder",
+            Self::Trained => {
+                "What training lost before its first step and at its best, on held-out sequences where there are any"
+            }
             Self::Bits => "Stored bits per weight over the compressed layers",
             Self::Recipe => "First digits of the recipe's SHA-256",
             _ => "Click to sort",
@@ -76,7 +86,13 @@ impl Column {
     pub(super) fn is_number(self) -> bool {
         matches!(
             self,
-            Self::Size | Self::Bits | Self::Loss | Self::Quality | Self::Seconds | Self::Memory
+            Self::Size
+                | Self::Bits
+                | Self::Loss
+                | Self::Quality
+                | Self::Trained
+                | Self::Seconds
+                | Self::Memory
         )
     }
 
@@ -85,7 +101,8 @@ impl Column {
         match self {
             Self::Name => 132.0,
             Self::Model => 120.0,
-            Self::Created | Self::Loss => 128.0,
+            Self::Created | Self::Loss | Self::Trained => 128.0,
+            Self::Kind => 112.0,
             Self::Recipe | Self::Status | Self::Memory => 96.0,
             Self::Size => 84.0,
             Self::Format | Self::Bits | Self::Seconds => 64.0,
@@ -153,7 +170,7 @@ fn mark(studio: &Studio, sort: Option<(Column, bool)>, differences: bool) -> u64
         run.id.hash(&mut hasher);
         run.name.hash(&mut hasher);
         run.status.word().hash(&mut hasher);
-        (run.pinned, run.evaluations.len(), run.report.is_some()).hash(&mut hasher);
+        (run.pinned, run.evaluations.len(), run.bytes().is_some()).hash(&mut hasher);
     }
     hasher.finish()
 }
@@ -189,10 +206,11 @@ fn key(run: &Run, column: Column) -> Key {
 fn number(run: &Run, column: Column) -> Option<f64> {
     let report = run.report.as_ref();
     match column {
-        Column::Size => report.map(|report| report.bytes_after as f64),
+        Column::Size => run.bytes().map(|bytes| bytes as f64),
         Column::Bits => report.map(|report| report.bits_per_weight),
-        Column::Seconds => report.map(|report| report.seconds),
-        Column::Memory => report.map(|report| report.peak_rss_bytes as f64),
+        Column::Seconds => run.seconds(),
+        Column::Memory => run.peak_bytes().map(|bytes| bytes as f64),
+        Column::Trained => run.training.as_ref()?.losses().map(|[_, after]| after),
         Column::Loss => match run.evaluation()? {
             Evaluation::Decoder(decoder) => decoder.kl.as_ref().map(|kl| kl.mean),
             Evaluation::Encoder(encoder) => encoder.cosine.as_ref().map(|cosine| cosine.mean),
@@ -206,6 +224,12 @@ fn number(run: &Run, column: Column) -> Option<f64> {
 }
 
 fn cell(run: &Run, column: Column, baseline: Option<&Run>) -> String {
+    if let (Column::Trained, Some([before, after])) =
+        (column, run.training.as_ref().and_then(Training::losses))
+        && baseline.is_none()
+    {
+        return format!("{before:.3} → {after:.3}");
+    }
     if let Some(value) = number(run, column) {
         let compared = baseline.and_then(|baseline| number(baseline, column));
         return match compared {
@@ -215,6 +239,7 @@ fn cell(run: &Run, column: Column, baseline: Option<&Run>) -> String {
     }
     match column {
         Column::Name => run.name.clone(),
+        Column::Kind => run.kind(),
         Column::Model => {
             let name = run.model.file_name().unwrap_or(run.model.as_os_str());
             name.to_string_lossy().into_owned()
@@ -233,7 +258,7 @@ fn written(run: &Run, column: Column, value: f64) -> String {
         Column::Size | Column::Memory => Bytes(value as u64).to_string(),
         Column::Bits => format!("{value:.2}"),
         Column::Seconds => format!("{value:.1}"),
-        Column::Quality => format!("{value:.3}"),
+        Column::Quality | Column::Trained => format!("{value:.3}"),
         _ => match run.kl().and_then(|(_, stderr)| stderr) {
             Some(stderr) => interval_text(value, stderr),
             None => error_text(value),

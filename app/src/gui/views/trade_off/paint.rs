@@ -8,13 +8,13 @@ use super::legend::shape;
 use super::model::{Axes, Kind, Model, Point};
 use crate::gui::look::Look;
 use crate::gui::scene::Scene;
-use crate::gui::widgets::plot::axis_text;
+use crate::gui::widgets::plot::{axis_text, log_marks};
 use crate::studio::action::View;
 use crate::studio::{Command, Project};
 use egui::{Color32, Id, PopupAnchor, Pos2, RichText, Tooltip, Ui, Vec2};
 use egui_plot::{
-    FilledArea, GridInput, GridMark, Line, LineStyle, MarkerShape, Plot, PlotPoint, PlotPoints,
-    PlotResponse, PlotUi, Points, VLine,
+    FilledArea, Line, LineStyle, MarkerShape, Plot, PlotPoint, PlotPoints, PlotResponse, PlotUi,
+    Points, VLine,
 };
 
 /// How near the pointer must be to a point.
@@ -42,7 +42,7 @@ pub(super) fn show(
     let plot = Plot::new(("trade-off", axes.is_loss, axes.unit.short()))
         .x_axis_label(axes.unit.name())
         .y_axis_label(quantity)
-        .y_grid_spacer(decades)
+        .y_grid_spacer(|input| log_marks(input.bounds))
         .y_axis_formatter(|mark, _| match mark.step_size >= 1.0 {
             true => axis_text(10f64.powf(mark.value)),
             false => String::new(),
@@ -105,23 +105,6 @@ fn lines(
         scene.push(Command::SettleBudget);
         memory.budget.wants_focus = true;
     }
-}
-
-/// Decades, and their parts of one digit.
-fn decades(input: GridInput) -> Vec<GridMark> {
-    let (low, high) = input.bounds;
-    let mut marks = Vec::new();
-    for decade in (low.floor() as i32)..=(high.ceil() as i32).min(low.floor() as i32 + 40) {
-        for digit in 1..10 {
-            let value = f64::from(decade) + f64::from(digit).log10();
-            // Marks outside would be named outside the plot.
-            if (low..=high).contains(&value) {
-                let step_size = if digit == 1 { 1.0 } else { 0.1 };
-                marks.push(GridMark { value, step_size });
-            }
-        }
-    }
-    marks
 }
 
 fn draw<'a>(plot: &mut PlotUi<'a>, look: &Look, model: &'a Model) {

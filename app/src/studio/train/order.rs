@@ -1,0 +1,127 @@
+//! What the engine is asked to train, what a run keeps of it, and how the engine foresees it.
+
+use super::{StudentChoice, TrainDraft};
+use crate::studio::project::Project;
+use crate::studio::runs::{Run, RunId};
+use pare_engine::recipe::{Recipe, TrainMode};
+use pare_engine::report::DistillReport;
+use pare_engine::session::{DistillRequest, OtherTeacher, StudentSpec};
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// What makes a run a training, beside its recipe.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Training {
+    /// Weight of the first teacher: the run's model.
+    pub weight: f64,
+    /// Further teachers with their weights.
+    pub others: Vec<(PathBuf, f64)>,
+    /// The student, as `--student` takes it.
+    pub student: String,
+    /// What is trained.
+    pub mode: TrainMode,
+    /// The text that samples go on from.
+    pub prompt: String,
+    /// What came of it; kept apart.
+    #[serde(skip)]
+    pub report: Option<Arc<DistillReport>>,
+}
+
+/// What the engine foresees of a training, from shapes alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Foresight {
+    /// Memory that it takes at its peak.
+    pub bytes: u64,
+    /// Memory that it may take.
+    pub allowed_bytes: u64,
+    /// Weights of the student.
+    pub parameters: u64,
+}
+
+impl TrainDraft {
+    /// The student in the engine's words; `None` while it is not chosen. `place` tells where a run lies.
+    fn spec(&self, place: impl Fn(RunId) -> Option<PathBuf>) -> Option<StudentSpec> {
+        Some(match &self.student {
+            StudentChoice::Depth { share, evenly } => StudentSpec::Depth {
+                share: *share,
+                evenly: *evenly,
+            },
+            StudentChoice::Width { share } => StudentSpec::Width { share: *share },
+            StudentChoice::Config(path) => StudentSpec::Config(path.clone()?),
+            StudentChoice::Model(path) => StudentSpec::Model(path.clone()?),
+            StudentChoice::Run(id) => StudentSpec::Model(place((*id)?)?),
+        })
+    }
+
+    /// What the engine is asked; `None` while the draft says too little. `place` tells where a run lies.
+    pub fn request(
+        &self,
+        project: &Project,
+        place: impl Fn(RunId) -> Option<PathBuf>,
+        out: PathBuf,
+    ) -> Option<DistillRequest> {
+        let draft = project.draft();
+        let mut calibration = draft.calibration.clone();
+        calibration.corpus = self.text(project);
+        Some(DistillRequest {
+            weight: self.weight,
+            others: self.others.clone(),
+            student: self.spec(place)?,
+            recipe: Recipe {
+                calibration,
+                train: Some(self.settings.clone()),
+                ..Recipe::default()
+            },
+            out,
+            evaluate: draft.evaluation.clone(),
+            resume: false,
+        })
+    }
+}
+
+impl Training {
+    /// What a run keeps of `request`.
+    pub fn of(request: &DistillRequest, prompt: &str) -> Self {
+        let others = request.others.iter();
+        let mode = request.recipe.train.as_ref().map(|train| train.mode);
+        Self {
+            weight: request.weight,
+            others: others.map(|one| (one.path.clone(), one.weight)).collect(),
+            student: request.student.to_string(),
+            mode: mode.unwrap_or_default(),
+            prompt: prompt.to_owned(),
+            report: None,
+        }
+    }
+
+    /// The request that goes on with `run`; an error says what of it cannot be read any more.
+    pub fn resumed(&self, run: &Run) -> Result<DistillRequest, String> {
+        let others = self.others.iter();
+        Ok(DistillRequest {
+            weight: self.weight,
+            others: others
+                .map(|(path, weight)| OtherTeacher {
+                    path: path.clone(),
+                    weight: *weight,
+                })
+                .collect(),
+            student: self
+                .student
+                .parse::<StudentSpec>()
+                .map_err(|error| error.to_string())?,
+            recipe: Recipe::parse(&run.recipe_toml).map_err(|error| error.to_string())?,
+            out: run.out.clone(),
+            evaluate: run.evaluation_text.clone(),
+            resume: true,
+        })
+    }
+
+    /// Loss before and after, held out where anything was.
+    pub fn losses(&self) -> Option<[f64; 2]> {
+        let report = self.report.as_ref()?;
+        let held_out = report.held_out_first.zip(report.held_out_best);
+        let (before, after) = held_out.or(report.loss_first.zip(report.loss_last))?;
+        Some([before, after])
+    }
+}
