@@ -6,13 +6,14 @@
 #![allow(clippy::print_stdout, clippy::disallowed_methods)]
 
 use pare_engine::model::Model;
+use pare_engine::recipe::TrainSettings;
 use pare_tests::grammar::Storyteller;
 use pare_tests::memory::MemorySource;
-use pare_tests::train::{TrainConfig, mean_loss, train};
+use pare_tests::train::{mean_loss, train};
 use pare_tests::{rtn, sample, tokenizer};
 use std::error::Error;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 const TRAINING_BYTES: usize = 8_000_000;
@@ -50,38 +51,33 @@ fn trained(
     tokens: &[u32],
     options: &Options,
 ) -> Result<MemorySource, Box<dyn Error + Send + Sync>> {
-    let config = TrainConfig {
+    let settings = TrainSettings {
         seed: options.seed,
         steps: options.steps,
         batch: 8,
         length: sample::CONTEXT,
-        peak_rate: 6e-3,
+        rate: 6e-3,
         warm_up: 50,
-        weight_decay: 0.05,
-        clip: 1.0,
+        decay: 0.05,
+        held_out: 0,
+        check_every: 0,
+        ..TrainSettings::default()
     };
     let began = Instant::now();
-    let mut recent = 0.0;
-    Ok(train(
-        &sample::config(),
-        tokens,
-        &config,
-        &mut |step, loss| {
-            recent = if step == 0 {
-                loss
-            } else {
-                0.95 * recent + 0.05 * loss
-            };
-            if (step + 1) % 100 == 0 {
-                let seconds = began.elapsed().as_secs_f64();
-                println!(
-                    "step {} of {}: loss {recent:.4}, {seconds:.0} s",
-                    step + 1,
-                    options.steps
-                );
-            }
-        },
-    )?)
+    let recent = Mutex::new(None);
+    let told = |step: u64, loss: f64| {
+        let mut recent = recent.lock().unwrap_or_else(PoisonError::into_inner);
+        let smooth = recent.map_or(loss, |before| 0.95 * before + 0.05 * loss);
+        *recent = Some(smooth);
+        if step.is_multiple_of(100) {
+            let seconds = began.elapsed().as_secs_f64();
+            println!(
+                "step {step} of {}: loss {smooth:.4}, {seconds:.0} s",
+                options.steps
+            );
+        }
+    };
+    Ok(train(&sample::config(), tokens, &settings, &told)?)
 }
 
 /// Perplexity of the model and of its plain roundings.
@@ -104,7 +100,7 @@ fn report(weights: &MemorySource, judged: &[u32]) -> Result<(), Box<dyn Error + 
 
 struct Options {
     out: PathBuf,
-    steps: usize,
+    steps: u64,
     seed: u64,
 }
 

@@ -10,16 +10,13 @@ use super::request::StudentSpec;
 use crate::formats::StoreError;
 use crate::formats::store::atomic::write_bytes;
 use crate::formats::store::stream::{TensorSpec, write_tensors};
-use crate::model::{ModelConfig, PlannedTensor, Role};
+use crate::model::{ModelConfig, PlannedTensor};
 use crate::recipe::{BlockChoice, CalibrationSettings, Recipe, Structure};
 use crate::report::Observer;
-use crate::rng::Rng;
 use crate::tensor::Dtype;
+use crate::train::fresh_values;
 use std::fs;
 use std::path::{Path, PathBuf};
-
-/// Deviation of fresh matrices (Radford et al. 2019, section 2.3; narrower where a residual is added).
-const DEVIATION: f64 = 0.02;
 
 /// The mark of a whole folder: written last.
 const DONE: &str = "made";
@@ -162,24 +159,6 @@ fn write_fresh(config: &ModelConfig, seed: u64, path: &Path) -> Result<(), Sessi
         output.write_all(&bytes).map_err(failed)
     })?;
     Ok(())
-}
-
-/// Values of a fresh tensor: each has a random stream of its own.
-fn fresh_values(config: &ModelConfig, tensor: &PlannedTensor, seed: u64, stream: u64) -> Vec<f32> {
-    let mut rng = Rng::new(seed, stream);
-    let narrow = DEVIATION / (2.0 * config.blocks as f64).sqrt();
-    let deviation = match tensor.role {
-        Role::Output | Role::Down => narrow,
-        _ => DEVIATION,
-    };
-    let count = tensor.shape.iter().product();
-    match tensor.role {
-        Role::Norm => vec![config.neutral_norm(); count],
-        Role::Bias => vec![0.0; count],
-        _ => (0..count)
-            .map(|_| (deviation * rng.normal()) as f32)
-            .collect(),
-    }
 }
 
 #[cfg(test)]
