@@ -58,6 +58,13 @@ class Bench:
         self.call(self.build / "llama_worker", model, asked, out, THREADS, ids.shape[1])
         return np.fromfile(out, np.float32).reshape(*ids.shape, -1)
 
+    def random_model(self, config: dict, name: str) -> pathlib.Path:
+        """A random checkpoint of a configuration, in F32."""
+        place, out = self.folder / "config.json", self.folder / name
+        place.write_text(json.dumps(config))
+        self.call(self.blocks_path.with_name("make_checkpoint"), "--config", place, "--out", out, "--dtype", "f32", "--seed", "7")
+        return out
+
     def codec(self, *words: object, arrays: list[np.ndarray]) -> np.ndarray:
         """`ggml_blocks` on arrays."""
         places = []

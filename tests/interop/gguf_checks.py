@@ -155,6 +155,7 @@ def quality(bench: Bench) -> Iterator[str]:
     model = bench.model("gutenberg-5M")
     corpus, held_out = bench.text("gutenberg_train_4MB.txt"), bench.text("gutenberg_valid_1MB.txt")
     plain = bench.export(model, "F16")
+    # llama-imatrix takes a text from its beginning on; ours are drawn from the same part of it.
     head = bench.folder / "train.txt"
     head.write_text(corpus.read_text()[:120_000])
     theirs_matrix = bench.folder / "theirs.imatrix.gguf"
@@ -173,11 +174,75 @@ def quality(bench: Bench) -> Iterator[str]:
         yield f"{word}: KL {mine:.6f}, llama-quantize {other:.6f}"
 
 
+def like_llama(model_type: str, **more: object) -> dict:
+    return {
+        "model_type": model_type, "hidden_size": 256, "intermediate_size": 512, "num_hidden_layers": 2,
+        "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 64, "max_position_embeddings": 256,
+        "vocab_size": 320, "rms_norm_eps": 1e-6, "rope_theta": 10000.0, "tie_word_embeddings": False, **more,
+    }
+
+
+LLAMA3 = {
+    "rope_type": "llama3", "rope_theta": 500000.0, "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 32,
+}
+
+FAMILIES = {
+    "llama": like_llama("llama"),
+    "llama3": like_llama("llama", rope_parameters=LLAMA3),
+    "mistral": like_llama("mistral", sliding_window=None),
+    "qwen2": like_llama("qwen2"),
+    "qwen3": like_llama("qwen3", tie_word_embeddings=True),
+    "phi3": like_llama("phi3", rope_scaling=None, original_max_position_embeddings=256),
+    "gemma3": like_llama(
+        "gemma3_text", hidden_activation="gelu_pytorch_tanh", query_pre_attn_scalar=64, sliding_window=16,
+        rope_local_base_freq=10000.0, rope_theta=1000000.0, tie_word_embeddings=True,
+    ),
+    "gpt2": {
+        "model_type": "gpt2", "n_embd": 256, "n_layer": 2, "n_head": 4, "n_positions": 256, "vocab_size": 320,
+        "layer_norm_epsilon": 1e-5, "activation_function": "gelu_new",
+    },
+    "gptneox": {
+        "model_type": "gpt_neox", "hidden_size": 256, "num_hidden_layers": 2, "num_attention_heads": 4,
+        "intermediate_size": 512, "max_position_embeddings": 256, "vocab_size": 320, "hidden_act": "gelu",
+        "layer_norm_eps": 1e-5, "rotary_pct": 0.5, "rotary_emb_base": 10000, "use_parallel_residual": True,
+        "tie_word_embeddings": False,
+    },
+}
+
+
+def families(bench: Bench) -> Iterator[str]:
+    """Random networks of every architecture: llama.cpp computes what we compute, dense and in one quantized type."""
+    for name, config in FAMILIES.items():
+        model = bench.random_model(config, name)
+        ids = token_ids(bench, config["vocab_size"], 48)
+        errors = []
+        for word, bound in (("F32", 1e-3), ("Q8_0", 1e-2)):
+            path = bench.export(model, word)
+            error = relative_error(bench.llama_logits(path, ids), bench.logits(path, ids))
+            assert error <= bound, f"{name} {word}: relative difference {error:.2e}, more than {bound}"
+            errors.append(f"{word} {error:.1e}")
+        yield f"{name}: relative difference {', '.join(errors)}"
+
+
+def encoder(bench: Bench) -> Iterator[str]:
+    """MiniLM: llama.cpp's hidden states and tokens against ours."""
+    model = bench.model("minilm")
+    ids = np.concatenate([np.full((2, 1), 101), token_ids(bench, 30000, 30), np.full((2, 1), 102)], axis=1)
+    for word, bound in (("F32", 1e-3), ("Q8_0", 1e-2), ("Q4_K", 1e-2)):
+        path = bench.export(model, word)
+        error = relative_error(bench.llama_logits(path, ids), bench.logits(path, ids))
+        assert error <= bound, f"{word}: relative difference {error:.2e}, more than {bound}"
+        yield f"minilm {word}: relative difference {error:.1e}"
+
+
 CHECKS = {
     "blocks": blocks,
     "reader": reader,
     "dense": dense,
     "logits": logits,
+    "families": families,
+    "encoder": encoder,
     "tokens": tokens,
     "imatrix": imatrix,
     "quality": quality,

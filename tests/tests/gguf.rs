@@ -6,11 +6,13 @@ use pare_engine::checkpoint::{Checkpoint, Container};
 use pare_engine::formats::Format;
 use pare_engine::formats::store::layer_of_run;
 use pare_engine::ggml::GgmlType;
-use pare_engine::session::GgufRequest;
+use pare_engine::recipe::CalibrationSettings;
+use pare_engine::report::Evaluation;
+use pare_engine::session::{EvaluateRequest, GgufRequest};
 use pare_engine::solved::Method;
 use pare_engine::tensor::{Dtype, WeightSource};
 use pare_tests::checkpoint::RandomCheckpoint;
-use pare_tests::sessions::{Quiet, TINY_VOCABULARY, Workshop, tiny_config};
+use pare_tests::sessions::{Quiet, TINY_VOCABULARY, Workshop, shared, tiny_config};
 use serde_json::{Value, json};
 use std::path::Path;
 
@@ -248,5 +250,67 @@ fn halves_stay_halves() {
             bytes
         };
         assert!(bytes(&before) == bytes(&after), "{dtype}");
+    }
+}
+
+/// KL to the original on held-out text of `path`.
+fn divergence(workshop: &Workshop, path: &Path, original: &Path, text: &Path) -> f64 {
+    let request = EvaluateRequest {
+        corpus: Some(text.to_owned()),
+        reference: Some(original.to_owned()),
+        length: Some(256),
+        windows: Some(24),
+        sts: None,
+        kv: None,
+    };
+    let session = workshop.open(path).unwrap();
+    match session.evaluate(&request, &Quiet::default()).unwrap() {
+        Evaluation::Decoder(found) => found.kl.unwrap().mean,
+        Evaluation::Encoder(_) => panic!("a decoder"),
+    }
+}
+
+#[test]
+fn codes_that_answer_to_all_moments_beat_importance_alone() {
+    let (Some(model), Some(train), Some(held_out)) = (
+        shared("models/gutenberg-5M"),
+        shared("text/gutenberg_train_4MB.txt"),
+        shared("text/gutenberg_valid_1MB.txt"),
+    ) else {
+        return;
+    };
+    let workshop = Workshop::new();
+    let session = workshop.open(&model).unwrap();
+    let calibration = CalibrationSettings {
+        corpus: Some(train.to_string_lossy().into_owned()),
+        sequences: 64,
+        length: 256,
+        seed: 0,
+    };
+    let imatrix = workshop.path("imatrix.gguf");
+    let entries = session
+        .export_imatrix(&calibration, &imatrix, &Quiet::default())
+        .unwrap();
+    assert_eq!(entries, 42, "seven layers in six blocks");
+    for kind in [GgmlType::Q4_K, GgmlType::Q6_K] {
+        let written = |name: &str, calibration, imatrix| {
+            let out = workshop.path(name);
+            let request = GgufRequest {
+                out: out.clone(),
+                kind: Some(kind),
+                calibration,
+                imatrix,
+            };
+            session.export_gguf(&request, &Quiet::default()).unwrap();
+            let found = divergence(&workshop, &out, &model, &held_out);
+            std::fs::remove_file(&out).unwrap();
+            found
+        };
+        let all = written("all.gguf", Some(calibration.clone()), None);
+        let alone = written("alone.gguf", None, Some(imatrix.clone()));
+        assert!(
+            all < alone,
+            "{kind}: KL {all} with all moments, {alone} with importance alone"
+        );
     }
 }

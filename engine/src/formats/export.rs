@@ -33,7 +33,13 @@ pub fn export(
 ) -> Result<ExportReport, StoreError> {
     check_output(out, run)?;
     if format == Format::Gguf {
-        return super::gguf::export_gguf(run, out, &super::gguf::GgufOptions::default(), observer);
+        return super::gguf::export_gguf(
+            run,
+            out,
+            &super::gguf::GgufOptions::default(),
+            None,
+            observer,
+        );
     }
     let own = run.join(OWN_FOLDER);
     if !own.join("layers").is_dir() {

@@ -173,6 +173,38 @@ pub(super) fn pack(kind: GgmlType, steps: &[(f32, f32)], codes: &[u8], bytes: &m
     }
 }
 
+/// Scale and what is added to `scale code`, and the codes of one block; those of Q8_0 run from 0 too.
+pub(super) fn unpack(kind: GgmlType, block: &[u8]) -> ((f32, f32), Codes) {
+    let (scale, second) = (half_at(block, 0), half_at(block, 2));
+    match kind {
+        GgmlType::Q4_0 => ((scale, -8.0 * scale), codes_at(&block[2..], None)),
+        GgmlType::Q4_1 => ((scale, second), codes_at(&block[4..], None)),
+        GgmlType::Q5_0 => (
+            (scale, -16.0 * scale),
+            codes_at(&block[6..], Some(&block[2..6])),
+        ),
+        GgmlType::Q5_1 => ((scale, second), codes_at(&block[8..], Some(&block[4..8]))),
+        _ => {
+            let codes = std::array::from_fn(|place| block[2 + place] ^ 0x80);
+            ((scale, -128.0 * scale), codes)
+        }
+    }
+}
+
+/// Puts codes as `unpack` gives them in place of a block's own.
+pub(super) fn replace(kind: GgmlType, codes: &Codes, block: &mut [u8]) {
+    match kind {
+        GgmlType::Q4_0 => put_codes(codes, &mut block[2..]),
+        GgmlType::Q4_1 => put_codes(codes, &mut block[4..]),
+        GgmlType::Q5_0 | GgmlType::Q5_1 => {
+            let start = if kind == GgmlType::Q5_0 { 2 } else { 4 };
+            put_fifths(codes, &mut block[start..start + 4]);
+            put_codes(codes, &mut block[start + 4..]);
+        }
+        _ => block[2..].copy_from_slice(&codes.map(|code| code ^ 0x80)),
+    }
+}
+
 /// Eight blocks of values and their weights at a time.
 fn weighed(row: &[f32], importance: &[f32]) -> (Vec<f32>, usize) {
     let mut weights = vec![0.0; row.len()];

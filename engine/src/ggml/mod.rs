@@ -7,6 +7,7 @@
 //!
 //! Not here: files (GGUF is `checkpoint`'s and `formats`' matter), names of tensors, solvers.
 
+mod codes;
 mod iq4_nl;
 mod legacy;
 mod plain;
@@ -20,6 +21,7 @@ mod super_block;
 #[cfg(test)]
 mod tests;
 
+pub use codes::{Unpacked, grid_of, replace_codes, unpack_row};
 use rayon::prelude::*;
 use std::fmt;
 

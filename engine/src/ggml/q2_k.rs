@@ -33,7 +33,7 @@ pub(super) fn decode_q2_k(block: &[u8; BYTES], values: &mut [f32; VALUES]) {
     }
 }
 
-fn steps(block: &[u8], share: usize) -> (f32, f32) {
+pub(super) fn steps(block: &[u8], share: usize) -> (f32, f32) {
     let packed = block[share];
     (
         half_at(block, 80) * f32::from(packed & 15),
@@ -61,6 +61,11 @@ pub(super) fn pack_twos(codes: &[u8; VALUES], output: &mut [u8]) {
                 | codes[place + 96] << 6;
         }
     }
+}
+
+/// Codes of two bits from 64 bytes.
+pub(super) fn unpack_twos(packed: &[u8]) -> [u8; VALUES] {
+    std::array::from_fn(|place| packed[place / 128 * 32 + place % 32] >> (place / 32 % 4 * 2) & 3)
 }
 
 /// Fills the scales of `block` and gives the codes.

@@ -8,7 +8,7 @@
 //! ```
 
 use super::plain::{half_at, put_half};
-use super::q2_k::pack_twos;
+use super::q2_k::{pack_twos, unpack_twos};
 use super::search::{nearest, side_by_side, symmetric};
 use super::super_block::{VALUES, square_sum, weigh};
 
@@ -31,7 +31,7 @@ pub(super) fn decode_q3_k(block: &[u8; BYTES], values: &mut [f32; VALUES]) {
     }
 }
 
-fn step(block: &[u8], share: usize) -> f32 {
+pub(super) fn step(block: &[u8], share: usize) -> f32 {
     half_at(block, 108) * f32::from(unpack_scale(&block[96..108], share))
 }
 
@@ -68,7 +68,12 @@ pub(super) fn encode_q3_k(row: &[f32], importance: Option<&[f32]>, bytes: &mut [
     }
 }
 
-fn put_codes(codes: &[u8; VALUES], block: &mut [u8]) {
+pub(super) fn codes_of(block: &[u8]) -> [u8; VALUES] {
+    let low = unpack_twos(&block[32..96]);
+    std::array::from_fn(|place| low[place] | (block[place % 32] >> (place / 32) & 1) << 2)
+}
+
+pub(super) fn put_codes(codes: &[u8; VALUES], block: &mut [u8]) {
     let (thirds, low) = block[..96].split_at_mut(32);
     thirds.fill(0);
     for (run, codes) in codes.chunks_exact(32).enumerate() {

@@ -41,10 +41,20 @@ pub(super) fn encode_q4_k(row: &[f32], importance: Option<&[f32]>, bytes: &mut [
     for (index, (block, values)) in blocks.iter_mut().zip(rows).enumerate() {
         let importance = importance.map(|all| &all[index * VALUES..][..VALUES]);
         let codes = encode_with_min(values, importance, 15.0, &PLAIN, block);
-        for (output, codes) in block[16..].chunks_exact_mut(32).zip(codes.chunks_exact(64)) {
-            for (place, byte) in output.iter_mut().enumerate() {
-                *byte = codes[place] | codes[place + 32] << 4;
-            }
+        put_codes(&codes, block);
+    }
+}
+
+pub(super) fn put_codes(codes: &[u8; VALUES], block: &mut [u8]) {
+    for (output, codes) in block[16..].chunks_exact_mut(32).zip(codes.chunks_exact(64)) {
+        for (place, byte) in output.iter_mut().enumerate() {
+            *byte = codes[place] | codes[place + 32] << 4;
         }
     }
+}
+
+pub(super) fn codes_of(block: &[u8]) -> [u8; VALUES] {
+    std::array::from_fn(|place| {
+        block[16 + place / 64 * 32 + place % 32] >> (place / 32 % 2 * 4) & 15
+    })
 }

@@ -36,17 +36,28 @@ pub(super) fn encode_q5_k(row: &[f32], importance: Option<&[f32]>, bytes: &mut [
     for (index, (block, values)) in blocks.iter_mut().zip(rows).enumerate() {
         let importance = importance.map(|all| &all[index * VALUES..][..VALUES]);
         let codes = encode_with_min(values, importance, 31.0, &PLAIN, block);
-        let (fifths, output) = block[16..].split_at_mut(32);
-        fifths.fill(0);
-        for (share, codes) in codes.chunks_exact(32).enumerate() {
-            for (fifth, code) in fifths.iter_mut().zip(codes) {
-                *fifth |= (code >> 4) << share;
-            }
-        }
-        for (output, codes) in output.chunks_exact_mut(32).zip(codes.chunks_exact(64)) {
-            for (place, byte) in output.iter_mut().enumerate() {
-                *byte = (codes[place] & 15) | (codes[place + 32] & 15) << 4;
-            }
+        put_codes(&codes, block);
+    }
+}
+
+pub(super) fn put_codes(codes: &[u8; VALUES], block: &mut [u8]) {
+    let (fifths, output) = block[16..].split_at_mut(32);
+    fifths.fill(0);
+    for (share, codes) in codes.chunks_exact(32).enumerate() {
+        for (fifth, code) in fifths.iter_mut().zip(codes) {
+            *fifth |= (code >> 4) << share;
         }
     }
+    for (output, codes) in output.chunks_exact_mut(32).zip(codes.chunks_exact(64)) {
+        for (place, byte) in output.iter_mut().enumerate() {
+            *byte = (codes[place] & 15) | (codes[place + 32] & 15) << 4;
+        }
+    }
+}
+
+pub(super) fn codes_of(block: &[u8]) -> [u8; VALUES] {
+    std::array::from_fn(|place| {
+        let low = block[48 + place / 64 * 32 + place % 32] >> (place / 32 % 2 * 4) & 15;
+        low | (block[16 + place % 32] >> (place / 32) & 1) << 4
+    })
 }

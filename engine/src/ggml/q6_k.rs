@@ -29,7 +29,7 @@ pub(super) fn decode_q6_k(block: &[u8; BYTES], values: &mut [f32; VALUES]) {
     }
 }
 
-fn step(block: &[u8], share: usize) -> f32 {
+pub(super) fn step(block: &[u8], share: usize) -> f32 {
     half_at(block, 208) * f32::from(block[192 + share] as i8)
 }
 
@@ -93,7 +93,15 @@ fn codes_of(
     Some(codes)
 }
 
-fn put_codes(codes: &[u8; VALUES], block: &mut [u8]) {
+pub(super) fn stored_codes(block: &[u8]) -> [u8; VALUES] {
+    std::array::from_fn(|place| {
+        let low = block[place / 128 * 64 + place % 64] >> (place / 64 % 2 * 4) & 15;
+        let high = block[128 + place / 128 * 32 + place % 32] >> (place / 32 % 4 * 2) & 3;
+        low | high << 4
+    })
+}
+
+pub(super) fn put_codes(codes: &[u8; VALUES], block: &mut [u8]) {
     let (low, high) = block[..192].split_at_mut(128);
     for (half, codes) in codes.chunks_exact(128).enumerate() {
         for (place, byte) in low[half * 64..half * 64 + 64].iter_mut().enumerate() {

@@ -2,11 +2,14 @@
 //!
 //! Importance is the mean square of each input, from the calibration cache or from a file of llama.cpp's `imatrix`.
 
+use super::original_inputs::OriginalInputs;
 use super::{Session, SessionError};
 use crate::checkpoint::gguf::imatrix;
 use crate::checkpoint::gguf::names::Architecture;
-use crate::formats::gguf::{GgufOptions, export_gguf, write_imatrix};
+use crate::formats::gguf::{GgufOptions, InputMoments, export_gguf, write_imatrix};
+use crate::formats::store::StoreError;
 use crate::ggml::GgmlType;
+use crate::moments::Moments;
 use crate::recipe::CalibrationSettings;
 use crate::report::{ExportReport, Notice, Observer};
 use std::collections::{BTreeMap, HashMap};
@@ -32,18 +35,22 @@ impl Session {
         request: &GgufRequest,
         observer: &dyn Observer,
     ) -> Result<ExportReport, SessionError> {
-        let importance = match (&request.imatrix, &request.calibration) {
-            (Some(path), _) => self.importance_of_file(path, observer)?,
-            (None, Some(settings)) => self.importance_of_text(settings, observer)?,
-            (None, None) => HashMap::new(),
+        let importance = match &request.imatrix {
+            Some(path) => self.importance_of_file(path, observer)?,
+            None => HashMap::new(),
+        };
+        let inputs = match (&request.imatrix, &request.calibration) {
+            (None, Some(settings)) => Some(self.inputs_of_text(settings, observer)?),
+            _ => None,
         };
         let options = GgufOptions {
             kind: request.kind,
             importance,
         };
-        let written = self
-            .pool
-            .install(|| export_gguf(&self.path, &request.out, &options, observer));
+        let written = self.pool.install(|| {
+            let inputs = inputs.as_ref().map(|inputs| inputs as &dyn InputMoments);
+            export_gguf(&self.path, &request.out, &options, inputs, observer)
+        });
         Ok(written?)
     }
 
@@ -121,29 +128,50 @@ impl Session {
         settings: &CalibrationSettings,
         observer: &dyn Observer,
     ) -> Result<HashMap<String, Vec<f32>>, SessionError> {
+        let inputs = self.inputs_of_text(settings, observer)?;
+        let mut importance = HashMap::new();
+        for (tensor, &layer) in &inputs.layers {
+            if let Some(moments) = inputs.inputs.of_layer(layer)? {
+                importance.insert(tensor.clone(), moments.mean_square);
+            }
+        }
+        Ok(importance)
+    }
+
+    fn inputs_of_text(
+        &self,
+        settings: &CalibrationSettings,
+        observer: &dyn Observer,
+    ) -> Result<TextInputs, SessionError> {
         let sequences = self.draw_sequences(settings)?;
         let inputs = self
             .pool
             .install(|| self.original_moments(&sequences, observer))?;
-        let mut importance = HashMap::new();
-        let mut last = None;
-        for (index, layer) in self.layers.iter().enumerate() {
-            let stage = inputs.stage_of(index);
-            if stage.is_none() {
-                continue;
-            }
-            // Layers of one stage follow each other and share their inputs.
-            let known = last.take().filter(|(known, _)| *known == stage);
-            let squares: Vec<f32> = match known {
-                Some((_, squares)) => squares,
-                None => match inputs.of_layer(index)? {
-                    Some(moments) => moments.mean_square,
-                    None => continue,
-                },
-            };
-            importance.insert(layer.tensor.clone(), squares.clone());
-            last = Some((stage, squares));
-        }
-        Ok(importance)
+        let layers = self.layers.iter().enumerate();
+        Ok(TextInputs {
+            layers: layers
+                .map(|(index, layer)| (layer.tensor.clone(), index))
+                .collect(),
+            inputs,
+        })
+    }
+}
+
+/// What layers see on a text, by their tensors.
+struct TextInputs {
+    inputs: OriginalInputs,
+    layers: HashMap<String, usize>,
+}
+
+impl InputMoments for TextInputs {
+    fn of_tensor(&self, tensor: &str) -> Result<Option<Moments>, StoreError> {
+        let Some(&layer) = self.layers.get(tensor) else {
+            return Ok(None);
+        };
+        let moments = self.inputs.of_layer(layer);
+        moments.map_err(|error| StoreError::Unsolved {
+            tensor: tensor.to_owned(),
+            problem: error.to_string(),
+        })
     }
 }

@@ -20,11 +20,23 @@ const BLOCK_COLUMNS: usize = 64;
 
 /// Polishes `solved` (on an affine grid) for `rounds` rounds towards `target`.
 pub(super) fn polish(
-    mut solved: Solved,
+    solved: Solved,
     target: &Matrix,
     gram: &Symmetric,
     ridge: f32,
     rounds: u32,
+    monitor: &dyn Monitor,
+) -> Result<Solved, SolveError> {
+    polish_what(solved, target, gram, ridge, (rounds, true), monitor)
+}
+
+/// The same; `rounds` says how many, and whether scales move too.
+pub(super) fn polish_what(
+    mut solved: Solved,
+    target: &Matrix,
+    gram: &Symmetric,
+    ridge: f32,
+    (rounds, scales_move): (u32, bool),
     monitor: &dyn Monitor,
 ) -> Result<Solved, SolveError> {
     let columns = target.columns();
@@ -66,8 +78,10 @@ pub(super) fn polish(
             slab.set_residual(target);
             for _ in 0..rounds {
                 monitor.check()?;
-                slab.refit_scales();
-                monitor.check()?;
+                if scales_move {
+                    slab.refit_scales();
+                    monitor.check()?;
+                }
                 slab.move_codes();
             }
             Ok::<(), SolveError>(())

@@ -12,6 +12,7 @@ use crate::formats::store::{
 };
 use crate::ggml::GgmlType;
 use crate::model::{LayerInfo, ModelConfig, list_layers};
+use crate::moments::Moments;
 use crate::report::{ExportReport, Fallback, LayerFallback, Notice, Observer};
 use crate::tensor::WeightSource;
 use std::collections::HashMap;
@@ -26,6 +27,12 @@ pub struct GgufOptions {
     pub importance: HashMap<String, Vec<f32>>,
 }
 
+/// Moments of inputs by the names of tensors.
+pub trait InputMoments {
+    /// Those of one tensor's inputs; `None` where none are known.
+    fn of_tensor(&self, tensor: &str) -> Result<Option<Moments>, StoreError>;
+}
+
 /// Whether a path asks for a GGUF file.
 pub fn is_gguf_path(path: &Path) -> bool {
     path.extension()
@@ -37,6 +44,7 @@ pub fn export_gguf(
     model: &Path,
     out: &Path,
     options: &GgufOptions,
+    inputs: Option<&dyn InputMoments>,
     observer: &dyn Observer,
 ) -> Result<ExportReport, StoreError> {
     check_output(out, model)?;
@@ -67,6 +75,7 @@ pub fn export_gguf(
             .map(|layer| (layer.tensor.as_str(), layer))
             .collect(),
         importance: &options.importance,
+        inputs,
     };
     let mut kinds = HashMap::new();
     let mut fallbacks = Vec::new();
@@ -134,6 +143,7 @@ struct Sources<'a> {
     source: &'a Checkpoint,
     layers: HashMap<&'a str, &'a LayerInfo>,
     importance: &'a HashMap<String, Vec<f32>>,
+    inputs: Option<&'a dyn InputMoments>,
 }
 
 impl Sources<'_> {
@@ -193,5 +203,12 @@ impl Materials for Sources<'_> {
 
     fn importance(&self, tensor: &str) -> Option<&[f32]> {
         self.importance.get(tensor).map(Vec::as_slice)
+    }
+
+    fn moments(&self, tensor: &str) -> Result<Option<Moments>, StoreError> {
+        match self.inputs {
+            Some(inputs) => inputs.of_tensor(tensor),
+            None => Ok(None),
+        }
     }
 }

@@ -99,6 +99,7 @@ impl Writer<'_> {
         self.count("block_count", config.blocks);
         self.count("feed_forward_length", config.intermediate);
         self.count("attention.head_count", config.heads);
+        self.count("vocab_size", config.vocabulary);
         let is_layer_norm = matches!(
             architecture,
             Architecture::Gpt2 | Architecture::GptNeox | Architecture::Bert
@@ -117,7 +118,6 @@ impl Writer<'_> {
         self.count("attention.head_count_kv", config.kv_heads);
         self.count("attention.key_length", config.head_dim);
         self.count("attention.value_length", config.head_dim);
-        self.count("vocab_size", config.vocabulary);
         self.rope(architecture, config)?;
         match architecture {
             Architecture::Gemma3 => self.gemma3(config)?,
@@ -300,6 +300,9 @@ impl Writer<'_> {
 
     fn bert(&mut self) {
         self.put("attention.causal", Value::flag(false));
+        let types = self.json["type_vocab_size"].as_u64().unwrap_or(2) as u32;
+        let key = "tokenizer.ggml.token_type_count".to_owned();
+        self.described.keys.push((key, Value::u32(types)));
         // Mean pooling, which sentence encoders of this family use.
         self.count("pooling_type", 1);
     }

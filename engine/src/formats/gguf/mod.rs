@@ -5,6 +5,7 @@
 
 mod container;
 mod export;
+mod fitted;
 mod imatrix;
 mod metadata;
 mod plan;
@@ -13,7 +14,7 @@ pub(super) mod types;
 mod vocabulary;
 mod write;
 
-pub use export::{GgufOptions, export_gguf, is_gguf_path};
+pub use export::{GgufOptions, InputMoments, export_gguf, is_gguf_path};
 pub use imatrix::write_imatrix;
 pub use plan::{GgufPart, GgufPlan, check, plan};
 pub(super) use run::{verify_run, write_run};

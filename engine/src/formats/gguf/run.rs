@@ -5,6 +5,7 @@ use super::write::{Material, Materials, verify, write};
 use crate::checkpoint::Checkpoint;
 use crate::formats::layout::{Placement, Plan};
 use crate::formats::store::{StoreError, changed_tensor_of_run, layer_of_run};
+use crate::moments::Moments;
 use crate::report::{Observer, Verified};
 use crate::tensor::WeightSource;
 use std::collections::HashMap;
@@ -79,5 +80,9 @@ impl Materials for Run<'_> {
 
     fn importance(&self, _: &str) -> Option<&[f32]> {
         None
+    }
+
+    fn moments(&self, _: &str) -> Result<Option<Moments>, StoreError> {
+        Ok(None)
     }
 }

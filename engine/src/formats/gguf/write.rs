@@ -4,12 +4,13 @@
 
 use super::container::ALIGNMENT;
 use super::plan::{GgufPart, GgufPlan, Origin};
-use super::types;
+use super::{fitted, types};
 use crate::checkpoint::Checkpoint;
 use crate::checkpoint::gguf::names::Change;
 use crate::formats::emit;
 use crate::formats::store::{StoreError, atomic};
 use crate::ggml;
+use crate::moments::Moments;
 use crate::report::{Observer, Verified};
 use crate::solved::{Grid, Solved};
 use crate::tensor::{Matrix, SourceError, WeightSource};
@@ -33,6 +34,8 @@ pub(super) trait Materials {
     fn material(&self, tensor: &str) -> Result<Material, StoreError>;
     /// The importance of a tensor's inputs, where known.
     fn importance(&self, tensor: &str) -> Option<&[f32]>;
+    /// All moments of a tensor's inputs, where known.
+    fn moments(&self, tensor: &str) -> Result<Option<Moments>, StoreError>;
 }
 
 /// What was written, to be found again: a digest of each tensor's bytes.
@@ -51,7 +54,7 @@ pub(super) fn write(
         output.write_all(&plan.header).map_err(&failed)?;
         for (done, part) in plan.parts.iter().enumerate() {
             observer.check()?;
-            let bytes = part_bytes(part, materials)?;
+            let bytes = part_bytes(part, materials, observer)?;
             digests.insert(part.name.clone(), Sha256::digest(&bytes).into());
             output.write_all(&bytes).map_err(&failed)?;
             let padding = bytes.len().next_multiple_of(ALIGNMENT as usize) - bytes.len();
@@ -91,7 +94,7 @@ pub(super) fn verify(
         let (found, name) = find(&reopened, tensor, part)?;
         let expected = match digests {
             Some(digests) => digests.get(&part.name).copied(),
-            None => Some(Sha256::digest(part_bytes(part, materials)?).into()),
+            None => Some(Sha256::digest(part_bytes(part, materials, observer)?).into()),
         };
         if found.kind != part.kind || expected != Some(found.digest) {
             return Err(differs("held other bytes"));
@@ -146,35 +149,46 @@ fn find(
 }
 
 /// The bytes of one tensor.
-fn part_bytes(part: &GgufPart, materials: &dyn Materials) -> Result<Vec<u8>, StoreError> {
+fn part_bytes(
+    part: &GgufPart,
+    materials: &dyn Materials,
+    observer: &dyn Observer,
+) -> Result<Vec<u8>, StoreError> {
     let tensor = match &part.origin {
         Origin::Made(values) => return Ok(encode(part, values, None)),
         Origin::Tensor(tensor) => tensor,
     };
-    let importance = materials.importance(tensor);
-    let importance = importance.filter(|importance| importance.len() == part.columns());
-    Ok(match materials.material(tensor)? {
+    let values = match materials.material(tensor)? {
         Material::Solved(solved) => match &solved.grid {
             Grid::Affine(grid) if types::of_solved(&solved) == Some(part.kind) => {
-                each_row(part, |row, bytes| {
-                    types::pack_row(part.kind, &solved, grid, row, bytes)
-                })
+                return Ok(each_row(part, |row, bytes| {
+                    types::pack_row(part.kind, &solved, grid, row, bytes);
+                }));
             }
-            _ => encode(part, emit::dense_values(&solved, false).data(), importance),
+            _ => emit::dense_values(&solved, false).into_data(),
         },
         Material::Values(values) => match part.order.change {
             Change::Transposed if part.shape.len() == 2 => {
                 // In the source: `[in, out]`.
-                let turned = Matrix::new(part.shape[1], part.shape[0], values).transposed();
-                encode(part, turned.data(), importance)
+                Matrix::new(part.shape[1], part.shape[0], values)
+                    .transposed()
+                    .into_data()
             }
-            Change::PlusOne => {
-                let raised: Vec<f32> = values.iter().map(|value| value + 1.0).collect();
-                encode(part, &raised, importance)
-            }
-            _ => encode(part, &values, importance),
+            Change::PlusOne => values.iter().map(|value| value + 1.0).collect(),
+            _ => values,
         },
-    })
+    };
+    let moments = match part.shape.len() == 2 && ggml::grid_of(part.kind).is_some() {
+        true => materials.moments(tensor)?,
+        false => None,
+    };
+    if let Some(moments) = moments.filter(|moments| moments.width() == part.columns()) {
+        let weights = Matrix::new(part.shape[0], part.columns(), values);
+        return fitted::encode(part, &weights, &moments, observer);
+    }
+    let importance = materials.importance(tensor);
+    let importance = importance.filter(|importance| importance.len() == part.columns());
+    Ok(encode(part, &values, importance))
 }
 
 /// Rows `[out, in]` of the source as blocks, in the file's order.
@@ -191,7 +205,7 @@ fn encode(part: &GgufPart, values: &[f32], importance: Option<&[f32]>) -> Vec<u8
 }
 
 /// Fills each row of the file from a row of the source. A vector is so many rows of one value.
-fn each_row(part: &GgufPart, fill: impl Fn(usize, &mut [u8]) + Sync) -> Vec<u8> {
+pub(super) fn each_row(part: &GgufPart, fill: impl Fn(usize, &mut [u8]) + Sync) -> Vec<u8> {
     let rows: usize = match part.shape.as_slice() {
         [only] => *only,
         [] => 1,

@@ -123,6 +123,14 @@ pub enum StoreError {
     /// What was written cannot be opened again.
     #[error(transparent)]
     Reopen(#[from] CheckpointError),
+    /// A tensor could not be made.
+    #[error("tensor {tensor} could not be written: {problem}")]
+    Unsolved {
+        /// The tensor.
+        tensor: String,
+        /// Why.
+        problem: String,
+    },
     /// What was written reads back as something else.
     #[error(
         "tensor {tensor} was written and {problem} when it was opened again; check the disk and try again; {path}"
