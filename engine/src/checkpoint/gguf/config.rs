@@ -6,6 +6,9 @@ use super::names::Architecture;
 use super::value::Metadata;
 use serde_json::{Map, Value, json};
 
+/// Divisors of rotary frequencies: up to the original context, and beyond it.
+pub(super) type Factors = (Vec<f32>, Vec<f32>);
+
 /// What of a model's tensors its configuration depends on.
 #[derive(Debug, Default)]
 pub(super) struct Shapes {
@@ -24,7 +27,7 @@ pub(super) struct Shapes {
     /// Whether the feed-forward part has a bias.
     pub(super) mlp_bias: bool,
     /// Divisors of rotary frequencies: up to the original context, and beyond it.
-    pub(super) factors: Option<(Vec<f32>, Vec<f32>)>,
+    pub(super) factors: Option<Factors>,
 }
 
 /// The configuration; an error is the end of a sentence that begins with the file.

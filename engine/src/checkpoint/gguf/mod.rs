@@ -18,7 +18,7 @@ use super::error::CheckpointError;
 use super::files::TensorFile;
 use crate::ggml::GgmlType;
 use crate::tensor::TensorInfo;
-use config::Shapes;
+use config::{Factors, Shapes};
 use header::HeaderTensor;
 use names::{Architecture, Change};
 use serde_json::{Value, json};
@@ -167,10 +167,7 @@ impl GgufModel {
     }
 
     /// The divisors of rotary frequencies, where the file has some.
-    fn factors(
-        &self,
-        listed: &[Vec<HeaderTensor>],
-    ) -> Result<Option<(Vec<f32>, Vec<f32>)>, String> {
+    fn factors(&self, listed: &[Vec<HeaderTensor>]) -> Result<Option<Factors>, String> {
         let read = |name: &str| -> Result<Option<Vec<f32>>, String> {
             let places = listed.iter().enumerate();
             let found = places

@@ -252,7 +252,7 @@ impl Writer<'_> {
             .map(|block| config.window(block))
             .collect();
         let regular = (0..config.blocks)
-            .all(|block| windows[block].is_some() == (!(block + 1).is_multiple_of(6)));
+            .all(|block| windows[block].is_some() != (block + 1).is_multiple_of(6));
         match windows.iter().flatten().next() {
             Some(&window) => {
                 self.refuse(

@@ -68,7 +68,7 @@ pub(super) fn keys(texts: &Texts, rows: usize) -> (Vec<(String, Value)>, Option<
                 .is_some_and(|found| found.to_string().contains("Prepend"));
             keys.push((key("add_space_prefix"), Value::flag(prefix)));
         }
-        _ => words.to_phantom_spaces(),
+        _ => words.mark_beginnings(),
     }
     keys.extend(specials(texts, &words));
     keys.push((key("token_type"), Value::integers(&words.kinds)));
@@ -163,7 +163,7 @@ impl Words {
     }
 
     /// llama.cpp marks where words begin instead of where they go on.
-    fn to_phantom_spaces(&mut self) {
+    fn mark_beginnings(&mut self) {
         for (token, &kind) in self.tokens.iter_mut().zip(&self.kinds) {
             if kind == CONTROL || kind == UNUSED {
                 continue;
