@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! 11 session
-//! 10 compress sensitivity
+//! 10 compress recover sensitivity
 //!  9 calibrate evaluate generate train transform measure preview allocate estimate
 //!  8 formats
 //!  7 checkpoint corpus recipe report device
@@ -78,6 +78,7 @@ pub mod transform;
 
 // 10 loops over layers
 pub mod compress;
+pub mod recover;
 pub mod sensitivity;
 
 // 11 session

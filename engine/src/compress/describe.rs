@@ -63,6 +63,20 @@ pub(super) fn describe(facts: Facts<'_>, weights: &Matrix, solved: &Solved) -> L
     }
 }
 
+/// `report` of a layer whose codes or scales have changed since; what its outputs lose now nobody has measured.
+pub fn redescribe(report: &LayerReport, weights: &Matrix, solved: &Solved) -> LayerReport {
+    let after = solved.dequantize();
+    LayerReport {
+        relative_output_error: None,
+        sqnr_db: distortion::sqnr_db(weights, &after),
+        cosine: distortion::cosine(weights, &after),
+        max_error: distortion::max_error(weights, &after),
+        codes_used: codes_used(solved),
+        histograms: Some(Histograms::of(weights, &after, solved.mask.as_ref())),
+        ..report.clone()
+    }
+}
+
 /// The report of a layer that is left as it is.
 pub(super) fn describe_untouched(layer: &LayerInfo, choice: &Choice) -> LayerReport {
     LayerReport {

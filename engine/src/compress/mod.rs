@@ -11,6 +11,7 @@ mod describe;
 mod inputs;
 mod scaling;
 
+pub use describe::redescribe;
 pub use inputs::{Need, need_of, scored_alone, unrefined};
 
 use crate::calibrate::{CalibrateError, SpillPolicy};

@@ -8,6 +8,7 @@ mod export;
 pub mod gguf;
 pub mod layout;
 mod moments_file;
+pub mod peft;
 pub mod store;
 
 pub use assemble::{assemble_run, verify_run};

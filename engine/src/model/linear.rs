@@ -1,7 +1,9 @@
 //! One matrix product of the network, whatever form its weight is in.
 //!
-//! Dense in f32, with a gradient; or packed codes that multiply as they are stored, without one. Knows no names.
+//! Dense in f32, with a gradient; or packed codes that multiply as they are stored, which hand gradients on to their
+//! inputs and take none. Knows no names.
 
+use super::around::{Around, PackedProduct};
 use super::error::ModelError;
 use super::ops::with_floats;
 use super::plan::PlannedTensor;
@@ -28,7 +30,7 @@ pub enum Linear {
         /// `[out]`.
         bias: Option<Tensor>,
     },
-    /// Codes that the kernels multiply; no gradient goes through.
+    /// Codes that the kernels multiply; they have no gradient themselves.
     Packed {
         /// `[out, in]`.
         matrix: Arc<PackedMatrix>,
@@ -36,6 +38,13 @@ pub enum Linear {
         plan: ActivationPlan,
         /// `[out]`.
         bias: Option<Tensor>,
+    },
+    /// A layer with something around it.
+    Dressed {
+        /// The layer.
+        inner: Box<Linear>,
+        /// What is around it.
+        around: Around,
     },
 }
 
@@ -46,6 +55,23 @@ impl Linear {
         tensor: &PlannedTensor,
         bias: Option<Tensor>,
     ) -> Result<Self, ModelError> {
+        let inner = Box::new(Self::load_bare(provider, tensor, bias)?);
+        Ok(match provider.around(&tensor.name)? {
+            Some(around) => Self::Dressed { inner, around },
+            None => *inner,
+        })
+    }
+
+    fn load_bare(
+        provider: &dyn Provider,
+        tensor: &PlannedTensor,
+        bias: Option<Tensor>,
+    ) -> Result<Self, ModelError> {
+        if let Some((matrix, plan)) = provider.matrix(&tensor.name)? {
+            let [rows, columns] = [matrix.rows(), matrix.columns()];
+            check_codes(tensor, rows, columns, &plan)?;
+            return Ok(Self::Packed { matrix, plan, bias });
+        }
         if let Some((solved, plan)) = packed_weight(provider, tensor)? {
             return Ok(Self::packed(&solved, plan, bias));
         }
@@ -76,6 +102,14 @@ impl Linear {
                 let mut outputs = Self::forward_packed(&[self], input)?;
                 return Ok(outputs.remove(0));
             }
+            Self::Dressed { inner, around } => {
+                return match around {
+                    Around::RoundedInputs(rounded) => inner.forward(&rounded.apply(input)?),
+                    Around::Adapter(adapter) => {
+                        Ok((inner.forward(input)? + adapter.forward(input)?)?)
+                    }
+                };
+            }
         };
         let (batch, tokens, _) = input.dims3()?;
         let tracked = [Some(input), Some(weight), bias.as_ref()];
@@ -100,9 +134,6 @@ impl Linear {
     /// The same where all of them are packed.
     fn forward_packed(layers: &[&Self], input: &Tensor) -> Result<Vec<Tensor>, ModelError> {
         let (batch, tokens, width) = input.dims3()?;
-        if input.track_op() {
-            return Err(no_gradient());
-        }
         let mut matrices = Vec::with_capacity(layers.len());
         for layer in layers {
             if let Self::Packed { matrix, plan, .. } = layer {
@@ -117,12 +148,33 @@ impl Linear {
                 matrices.push((matrix.as_ref(), plan));
             }
         }
+        if input.track_op() {
+            return layers
+                .iter()
+                .map(|layer| layer.forward_tracked(input))
+                .collect();
+        }
         let rows = batch * tokens;
         let products = with_floats(input, |input| multiply_all(&matrices, input, rows))?;
         let outputs = layers.iter().zip(products);
         outputs
             .map(|(layer, product)| finished(product, (batch, tokens, layer.rows()?), layer.bias()))
             .collect()
+    }
+
+    /// A packed product that hands gradients on.
+    fn forward_tracked(&self, input: &Tensor) -> Result<Tensor, ModelError> {
+        let Self::Packed { matrix, plan, bias } = self else {
+            return self.forward(input);
+        };
+        let product = input.contiguous()?.apply_op1(PackedProduct {
+            matrix: matrix.clone(),
+            plan: *plan,
+        })?;
+        Ok(match bias {
+            Some(bias) => product.broadcast_add(bias)?,
+            None => product,
+        })
     }
 
     /// As `forward`, with `watch` over the gradients that come back; none goes to the weight.
@@ -137,15 +189,16 @@ impl Linear {
                 let output = product(&input.detach(), weight, bias.as_ref())?;
                 watch.over(input, &output, weight)
             }
-            Self::Packed { .. } => Err(no_gradient()),
+            Self::Packed { .. } | Self::Dressed { .. } => Err(no_watch()),
         }
     }
 
-    /// The weight as plain values, `[out, in]`.
+    /// The weight as plain values, `[out, in]`, whatever stands around it.
     pub fn weights(&self) -> Result<Matrix, ModelError> {
         match self {
             Self::Dense { weight, .. } => matrix_of(weight),
             Self::Packed { matrix, .. } => Ok(matrix.dequantize()),
+            Self::Dressed { inner, .. } => inner.weights(),
         }
     }
 
@@ -173,10 +226,7 @@ impl Linear {
     }
 
     fn check_shape(&self, shape: (usize, usize)) -> Result<(), ModelError> {
-        let own = match self {
-            Self::Dense { weight, .. } => weight.dims2()?,
-            Self::Packed { matrix, .. } => (matrix.rows(), matrix.columns()),
-        };
+        let own = self.shape()?;
         if own == shape {
             return Ok(());
         }
@@ -185,21 +235,32 @@ impl Linear {
         })
     }
 
-    /// Outputs.
-    fn rows(&self) -> Result<usize, ModelError> {
+    /// Outputs and inputs.
+    fn shape(&self) -> Result<(usize, usize), ModelError> {
         Ok(match self {
-            Self::Dense { weight, .. } => weight.dim(0)?,
-            Self::Packed { matrix, .. } => matrix.rows(),
+            Self::Dense { weight, .. } => weight.dims2()?,
+            Self::Packed { matrix, .. } => (matrix.rows(), matrix.columns()),
+            Self::Dressed { inner, .. } => inner.shape()?,
         })
     }
 
+    /// Outputs.
+    fn rows(&self) -> Result<usize, ModelError> {
+        Ok(self.shape()?.0)
+    }
+
     pub(super) fn bias(&self) -> Option<&Tensor> {
-        let (Self::Dense { bias, .. } | Self::Packed { bias, .. }) = self;
-        bias.as_ref()
+        match self {
+            Self::Dense { bias, .. } | Self::Packed { bias, .. } => bias.as_ref(),
+            Self::Dressed { inner, .. } => inner.bias(),
+        }
     }
 
     pub(super) fn set_bias(&mut self, values: Vec<f32>) -> Result<(), ModelError> {
-        let (Self::Dense { bias, .. } | Self::Packed { bias, .. }) = self;
+        let bias = match self {
+            Self::Dense { bias, .. } | Self::Packed { bias, .. } => bias,
+            Self::Dressed { inner, .. } => return inner.set_bias(values),
+        };
         let width = values.len();
         *bias = Some(Tensor::from_vec(values, width, &Device::Cpu)?);
         Ok(())
@@ -263,7 +324,18 @@ pub(super) fn packed_weight(
     let Some((solved, plan)) = provider.packed(&tensor.name)? else {
         return Ok(None);
     };
-    let mut found = vec![solved.codes.rows, solved.codes.columns];
+    check_codes(tensor, solved.codes.rows, solved.codes.columns, &plan)?;
+    Ok(Some((solved, plan)))
+}
+
+/// Whether codes `[rows, columns]` fit the network.
+fn check_codes(
+    tensor: &PlannedTensor,
+    rows: usize,
+    columns: usize,
+    plan: &ActivationPlan,
+) -> Result<(), ModelError> {
+    let mut found = vec![rows, columns];
     if tensor.transposed {
         found.reverse();
     }
@@ -274,8 +346,7 @@ pub(super) fn packed_weight(
             expected: tensor.shape.clone(),
         });
     }
-    check_plan(&plan)?;
-    Ok(Some((solved, plan)))
+    check_plan(plan)
 }
 
 /// Blocks and steps come from files.
@@ -299,9 +370,9 @@ fn check_plan(plan: &ActivationPlan) -> Result<(), ModelError> {
     }
 }
 
-fn no_gradient() -> ModelError {
+fn no_watch() -> ModelError {
     ModelError::Misuse {
-        problem: "packed weights give no gradient; open the model with dense weights".to_owned(),
+        problem: "gradients are watched at dense weights; open the model with those".to_owned(),
     }
 }
 

@@ -2,8 +2,9 @@
 //!
 //! `config` and `family` turn a `config.json` into switches and names; `plan` into tensors; `block` and `ends` run
 //! them over a `Linear`. Loads only what is asked for: one block, or the ends. Dense weights compute in f32 and are
-//! differentiable; packed ones run on the integer kernels. Knows no container, corpus or solver.
+//! differentiable; packed ones run on the integer kernels and hand gradients on. Knows no container, corpus or solver.
 
+mod around;
 mod attention;
 mod block;
 mod cache;
@@ -33,6 +34,7 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
+pub use around::{Adapter, Around, Dropout, RoundedInputs};
 pub use block::Block;
 pub use cache::{BlockCache, CacheKind, cache_token_bytes};
 pub use config::{ModelConfig, SmallerSizes};
@@ -45,10 +47,11 @@ pub use fold::{ChangedTensor, Fold, Producer};
 pub use layers::{LayerInfo, LayerKind, Role, list_layers};
 pub use linear::Linear;
 pub use plan::PlannedTensor;
-pub use provider::Provider;
+pub use provider::{Multiplied, Provider};
 pub use stage::Stage;
 
-use crate::packed::{FLOAT_BYTES, PackedSource};
+use crate::packed::{ActivationPlan, FLOAT_BYTES, PackedSource};
+use crate::solved::Solved;
 use crate::tensor::WeightSource;
 use candle_core::Tensor;
 use plan::{Plan, find_prefix};
@@ -108,6 +111,14 @@ impl Model {
             LayerKind::Embedding if self.config.tied => held() + table(),
             LayerKind::Embedding => table(),
             _ => held(),
+        }
+    }
+
+    /// The codes that run in place of a weight; `None` where it is dense.
+    pub fn codes_of(&self, tensor: &str) -> Result<Option<(Solved, ActivationPlan)>, ModelError> {
+        match &self.packed {
+            Some(source) => Ok(source.solved(tensor)?),
+            None => Ok(None),
         }
     }
 

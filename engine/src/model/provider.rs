@@ -2,11 +2,16 @@
 //!
 //! Knows no file. Each tensor is asked for once, by its full name, in its stored shape.
 
+use super::around::Around;
 use super::error::ModelError;
-use crate::packed::{ActivationPlan, PackedSource};
+use crate::packed::{ActivationPlan, PackedMatrix, PackedSource};
 use crate::solved::Solved;
 use crate::tensor::WeightSource;
 use candle_core::{Device, Tensor};
+use std::sync::Arc;
+
+/// Codes ready to multiply, and what they do to their inputs.
+pub type Multiplied = (Arc<PackedMatrix>, ActivationPlan);
 
 /// Gives named f32 tensors.
 pub trait Provider {
@@ -15,6 +20,16 @@ pub trait Provider {
 
     /// The codes that stand for a weight and what it does to its inputs; `None` where it has none, or must be dense.
     fn packed(&self, _name: &str) -> Result<Option<(Solved, ActivationPlan)>, ModelError> {
+        Ok(None)
+    }
+
+    /// The same ready to multiply, where it is held so.
+    fn matrix(&self, _name: &str) -> Result<Option<Multiplied>, ModelError> {
+        Ok(None)
+    }
+
+    /// What stands around the weight `name`; `None` = nothing.
+    fn around(&self, _name: &str) -> Result<Option<Around>, ModelError> {
         Ok(None)
     }
 }

@@ -3,7 +3,7 @@
 
 mod codes;
 
-pub(crate) use codes::Pair;
+pub(crate) use codes::{Pair, Stored};
 
 use super::{Model, ModelConfig};
 use crate::rng::Rng;

@@ -54,7 +54,7 @@ pub use kind::{CodeKind, PartSpec};
 pub use manifest::{
     LayerManifest, MANIFEST_VERSION, METADATA_KEY, Manifest, Origin, OriginalTensor,
 };
-pub use matmul::{PackedMatrix, PreparedInput, multiply_all};
+pub use matmul::{PackedMatrix, PreparedInput, multiply_all, rounded_inputs};
 pub use pack::pack;
 pub use source::PackedSource;
 pub use stored::{FactorKind, Sparsity, Stored};

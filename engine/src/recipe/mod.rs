@@ -7,6 +7,7 @@
 
 #[cfg(test)]
 mod activation_tests;
+mod adapter;
 mod compose;
 mod compression;
 #[cfg(test)]
@@ -24,6 +25,7 @@ mod write;
 
 use std::path::Path;
 
+pub use adapter::AdapterSettings;
 pub use compose::{most_frequent, role_word};
 pub use error::RecipeError;
 pub use pattern::{Pattern, literal};

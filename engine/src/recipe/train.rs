@@ -4,6 +4,7 @@
 
 use toml::de::DeTable;
 
+use super::adapter::{AdapterSettings, adapter};
 use super::error::RecipeError;
 use super::section::Section;
 use crate::mask::SparsityPattern;
@@ -126,6 +127,8 @@ pub struct TrainSettings {
     pub states: StateStorage,
     pub seed: u64,
     pub prune: Option<TrainPruning>,
+    /// Of `TrainMode::Adapter`.
+    pub adapter: AdapterSettings,
 }
 
 /// `prune` of `[train]`: zeros that grow while the rest is trained (Zhu and Gupta 2017, arXiv 1710.01878).
@@ -176,12 +179,13 @@ impl Default for TrainSettings {
             states: StateStorage::F32,
             seed: 0,
             prune: None,
+            adapter: AdapterSettings::default(),
         }
     }
 }
 
 /// All keys, in the order in which they are written.
-const KEYS: [&str; 29] = [
+const KEYS: [&str; 30] = [
     "mode",
     "steps",
     "batch",
@@ -211,6 +215,7 @@ const KEYS: [&str; 29] = [
     "states",
     "seed",
     "prune",
+    "adapter",
 ];
 
 /// Reads `[train]`.
@@ -254,6 +259,7 @@ pub(super) fn train(text: &str, table: &DeTable<'_>) -> Result<TrainSettings, Re
         states: section.word("states")?.unwrap_or(base.states),
         seed: section.whole("seed", 0..=u64::MAX)?.unwrap_or(base.seed),
         prune: pruning(&section)?,
+        adapter: adapter(&section)?,
     })
 }
 

@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 
 use super::words::Word;
 use super::{
-    BlockChoice, Overrides, Pruning, Rank, Recipe, Structure, TrainPruning, TrainSettings,
+    AdapterSettings, BlockChoice, Overrides, Pruning, Rank, Recipe, Structure, TrainPruning,
+    TrainSettings,
 };
 use crate::settings::LayerSettings;
 
@@ -156,6 +157,7 @@ impl Lines {
         self.word("states", Some(train.states));
         self.pair("seed", train.seed);
         self.some("prune", train.prune.map(train_pruning));
+        self.some("adapter", Some(adapter(&train.adapter)));
     }
 }
 
@@ -183,6 +185,19 @@ fn train_pruning(prune: TrainPruning) -> String {
         prune.from,
         prune.until,
         prune.every
+    )
+}
+
+/// An inline table.
+fn adapter(adapter: &AdapterSettings) -> String {
+    format!(
+        "{{ rank = {}, alpha = {:?}, dropout = {:?}, rslora = {}, targets = {}, merge = {} }}",
+        adapter.rank,
+        adapter.alpha,
+        adapter.dropout,
+        adapter.rslora,
+        quoted(&adapter.targets),
+        adapter.merge
     )
 }
 

@@ -88,6 +88,10 @@ pub struct DistillReport {
     pub peak_rss_bytes: u64,
     /// Share of zeros in pruned layers; null where nothing was pruned.
     pub sparsity: Option<f64>,
+    /// Largest difference between the outputs of what was trained and those of what was written, over the largest output,
+    /// on one held-out sequence; null where nothing of the kind was compared.
+    #[serde(default)]
+    pub export_difference: Option<f64>,
     /// Bytes of all files written outside `.pare`.
     pub bytes: u64,
     /// Outcome of reopening what was written.

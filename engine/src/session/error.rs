@@ -13,6 +13,7 @@ use crate::generate::GenerateError;
 use crate::model::ModelError;
 use crate::monitor::Stopped;
 use crate::recipe::RecipeError;
+use crate::recover::RecoverError;
 use crate::tensor::SourceError;
 use crate::train::TrainError;
 use crate::transform::structure::StructureError;
@@ -46,6 +47,8 @@ pub enum SessionError {
     Calibrate(CalibrateError),
     #[error(transparent)]
     Compress(CompressError),
+    #[error(transparent)]
+    Recover(RecoverError),
     #[error(transparent)]
     Evaluate(EvaluateError),
     #[error(transparent)]
@@ -83,6 +86,15 @@ impl From<CompressError> for SessionError {
         match error {
             CompressError::Stopped(stopped) => Self::Stopped(stopped),
             error => Self::Compress(error),
+        }
+    }
+}
+
+impl From<RecoverError> for SessionError {
+    fn from(error: RecoverError) -> Self {
+        match error {
+            RecoverError::Stopped(stopped) => Self::Stopped(stopped),
+            error => Self::Recover(error),
         }
     }
 }

@@ -18,6 +18,7 @@ mod measured_recipe;
 mod original_inputs;
 mod prepared;
 mod profile_job;
+mod recovery;
 mod report_file;
 mod requests;
 mod run_job;

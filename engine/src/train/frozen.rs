@@ -4,21 +4,22 @@
 
 use super::error::TrainError;
 use super::values::constant;
-use crate::model::ModelError;
+use crate::model::{ModelError, Provider};
 use crate::tensor::WeightSource;
 use candle_core::Tensor;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Constants from a source.
-pub(super) struct Frozen {
+pub struct Frozen {
     source: Arc<dyn WeightSource>,
     held: Mutex<BTreeMap<String, Tensor>>,
 }
 
 impl Frozen {
     /// Nothing is read yet.
-    pub(super) fn new(source: Arc<dyn WeightSource>) -> Self {
+    pub fn new(source: Arc<dyn WeightSource>) -> Self {
         Self {
             source,
             held: Mutex::default(),
@@ -26,7 +27,7 @@ impl Frozen {
     }
 
     /// The tensor `name` of exactly this shape.
-    pub(super) fn tensor(&self, name: &str, shape: &[usize]) -> Result<Tensor, ModelError> {
+    fn kept(&self, name: &str, shape: &[usize]) -> Result<Tensor, ModelError> {
         let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(tensor) = held.get(name) {
             return Ok(tensor.clone());
@@ -53,5 +54,17 @@ impl Frozen {
     /// The values of a whole tensor, not kept.
     pub(super) fn values(&self, name: &str) -> Result<Vec<f32>, TrainError> {
         Ok(self.source.read_f32(name).map_err(ModelError::from)?)
+    }
+}
+
+impl Provider for Frozen {
+    fn tensor(&self, name: &str, shape: &[usize]) -> Result<Tensor, ModelError> {
+        self.kept(name, shape)
+    }
+}
+
+impl fmt::Debug for Frozen {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Frozen").finish_non_exhaustive()
     }
 }

@@ -41,4 +41,7 @@ pub trait Learner: Send + Sync {
     fn resume(&self, _step: u64) -> Result<(), TrainError> {
         Ok(())
     }
+
+    /// Called before and after a look at sequences that no step is taken on: what only training does (dropout) rests.
+    fn rest(&self, _rests: bool) {}
 }

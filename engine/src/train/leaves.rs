@@ -7,7 +7,7 @@
 use super::error::TrainError;
 use super::gradients::Gradients;
 use super::learner::Learner;
-use crate::model::{ModelError, Provider};
+use crate::model::{Around, ModelError, Multiplied, Provider};
 use crate::packed::ActivationPlan;
 use crate::solved::Solved;
 use candle_core::backprop::GradStore;
@@ -45,9 +45,9 @@ impl<'a> Leaves<'a> {
     }
 }
 
-impl Provider for Leaves<'_> {
-    fn tensor(&self, name: &str, shape: &[usize]) -> Result<Tensor, ModelError> {
-        let derived = self.provider.tensor(name, shape)?;
+impl Leaves<'_> {
+    /// What stands for `derived` in passes; constants stand for themselves.
+    fn leaf(&self, derived: Tensor) -> Result<Tensor, ModelError> {
         if !derived.track_op() {
             return Ok(derived);
         }
@@ -61,9 +61,25 @@ impl Provider for Leaves<'_> {
         });
         Ok(leaf)
     }
+}
+
+impl Provider for Leaves<'_> {
+    fn tensor(&self, name: &str, shape: &[usize]) -> Result<Tensor, ModelError> {
+        self.leaf(self.provider.tensor(name, shape)?)
+    }
 
     fn packed(&self, name: &str) -> Result<Option<(Solved, ActivationPlan)>, ModelError> {
         self.provider.packed(name)
+    }
+
+    fn matrix(&self, name: &str) -> Result<Option<Multiplied>, ModelError> {
+        self.provider.matrix(name)
+    }
+
+    fn around(&self, name: &str) -> Result<Option<Around>, ModelError> {
+        let around = self.provider.around(name)?;
+        let around = around.map(|around| around.mapped(|tensor| self.leaf(tensor)));
+        around.transpose()
     }
 }
 
@@ -74,6 +90,16 @@ impl Provider for Constants<'_> {
 
     fn packed(&self, name: &str) -> Result<Option<(Solved, ActivationPlan)>, ModelError> {
         self.0.packed(name)
+    }
+
+    fn matrix(&self, name: &str) -> Result<Option<Multiplied>, ModelError> {
+        self.0.matrix(name)
+    }
+
+    fn around(&self, name: &str) -> Result<Option<Around>, ModelError> {
+        let around = self.0.around(name)?;
+        let around = around.map(|around| around.mapped(|tensor| Ok(tensor.detach())));
+        around.transpose()
     }
 }
 

@@ -3,6 +3,7 @@
 //! `learner` is what is trained; `pass` takes a batch through the network and back; `objective` and `loss` say what is
 //! lost; `optimizer` and `schedule` say what changes. Knows no command line, folder of a run or window.
 
+pub mod adapter;
 mod batch;
 mod batches;
 mod curve;
@@ -22,6 +23,7 @@ mod objective;
 mod optimizer;
 mod pass;
 mod prune;
+pub mod qat;
 pub mod rounding;
 mod run;
 pub mod scales;
@@ -39,6 +41,7 @@ pub use dense::Dense;
 pub use distill::{Embeddings, Tokens};
 pub use error::TrainError;
 pub use fresh::fresh_values;
+pub use frozen::Frozen;
 pub use gradients::Gradients;
 pub use learner::{Learner, Variable};
 pub use matching::Matching;

@@ -252,6 +252,17 @@ impl Training<'_> {
 
     /// The mean loss of the held-out sequences; `None` where there are none.
     fn look(&self, held_out: &[Batch], observer: &dyn Observer) -> Result<Option<f64>, TrainError> {
+        self.learner.rest(true);
+        let looked = self.held_out_loss(held_out, observer);
+        self.learner.rest(false);
+        looked
+    }
+
+    fn held_out_loss(
+        &self,
+        held_out: &[Batch],
+        observer: &dyn Observer,
+    ) -> Result<Option<f64>, TrainError> {
         let (mut loss, mut sequences) = (0.0, 0);
         for batch in held_out {
             let objective = self.judge.objective(batch, batch.sequences(), observer)?;

@@ -16,7 +16,7 @@ pub(crate) use machine::{Devices, Estimate, TargetFlags};
 pub(crate) use solving::{Calibrate, CalibrationFlags, Compress, SolverFlags, ZeroFlags};
 pub(crate) use structure::StructureFlags;
 pub(crate) use studio::Open;
-pub(crate) use training::{Distill, ModeFlags, TrainingFlags};
+pub(crate) use training::{AdapterFlags, Distill, ModeFlags, TrainingFlags};
 
 use crate::cli::words;
 use clap::{Args, Parser, Subcommand};

@@ -38,6 +38,9 @@ pub(crate) struct Distill {
     /// How.
     #[command(flatten)]
     pub(crate) training: TrainingFlags,
+    /// The adapter, where one is trained.
+    #[command(flatten)]
+    pub(crate) adapting: AdapterFlags,
 }
 
 /// What is trained; without one of these, every weight of a dense student.
@@ -81,4 +84,22 @@ pub(crate) struct TrainingFlags {
     /// Share of the text's own tokens in the loss, 0 to 1; default 0. At 1 the teacher is not asked.
     #[arg(long, value_name = "X", value_parser = words::share)]
     pub(crate) hard: Option<f64>,
+}
+
+/// What an adapter is; each flag wins over the recipe.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Adapter")]
+pub(crate) struct AdapterFlags {
+    /// Columns of the one matrix, rows of the other; default 8.
+    #[arg(long, value_name = "N", value_parser = words::count, requires = "adapter")]
+    pub(crate) rank: Option<usize>,
+    /// The adapter's product counts alpha / rank; default 16.
+    #[arg(long, value_name = "X", value_parser = words::rate, requires = "adapter")]
+    pub(crate) alpha: Option<f64>,
+    /// Globs on names of layers, with commas between them; default: all linear layers inside blocks.
+    #[arg(long, value_name = "GLOBS", requires = "adapter")]
+    pub(crate) targets: Option<String>,
+    /// Work the adapter into the weights; a quantized student is quantized anew.
+    #[arg(long, requires = "adapter")]
+    pub(crate) merge: bool,
 }

@@ -3,7 +3,7 @@
 //! Decides what the sample gets by default; the engine does the rest.
 
 use crate::cli::answer::Answer;
-use crate::cli::arguments::{Distill, ModeFlags, TrainingFlags};
+use crate::cli::arguments::{AdapterFlags, Distill, ModeFlags, TrainingFlags};
 use crate::cli::context::{Context, Opened};
 use crate::cli::failure::Failure;
 use crate::cli::plan;
@@ -58,6 +58,7 @@ fn request(
     recipe.calibration = calibration;
     let mut train = recipe.train.take().unwrap_or_default();
     put_over(&mut train, &arguments.training);
+    adapt(&mut train, &arguments.adapting);
     train.mode = mode(&arguments.mode).unwrap_or(train.mode);
     train.seed = context.seed.unwrap_or(train.seed);
     recipe.train = Some(train);
@@ -123,6 +124,16 @@ fn put_over(train: &mut TrainSettings, flags: &TrainingFlags) {
     train.hard = hard.unwrap_or(train.hard);
 }
 
+fn adapt(train: &mut TrainSettings, flags: &AdapterFlags) {
+    let adapter = &mut train.adapter;
+    adapter.rank = flags.rank.unwrap_or(adapter.rank);
+    adapter.alpha = flags.alpha.unwrap_or(adapter.alpha);
+    if let Some(targets) = &flags.targets {
+        adapter.targets.clone_from(targets);
+    }
+    adapter.merge |= flags.merge;
+}
+
 /// The text named, or the sample's own; other students are evaluated only when asked.
 fn evaluation_text(
     arguments: &Distill,
@@ -169,6 +180,11 @@ fn page(report: &DistillReport) -> String {
         text.push_str(&format!(
             "perplexity  {before:.4} -> {after:.4}, the teacher's {}\n",
             number(report.reference_perplexity)
+        ));
+    }
+    if let Some(difference) = report.export_difference {
+        text.push_str(&format!(
+            "export      outputs differ by {difference:.1e} of the largest from what was trained\n"
         ));
     }
     if let Some(sparsity) = report.sparsity {

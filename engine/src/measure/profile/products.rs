@@ -180,6 +180,10 @@ fn copy(layer: &Linear) -> Result<Linear, ProfileError> {
             plan: *plan,
             bias: bias.clone(),
         },
+        Linear::Dressed { inner, around } => Linear::Dressed {
+            inner: Box::new(copy(inner)?),
+            around: around.clone(),
+        },
     })
 }
 
@@ -187,5 +191,6 @@ fn held_bytes(product: Product, layer: &Linear) -> f64 {
     match (layer, product.weights) {
         (Linear::Packed { matrix, .. }, _) => matrix.size_bytes() as f64,
         (Linear::Dense { .. }, _) => 4.0 * weights_of(REPEATED),
+        (Linear::Dressed { inner, .. }, _) => held_bytes(product, inner),
     }
 }

@@ -1,6 +1,7 @@
 //! Tests of the whole network; each file says what it holds.
 #![allow(clippy::unwrap_used)]
 
+mod around;
 mod golden;
 mod gradients;
 mod laws;

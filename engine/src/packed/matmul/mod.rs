@@ -198,6 +198,26 @@ pub fn multiply_all(
     outputs
 }
 
+/// `input` `[tokens, columns]` as kernels see it where groups of weights have `group` columns (0 = a row).
+pub fn rounded_inputs(
+    input: &[f32],
+    columns: usize,
+    group: usize,
+    plan: &ActivationPlan,
+) -> Vec<f32> {
+    let Some(scale) = scale_of(plan) else {
+        return input.to_vec();
+    };
+    let layout = PanelShape {
+        rows: 1,
+        columns,
+        bits: 8,
+        group,
+    };
+    let tokens = input.len() / columns.max(1);
+    Activations::quantize(input, tokens, &layout, scale, ActivationBits::Eight).dequantize()
+}
+
 /// How kernels scale activations; `None`: not at all. Static steps that calibration did not fix are dynamic.
 fn scale_of(plan: &ActivationPlan) -> Option<ActivationScale> {
     let dynamic = match plan.block {

@@ -6,7 +6,7 @@ use crate::model::{LayerInfo, LayerKind, Model, ModelConfig};
 use crate::recipe::{StateStorage, TrainSettings};
 
 /// Bytes of one value.
-const VALUE_BYTES: u64 = 4;
+pub(super) const VALUE_BYTES: u64 = 4;
 
 /// Tokens of a unit that one thread takes through a block.
 const UNIT_TOKENS: u64 = 512;
@@ -67,8 +67,7 @@ impl TrainMemory {
                 .sum()
         };
         let parameters = weights(&|_| true);
-        // Values, gradients, two means; the best so far.
-        let copies = 4 + u64::from(settings.held_out > 0);
+        let copies = copies(settings);
         let kept_bytes = match settings.states {
             StateStorage::F32 => VALUE_BYTES,
             StateStorage::Bf16 => 2,
@@ -115,6 +114,11 @@ impl TrainMemory {
             parameters,
         }
     }
+}
+
+/// What is held of each trained value: itself, its gradient, two means; the best so far.
+pub(super) fn copies(settings: &TrainSettings) -> u64 {
+    4 + u64::from(settings.held_out > 0)
 }
 
 fn parameters(model: &Model, counts: impl Fn(Option<usize>) -> bool) -> u64 {

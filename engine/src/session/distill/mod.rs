@@ -3,8 +3,11 @@
 //! The way: student (`student`) -> text (`text`) -> memory stated (`memory`) -> the loop (`train`) -> files (`write`) ->
 //! measured -> named. `OUT.partial/` holds everything until the end; stopped, it holds what the next try goes on from.
 
+mod adapting;
 mod foresee;
 mod memory;
+mod mode_memory;
+mod modes;
 mod report;
 mod request;
 mod student;
@@ -29,6 +32,8 @@ use crate::report::{DistillReport, Evaluation, Notice, Observer, Verified};
 use crate::train::{Batches, Dense, Judge, Learner, Outcome, TrainError, Training};
 use crate::units::{Bytes, hex};
 use memory::{TrainMemory, step_operations};
+use mode_memory::WeightMemory;
+use modes::{START, count};
 use sha2::{Digest, Sha256};
 use std::fs;
 use std::path::Path;
@@ -89,12 +94,13 @@ impl Session {
                 return Err(error);
             }
         };
-        let mut report = match prepared.settings.mode {
-            TrainMode::Weights => self.train_weights(&prepared, &run, observer)?,
-            mode => return Err(self.no_mode(mode)),
-        };
-        // Layers of a compressed run; here there are none.
-        for folder in [own.join(STUDENT), own.join(STATE), own.join("changed")] {
+        let (mut report, written) = self.train_mode(&prepared, &run, observer)?;
+        let mut done = vec![own.join(STUDENT), own.join(STATE), own.join(START)];
+        if written.is_none() {
+            // Layers of a compressed run; here there are none.
+            done.push(own.join("changed"));
+        }
+        for folder in done {
             if folder.exists() {
                 fs::remove_dir_all(&folder)
                     .map_err(StoreError::io("could not be removed", &folder))?;
@@ -102,14 +108,11 @@ impl Session {
         }
         report.seconds = started.elapsed().as_secs_f64();
         report.peak_rss_bytes = peak_rss_bytes();
-        run.finish(&report::json(&report), false)?;
+        run.finish(&report::json(&report, written.as_ref()), written.is_some())?;
         Ok(report)
     }
 
     fn check(&self, settings: &TrainSettings) -> Result<(), SessionError> {
-        if settings.mode != TrainMode::Weights {
-            return Err(self.no_mode(settings.mode));
-        }
         if let Some(prune) = settings.prune.filter(|prune| prune.until > settings.steps) {
             return Err(self.input_problem(&format!(
                 "zeros are to grow until step {}, and training has {} steps; give more --steps or a smaller until",
@@ -117,13 +120,6 @@ impl Session {
             )));
         }
         Ok(())
-    }
-
-    fn no_mode(&self, mode: TrainMode) -> SessionError {
-        self.input_problem(&format!(
-            "training of {} is not there yet; the modes are: weights",
-            report::mode_word(mode)
-        ))
     }
 
     fn open_run(
@@ -187,8 +183,14 @@ impl Session {
             &own.join(STUDENT),
             observer,
         )?;
+        let folder = match settings.mode {
+            TrainMode::Scales | TrainMode::Round | TrainMode::Qat => {
+                self.compressed_start(folder, &request.recipe, &own.join(START), observer)?
+            }
+            TrainMode::Weights | TrainMode::Adapter => folder,
+        };
         let student = Self::open_within(&folder, self.options.clone(), self.pool.clone())?;
-        self.check_student(&student)?;
+        self.check_student(&student, settings.mode)?;
         let corpus = request
             .recipe
             .calibration
@@ -209,13 +211,15 @@ impl Session {
                 false => std::iter::once(&first).chain(&others).collect(),
             };
         let threads = rayon::current_num_threads();
+        let weights = WeightMemory::of(student.model()?, student.checkpoint.as_ref(), &settings);
         let memory = TrainMemory::of(
             student.model()?,
             &teachers,
             &settings,
             batches.longest(),
             threads,
-        );
+        )
+        .with_weights(weights, &settings);
         let resident = memory.student + memory.teachers <= self.memory_bytes();
         let mut warnings = Vec::new();
         self.check_memory(&memory, resident)?;
@@ -241,15 +245,11 @@ impl Session {
     }
 
     /// Whether the student can learn from this model.
-    fn check_student(&self, student: &Self) -> Result<(), SessionError> {
+    fn check_student(&self, student: &Self, mode: TrainMode) -> Result<(), SessionError> {
         let (teacher, model) = (self.model()?, student.model()?);
-        let is_packed = student
-            .layers
-            .iter()
-            .any(|layer| student.checkpoint.is_packed(&layer.tensor));
-        if is_packed {
+        if mode == TrainMode::Weights && student.has_codes() {
             return Err(student.input_problem(
-                "the student holds codes, whose weights cannot all be trained; name a dense model",
+                "the student holds codes, whose weights cannot all be trained; name a dense model, or train what is beside them with --scales, --round, --qat or --adapter",
             ));
         }
         if teacher.is_encoder() != model.is_encoder() {
@@ -299,8 +299,9 @@ impl Session {
         let outcome = self.with_judge(prepared, observer, |judge| {
             self.train(prepared, &learner, judge, run, observer)
         })?;
-        let bytes = student.write_trained(&learner, run.partial(), observer)?;
-        let verified = verify(run.partial(), &learner)?;
+        let values = |name: &str| learner.values(name);
+        let bytes = student.write_trained(&values, run.partial(), observer)?;
+        let verified = verify(run.partial(), &values)?;
         let written = open_runnable(run.partial())?;
         let teacher = self.model_on_kernels()?;
         measured.after = student.measure_for(prepared, &written, Some(&teacher), observer)?;
@@ -310,7 +311,7 @@ impl Session {
             .transpose()?;
         self.training_report(
             prepared,
-            &learner,
+            count(&learner),
             outcome,
             (measured, verified, bytes, sparsity),
         )
@@ -366,16 +367,12 @@ impl Session {
     fn training_report(
         &self,
         prepared: &Prepared<'_>,
-        learner: &dyn Learner,
+        trained: u64,
         outcome: Outcome,
         (measured, verified, bytes, sparsity): (Measured, Verified, u64, Option<f64>),
     ) -> Result<DistillReport, SessionError> {
         let settings = &prepared.settings;
         let model = prepared.student.model()?;
-        let trained = learner.variables().iter();
-        let trained = trained
-            .map(|variable| variable.var.elem_count() as u64)
-            .sum();
         let layers = model.layers().iter();
         let first = self.model()?;
         let teachers: Vec<&Model> = match settings.hard >= 1.0 || settings.cache_top > 0 {
@@ -432,6 +429,7 @@ impl Session {
                 },
             peak_rss_bytes: 0,
             sparsity,
+            export_difference: None,
             bytes,
             verified,
             recipe: recipe.to_toml(),

@@ -1,17 +1,33 @@
 //! `.pare/report.json` of a trained student, written and read.
 
 use super::super::SessionError;
+use super::super::requests::CompressReport;
 use crate::formats::store::OWN_FOLDER;
 use crate::recipe::TrainMode;
 use crate::report::DistillReport;
+use serde_json::{Map, Value};
 use std::path::Path;
 
 /// A curve of thousands of points takes some hundred kilobytes; anything far larger is none.
 const MAX_REPORT_BYTES: u64 = 64 << 20;
 
-pub(super) fn json(report: &DistillReport) -> String {
-    serde_json::to_string_pretty(report)
-        .unwrap_or_else(|error| format!("{{\"reason\": \"{error}\"}}"))
+/// The report as text; of a compressed student also all that the report of a run says, which it is too.
+pub(super) fn json(report: &DistillReport, written: Option<&CompressReport>) -> String {
+    let value = |report: serde_json::Result<Value>| match report {
+        Ok(Value::Object(keys)) => keys,
+        other => {
+            let reason = other.err().map(|error| error.to_string());
+            Map::from_iter([("reason".to_owned(), Value::from(reason))])
+        }
+    };
+    let mut keys = written.map_or_else(Map::new, |written| value(serde_json::to_value(written)));
+    let recipe = keys.get("recipe").cloned();
+    keys.extend(value(serde_json::to_value(report)));
+    // A run's recipe is that of its layers.
+    if let Some(recipe) = recipe {
+        keys.insert("recipe".to_owned(), recipe);
+    }
+    serde_json::to_string_pretty(&Value::Object(keys)).unwrap_or_default()
 }
 
 /// The word of a mode, as recipes spell it.

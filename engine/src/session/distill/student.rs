@@ -55,7 +55,10 @@ impl Session {
     }
 
     /// As many sequences as the text holds, where it holds fewer than parts are to be chosen on.
-    fn fitting(&self, asked: &CalibrationSettings) -> Result<CalibrationSettings, SessionError> {
+    pub(super) fn fitting(
+        &self,
+        asked: &CalibrationSettings,
+    ) -> Result<CalibrationSettings, SessionError> {
         let mut asked = asked.clone();
         if let Some(path) = &asked.corpus {
             let tokens = self.open_corpus(Path::new(path))?.ids().len();

@@ -9,18 +9,21 @@ use crate::formats::store::atomic::write_bytes;
 use crate::formats::store::stream::{TensorSpec, write_tensors};
 use crate::report::{Notice, Observer, Verified};
 use crate::tensor::WeightSource as _;
-use crate::train::Dense;
+use crate::train::TrainError;
 use std::fs;
 use std::path::Path;
 
 /// The file of all tensors.
 const TENSORS: &str = "model.safetensors";
 
+/// The trained values of a tensor, row-major; `None` where it was not trained.
+pub(super) type Values<'a> = dyn Fn(&str) -> Result<Option<Vec<f32>>, TrainError> + 'a;
+
 impl Session {
     /// Writes this model into `folder` with the values of `trained` in place of its own.
     pub(super) fn write_trained(
         &self,
-        trained: &Dense,
+        trained: &Values<'_>,
         folder: &Path,
         observer: &dyn Observer,
     ) -> Result<u64, SessionError> {
@@ -46,7 +49,7 @@ impl Session {
         write_tensors(&path, &specs, &metadata, |index, output| {
             observer.check()?;
             let spec = &specs[index];
-            let values = trained.values(&spec.name).map_err(|error| {
+            let values = trained(&spec.name).map_err(|error| {
                 let error = std::io::Error::other(error.to_string());
                 StoreError::io("could not be made", &path)(error)
             })?;
@@ -83,14 +86,14 @@ impl Session {
 }
 
 /// Opens what was written again and compares it with the values that were to be written.
-pub(super) fn verify(folder: &Path, trained: &Dense) -> Result<Verified, SessionError> {
+pub(super) fn verify(folder: &Path, trained: &Values<'_>) -> Result<Verified, SessionError> {
     let reopened = Checkpoint::open(folder).map_err(StoreError::from)?;
     let mut verified = Verified {
         tensors: 0,
         max_abs_difference: 0.0,
     };
     for name in reopened.names() {
-        let (Some(values), Some(info)) = (trained.values(&name)?, reopened.info(&name)) else {
+        let (Some(values), Some(info)) = (trained(&name)?, reopened.info(&name)) else {
             continue;
         };
         let expected = rounded(&values, info.dtype);

@@ -63,6 +63,7 @@ fn report() -> DistillReport {
         memory_bytes: 100,
         peak_rss_bytes: 100,
         sparsity: None,
+        export_difference: None,
         bytes: 40,
         verified: Verified {
             tensors: 1,
