@@ -48,7 +48,7 @@ pub use matching::Matching;
 pub use memo::{Memo, MemoWriter, memo_bytes};
 pub use objective::{Objective, Part, StateLoss};
 pub use optimizer::{Means, Optimizer, Rule};
-pub use pass::Network;
+pub use pass::{Network, positions_at_once};
 pub use prune::Pruner;
 pub use run::{Judge, Outcome, Training};
 pub use schedule::RateSchedule;

@@ -378,6 +378,11 @@ fn judge_head(
     Ok(loss)
 }
 
+/// Positions whose logits exist together.
+pub fn positions_at_once(vocabulary: usize) -> usize {
+    (LOGITS_AT_ONCE / vocabulary.max(1)).max(FEWEST_POSITIONS)
+}
+
 /// The positions of a sequence, as many at a time as their logits allow.
 fn parts(
     ends: &Ends,
@@ -387,7 +392,7 @@ fn parts(
 ) -> Result<Vec<Part>, TrainError> {
     let at_once = match objective.wants_whole_sequences() {
         true => tokens,
-        false => (LOGITS_AT_ONCE / ends.vocabulary()?.max(1)).max(FEWEST_POSITIONS),
+        false => positions_at_once(ends.vocabulary()?),
     };
     let starts = (0..tokens).step_by(at_once.max(1));
     let part = |start| Part {

@@ -4,6 +4,7 @@
 
 use crate::model::{LayerInfo, LayerKind, Model, ModelConfig};
 use crate::recipe::{StateStorage, TrainSettings};
+use crate::train::positions_at_once;
 
 /// Bytes of one value.
 pub(super) const VALUE_BYTES: u64 = 4;
@@ -17,9 +18,8 @@ const HIDDEN_COPIES: u64 = 24;
 const INTERMEDIATE_COPIES: u64 = 10;
 const SCORE_COPIES: u64 = 6;
 
-/// Buffers of logits that a thread holds on the way back, 4 MB each.
+/// Buffers of logits that a thread holds on the way back, f64 ones counted twice.
 const LOGIT_COPIES: u64 = 8;
-const LOGIT_BYTES: u64 = 4 << 20;
 
 /// What a run holds at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -131,7 +131,9 @@ fn working_bytes(config: &ModelConfig, longest: u64) -> u64 {
     let for_each_token = HIDDEN_COPIES * config.hidden as u64
         + INTERMEDIATE_COPIES * config.intermediate as u64
         + SCORE_COPIES * config.heads as u64 * longest;
-    UNIT_TOKENS.max(longest) * for_each_token * VALUE_BYTES + LOGIT_COPIES * LOGIT_BYTES
+    let positions = positions_at_once(config.vocabulary).min(longest as usize);
+    let logits = (positions * config.vocabulary) as u64;
+    (UNIT_TOKENS.max(longest) * for_each_token + LOGIT_COPIES * logits) * VALUE_BYTES
 }
 
 /// Floating point operations in the matrix products of one step: forth, forth again (checkpointing) and back for the
