@@ -133,6 +133,7 @@ impl Observer for Progress {
             Notice::Layer(layer) => self.layer(&layer.name),
             Notice::Sensitivity(layer) => self.layer(&layer.name),
             Notice::Training(point) => self.training(point),
+            Notice::Sample { .. } => {}
             Notice::Warning(text) => self.warning(text),
         }
     }

@@ -3,7 +3,7 @@
 //! Knows no database (`store` keeps runs) and no thread.
 
 use super::figure::Figure;
-use super::train::{Training, mode_name};
+use super::train::{Prompt, Training, mode_name};
 use pare_engine::report::{DistillReport, Evaluation, LayerReport};
 use pare_engine::session::{CompressReport, CompressRequest, DistillRequest, Session};
 use pare_engine::units::hex;
@@ -184,7 +184,7 @@ pub enum RunRequest {
     /// A compressed model.
     Compress(Box<CompressRequest>),
     /// A student, with the model as its first teacher.
-    Distill(Box<DistillRequest>),
+    Distill(Box<DistillRequest>, Prompt),
 }
 
 impl RunRequest {
@@ -192,7 +192,7 @@ impl RunRequest {
     pub fn out(&self) -> &Path {
         match self {
             Self::Compress(request) => &request.out,
-            Self::Distill(request) => &request.out,
+            Self::Distill(request, _) => &request.out,
         }
     }
 
@@ -200,7 +200,7 @@ impl RunRequest {
     pub fn set_out(&mut self, out: PathBuf) {
         match self {
             Self::Compress(request) => request.out = out,
-            Self::Distill(request) => request.out = out,
+            Self::Distill(request, _) => request.out = out,
         }
     }
 }

@@ -288,7 +288,7 @@ fn last_word(job: &Job) -> Option<LastWord> {
                 RunRequest::Compress(_) => {
                     Box::new(move |reason: String| Event::Ended(id, Outcome::Failed(reason)))
                 }
-                RunRequest::Distill(_) => {
+                RunRequest::Distill(..) => {
                     Box::new(move |reason: String| Event::Trained(id, Outcome::Failed(reason)))
                 }
             }

@@ -22,6 +22,7 @@ fn desk(size: Vec2, steps: u64) -> Desk {
     draft.settings.held_out = 2;
     draft.settings.check_every = 2;
     draft.settings.warm_up = 2;
+    draft.prompt.every = 3;
     desk.command(Command::SetTraining(Box::new(draft)));
     desk.command(Command::Show(View::Train));
     desk.settle();
@@ -60,6 +61,17 @@ fn a_training_runs_stops_goes_on_and_lands_in_runs() {
     let (_, curve) = desk.studio().shown_curve().unwrap();
     let steps: Vec<u64> = curve.points().iter().map(|point| point.step).collect();
     assert_eq!(steps, [0, 1, 2, 3, 4, 5, 6]);
+    let texts = curve.samples.iter();
+    let texts: Vec<_> = texts
+        .map(|sample| (sample.step, sample.text.starts_with("The")))
+        .collect();
+    assert_eq!(
+        texts,
+        [(0, true), (3, true), (6, true)],
+        "{:?}",
+        curve.samples
+    );
+    desk.harness.get_by_label("step 3");
 
     // The same again, stopped on its way by a click, and continued.
     click(&mut desk, "Train");
@@ -167,7 +179,11 @@ fn pictures() {
     let folder = std::path::PathBuf::from("/tmp/train-pictures");
     std::fs::create_dir_all(&folder).unwrap();
     for (theme, word) in [(Theme::Dark, "dark"), (Theme::Light, "light")] {
-        for size in [vec2(1400.0, 900.0), vec2(1024.0, 700.0)] {
+        for size in [
+            vec2(1400.0, 900.0),
+            vec2(1024.0, 700.0),
+            vec2(2000.0, 1400.0),
+        ] {
             let name = |what: &str| folder.join(format!("{what}-{word}-{}.png", size.x));
             let mut desk = Desk::open(Some("sample".into()), size, theme);
             desk.command(Command::Show(View::Train));

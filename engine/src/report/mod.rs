@@ -23,6 +23,11 @@ pub use train::{DistillReport, TrainPoint};
 pub trait Observer: Monitor {
     /// Something worth showing has happened.
     fn notice(&self, notice: Notice<'_>);
+
+    /// A text that a student in training is to go on from after `step`, where whoever watches wants to read one.
+    fn prompt(&self, _step: u64) -> Option<String> {
+        None
+    }
 }
 
 impl Observer for Unwatched {
@@ -45,6 +50,13 @@ pub enum Notice<'a> {
     Sensitivity(&'a LayerSensitivity),
     /// A training step is done.
     Training(&'a TrainPoint),
+    /// A student in training has gone on from a prompt.
+    Sample {
+        /// After this step.
+        step: u64,
+        /// The prompt and what it wrote.
+        text: &'a str,
+    },
     /// Something a person should read.
     Warning(&'a str),
 }

@@ -23,7 +23,7 @@ pub(super) fn run(job: Job, office: &Office) {
     match job {
         Job::Run(order) => match &order.request {
             RunRequest::Compress(request) => compress(&order, request, office),
-            RunRequest::Distill(request) => train::run(&order, request, office),
+            RunRequest::Distill(request, prompt) => train::run(&order, request, prompt, office),
         },
         Job::Calibrate {
             generation,

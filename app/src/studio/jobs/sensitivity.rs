@@ -172,7 +172,7 @@ impl Observer for Teller<'_> {
                 grown.rows.push(row.clone());
             }),
             Notice::Warning(text) => self.log(Level::Warning, text.to_owned()),
-            Notice::Layer(_) | Notice::Training(_) => {}
+            Notice::Layer(_) | Notice::Training(_) | Notice::Sample { .. } => {}
         }
     }
 }

@@ -8,7 +8,7 @@ use super::watch::Watcher;
 use crate::studio::event::{Event, Generation, Outcome};
 use crate::studio::runs::{Control, RunOrder};
 use crate::studio::sample;
-use crate::studio::train::Foresight;
+use crate::studio::train::{Foresight, Prompt, Sample};
 use pare_engine::monitor::Monitor;
 use pare_engine::report::{Notice, Observer, TrainPoint};
 use pare_engine::session::{DistillRequest, Session};
@@ -19,8 +19,10 @@ use std::time::{Duration, Instant};
 const TELL_EVERY: Duration = Duration::from_millis(100);
 
 /// Trains, and tells how it ends.
-pub(super) fn run(order: &RunOrder, request: &DistillRequest, office: &Office) {
+pub(super) fn run(order: &RunOrder, request: &DistillRequest, prompt: &Prompt, office: &Office) {
     let teller = Teller {
+        prompt,
+        steps: request.recipe.train.as_ref().map_or(0, |train| train.steps),
         watcher: Watcher::new(order.id, 0, office.outbox.clone(), order.control.clone()),
         order,
         office,
@@ -96,6 +98,8 @@ struct Teller<'a> {
     watcher: Watcher,
     order: &'a RunOrder,
     office: &'a Office,
+    prompt: &'a Prompt,
+    steps: u64,
     /// Points that nobody was told yet, and when some were told.
     points: Mutex<(Vec<TrainPoint>, Instant)>,
 }
@@ -127,12 +131,24 @@ impl Monitor for Teller<'_> {
 
 impl Observer for Teller<'_> {
     fn notice(&self, notice: Notice<'_>) {
-        let Notice::Training(point) = notice else {
-            return self.watcher.notice(notice);
-        };
-        if let Ok(mut points) = self.points.lock() {
-            points.0.push(*point);
+        match notice {
+            Notice::Training(point) => {
+                if let Ok(mut points) = self.points.lock() {
+                    points.0.push(*point);
+                }
+                self.tell(false);
+            }
+            Notice::Sample { step, text } => {
+                let text = text.to_owned();
+                let sample = Event::Sampled(self.order.id, Sample { step, text });
+                self.office.outbox.send(sample);
+            }
+            notice => self.watcher.notice(notice),
         }
-        self.tell(false);
+    }
+
+    fn prompt(&self, step: u64) -> Option<String> {
+        let is_due = self.prompt.is_due(step, self.steps);
+        is_due.then(|| self.prompt.text.clone())
     }
 }

@@ -178,7 +178,7 @@ impl Observer for Watcher {
                 self.outbox
                     .send(Event::Solved(self.id, Box::new(layer.clone())));
             }
-            Notice::Sensitivity(_) | Notice::Training(_) => {}
+            Notice::Sensitivity(_) | Notice::Training(_) | Notice::Sample { .. } => {}
             Notice::Warning(text) => {
                 self.outbox
                     .send(Event::Told(Level::Warning, text.to_owned()));

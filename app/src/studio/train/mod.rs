@@ -11,7 +11,7 @@ pub mod curve;
 pub mod order;
 
 pub use curve::{Curve, Curves, Sample};
-pub use order::{Foresight, Training};
+pub use order::{Foresight, Prompt, Training};
 
 use super::project::Project;
 use super::runs::{Run, RunId, RunStatus};
@@ -67,8 +67,8 @@ pub struct TrainDraft {
     pub settings: TrainSettings,
     /// The text to train on; `None` = that of calibration.
     pub corpus: Option<PathBuf>,
-    /// The text that samples go on from; empty = no samples.
-    pub prompt: String,
+    /// The texts that it is to write on its way.
+    pub prompt: Prompt,
     /// Where the student goes; `None` = in the data folder under the run's name.
     pub out: Option<PathBuf>,
 }
@@ -85,7 +85,10 @@ impl Default for TrainDraft {
             },
             settings: TrainSettings::default(),
             corpus: None,
-            prompt: String::new(),
+            prompt: Prompt {
+                text: "The".to_owned(),
+                every: 50,
+            },
             out: None,
         }
     }

@@ -10,6 +10,24 @@ use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+/// Texts that a student is to write on its way.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Prompt {
+    /// What it goes on from; empty = nothing is written.
+    pub text: String,
+    /// Steps between texts; 0 = only before and after.
+    pub every: u64,
+}
+
+impl Prompt {
+    /// Whether a text is wanted after `step` of `steps`.
+    pub fn is_due(&self, step: u64, steps: u64) -> bool {
+        let is_end = step == 0 || step == steps;
+        !self.text.trim().is_empty()
+            && (is_end || self.every > 0 && step.is_multiple_of(self.every))
+    }
+}
+
 /// What makes a run a training, beside its recipe.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Training {
@@ -21,8 +39,9 @@ pub struct Training {
     pub student: String,
     /// What is trained.
     pub mode: TrainMode,
-    /// The text that samples go on from.
-    pub prompt: String,
+    /// The texts that it is to write on its way.
+    #[serde(default)]
+    pub prompt: Prompt,
     /// What came of it; kept apart.
     #[serde(skip)]
     pub report: Option<Arc<DistillReport>>,
@@ -82,7 +101,7 @@ impl TrainDraft {
 
 impl Training {
     /// What a run keeps of `request`.
-    pub fn of(request: &DistillRequest, prompt: &str) -> Self {
+    pub fn of(request: &DistillRequest, prompt: &Prompt) -> Self {
         let others = request.others.iter();
         let mode = request.recipe.train.as_ref().map(|train| train.mode);
         Self {
@@ -90,7 +109,7 @@ impl Training {
             others: others.map(|one| (one.path.clone(), one.weight)).collect(),
             student: request.student.to_string(),
             mode: mode.unwrap_or_default(),
-            prompt: prompt.to_owned(),
+            prompt: prompt.clone(),
             report: None,
         }
     }
@@ -123,5 +142,30 @@ impl Training {
         let held_out = report.held_out_first.zip(report.held_out_best);
         let (before, after) = held_out.or(report.loss_first.zip(report.loss_last))?;
         Some([before, after])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_due_at_both_ends_and_between() {
+        let prompt = |text: &str, every| Prompt {
+            text: text.to_owned(),
+            every,
+        };
+        // Prompt, step, expected of 25 steps.
+        let cases = [
+            (prompt("a", 10), 0, true),
+            (prompt("a", 10), 10, true),
+            (prompt("a", 10), 15, false),
+            (prompt("a", 10), 25, true),
+            (prompt("a", 0), 10, false),
+            (prompt(" ", 10), 10, false),
+        ];
+        for (prompt, step, expected) in cases {
+            assert_eq!(prompt.is_due(step, 25), expected, "{prompt:?} {step}");
+        }
     }
 }

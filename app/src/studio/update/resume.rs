@@ -40,7 +40,10 @@ impl Studio {
 fn resumed(run: &Run) -> Result<RunRequest, String> {
     if let Some(training) = &run.training {
         let request = training.resumed(run)?;
-        return Ok(RunRequest::Distill(Box::new(request)));
+        return Ok(RunRequest::Distill(
+            Box::new(request),
+            training.prompt.clone(),
+        ));
     }
     let recipe = Recipe::parse(&run.recipe_toml).map_err(|error| error.to_string())?;
     Ok(RunRequest::Compress(Box::new(CompressRequest {

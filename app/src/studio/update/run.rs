@@ -129,7 +129,7 @@ impl Studio {
         let (recipe, format, evaluate) = match request {
             RunRequest::Compress(request) => (&request.recipe, request.format, &request.evaluate),
             // A student is an ordinary dense model.
-            RunRequest::Distill(request) => (&request.recipe, Format::Dense, &request.evaluate),
+            RunRequest::Distill(request, _) => (&request.recipe, Format::Dense, &request.evaluate),
         };
         let recipe_toml = recipe.to_toml();
         Run {
@@ -153,7 +153,7 @@ impl Studio {
     pub(super) fn enqueue(&mut self, order: RunOrder) -> Vec<Effect> {
         let view = match order.request {
             RunRequest::Compress(_) => View::Run,
-            RunRequest::Distill(_) => View::Train,
+            RunRequest::Distill(..) => View::Train,
         };
         self.waiting.push_back(order);
         let mut effects = self.start_next();

@@ -94,8 +94,9 @@ impl Studio {
         let Some(request) = self.training_request() else {
             return Vec::new();
         };
-        let training = Training::of(&request, &project.train.prompt);
-        let request = RunRequest::Distill(Box::new(request));
+        let prompt = project.train.prompt.clone();
+        let training = Training::of(&request, &prompt);
+        let request = RunRequest::Distill(Box::new(request), prompt);
         let effects = self.start(request, Some(training), may_move);
         if let Some(project) = self.project_mut() {
             project.train.out = None;

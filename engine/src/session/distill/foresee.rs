@@ -35,10 +35,11 @@ impl Session {
             .iter()
             .map(|other| open_runnable(&other.path));
         let others = others.collect::<Result<Vec<Model>, _>>()?;
-        let teachers: Vec<&Model> = match settings.hard >= 1.0 && settings.hidden == 0.0 {
-            true => Vec::new(),
-            false => std::iter::once(first).chain(&others).collect(),
-        };
+        let teachers: Vec<&Model> =
+            match settings.hard >= 1.0 && settings.hidden + settings.attention == 0.0 {
+                true => Vec::new(),
+                false => std::iter::once(first).chain(&others).collect(),
+            };
         let threads = self.install(rayon::current_num_threads);
         let memory = TrainMemory::of_config(&student, &teachers, &settings, length, threads);
         let allowed_bytes = self.memory_bytes();

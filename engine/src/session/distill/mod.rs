@@ -10,6 +10,7 @@ mod mode_memory;
 mod modes;
 mod report;
 mod request;
+mod samples;
 mod student;
 mod teachers;
 mod text;
@@ -34,6 +35,7 @@ use crate::units::{Bytes, hex};
 use memory::{TrainMemory, step_operations};
 use mode_memory::WeightMemory;
 use modes::{START, count};
+use samples::Samples;
 use sha2::{Digest, Sha256};
 use std::fs;
 use std::path::Path;
@@ -335,7 +337,13 @@ impl Session {
             settings: &prepared.settings,
             folder: Some(&state),
         };
-        Ok(training.run(observer)?)
+        let samples = Samples {
+            observer,
+            model: training.model,
+            learner,
+            tokenizer: self.tokenizer()?,
+        };
+        Ok(training.run(&samples)?)
     }
 
     /// Quality on the evaluation text, where one is named; `self` is the student.

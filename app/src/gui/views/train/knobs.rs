@@ -161,6 +161,15 @@ fn more(ui: &mut Ui, scene: &mut Scene<'_>, settings: &mut TrainSettings) {
             0.0..=1e3,
             hint,
         );
+        let hint = "Weight of attention maps matched with the first teacher's";
+        amount(
+            ui,
+            "Attention maps",
+            "attention ",
+            &mut settings.attention,
+            0.0..=1e3,
+            hint,
+        );
     });
     fields(ui, scene, "Memory", |ui, _| {
         let hint = "Sequences in memory at once; 0 = the whole batch";

@@ -7,7 +7,7 @@ use crate::gui::widgets::{Typed, elided, figure, named, sign_button};
 use crate::studio::effect::Purpose;
 use crate::studio::figure::{Figure, short_count};
 use crate::studio::places::absolute;
-use crate::studio::train::{MODES, READY, TrainDraft, mode_name, mode_sentence};
+use crate::studio::train::{MODES, Prompt, READY, TrainDraft, mode_name, mode_sentence};
 use crate::studio::{Command, Project};
 use egui::{Align, DragValue, Layout, RichText, Ui};
 use egui_material_icons::icons::ICON_CLOSE;
@@ -21,6 +21,7 @@ pub(super) struct Memory {
     evaluation: Typed,
     student: student::Memory,
     folder: Typed,
+    prompt: Typed,
     knobs: knobs::Memory,
 }
 
@@ -37,6 +38,7 @@ pub(super) fn show(ui: &mut Ui, scene: &mut Scene<'_>, memory: &mut Memory) {
     text(ui, scene, project, &mut draft, memory);
     evaluation(ui, scene, project, memory);
     knobs::show(ui, scene, &mut draft, &mut memory.knobs);
+    samples(ui, scene, &mut draft, memory);
     folder(ui, scene, &mut draft, memory);
     ui.add_space(scene.look.measures.grid);
     if draft != project.train {
@@ -210,6 +212,37 @@ fn evaluation(ui: &mut Ui, scene: &mut Scene<'_>, project: &Project, memory: &mu
             }
         },
     );
+}
+
+/// Texts that the student writes on its way.
+fn samples(ui: &mut Ui, scene: &mut Scene<'_>, draft: &mut TrainDraft, memory: &mut Memory) {
+    let Prompt {
+        text: current,
+        every,
+    } = &mut draft.prompt;
+    let mut typed = None;
+    row(
+        ui,
+        scene,
+        "Samples",
+        |ui, _| {
+            let field = DragValue::new(every)
+                .range(0..=10_000_000)
+                .speed(0.25)
+                .prefix("every ")
+                .suffix(" steps");
+            named(ui.add(field), "Steps between samples")
+                .on_hover_text("Steps between texts of the student; 0 = only before and after");
+        },
+        |ui, _, width| {
+            let hint = "a prompt; empty: no samples";
+            let (_, text) = memory.prompt.show(ui, "Prompt", current, hint, width);
+            typed = text;
+        },
+    );
+    if let Some(text) = typed {
+        draft.prompt.text = text;
+    }
 }
 
 fn folder(ui: &mut Ui, scene: &mut Scene<'_>, draft: &mut TrainDraft, memory: &mut Memory) {

@@ -23,7 +23,7 @@ fn draft(studio: &mut Studio, change: impl FnOnce(&mut TrainDraft)) -> Vec<Effec
 fn ordered(effects: &[Effect]) -> Option<(RunId, DistillRequest)> {
     effects.iter().find_map(|effect| match effect {
         Effect::Start(Job::Run(order)) => match &order.request {
-            RunRequest::Distill(request) => Some((order.id, request.as_ref().clone())),
+            RunRequest::Distill(request, _) => Some((order.id, request.as_ref().clone())),
             RunRequest::Compress(_) => None,
         },
         _ => None,
