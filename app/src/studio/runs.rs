@@ -4,6 +4,7 @@
 
 use super::figure::Figure;
 use super::train::{Prompt, Training, mode_name};
+use pare_engine::recipe::TrainMode;
 use pare_engine::report::{DistillReport, Evaluation, LayerReport};
 use pare_engine::session::{CompressReport, CompressRequest, DistillRequest, Session};
 use pare_engine::units::hex;
@@ -110,6 +111,13 @@ impl Run {
     /// What came of a training.
     pub fn trained(&self) -> Option<&Arc<DistillReport>> {
         self.training.as_ref()?.report.as_ref()
+    }
+
+    /// Whether its solved layers are kept, so that it can be exported: every compression, and training of codes.
+    pub fn has_layers(&self) -> bool {
+        use TrainMode::{Qat, Round, Scales};
+        let mode = self.training.as_ref().map(|training| training.mode);
+        matches!(mode, None | Some(Scales | Round | Qat))
     }
 
     /// What was done, in a word or two.

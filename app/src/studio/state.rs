@@ -267,7 +267,7 @@ impl Studio {
     /// The newest finished compression, of the open model first.
     pub fn exportable(&self) -> Option<RunId> {
         // A trained student has no solved layers; it is an ordinary model.
-        let done = |run: &&Run| run.status == RunStatus::Done && run.training.is_none();
+        let done = |run: &&Run| run.status == RunStatus::Done && run.has_layers();
         let own = self.runs_of_model().find(done);
         own.or_else(|| self.runs.iter().find(done))
             .map(|run| run.id)

@@ -20,7 +20,7 @@ use pare_engine::session::OtherTeacher;
 use std::path::PathBuf;
 
 /// Modes that the engine trains.
-pub const READY: [TrainMode; 1] = [TrainMode::Weights];
+pub const READY: [TrainMode; 5] = MODES;
 
 /// All modes, in the order in which they are offered.
 pub const MODES: [TrainMode; 5] = [

@@ -1,6 +1,7 @@
 //! What the engine is asked to train, what a run keeps of it, and how the engine foresees it.
 
 use super::{StudentChoice, TrainDraft};
+use crate::studio::compose;
 use crate::studio::project::Project;
 use crate::studio::runs::{Run, RunId};
 use pare_engine::recipe::{Recipe, TrainMode};
@@ -90,7 +91,11 @@ impl TrainDraft {
             recipe: Recipe {
                 calibration,
                 train: Some(self.settings.clone()),
-                ..Recipe::default()
+                ..match self.settings.mode {
+                    TrainMode::Weights => Recipe::default(),
+                    // A student without codes is compressed first, as the draft says.
+                    _ => compose::recipe(draft, &project.layers),
+                }
             },
             out,
             evaluate: draft.evaluation.clone(),

@@ -14,6 +14,7 @@ use crate::studio::runs::{
 use crate::studio::state::{Playground, SideJob, Studio};
 use crate::studio::train::Training;
 use pare_engine::formats::Format;
+use pare_engine::recipe::TrainMode;
 use pare_engine::session::{CompressRequest, EvaluateRequest, GenerateRequest};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -128,8 +129,14 @@ impl Studio {
     fn new_run(&self, project: &Project, request: &RunRequest, training: Option<Training>) -> Run {
         let (recipe, format, evaluate) = match request {
             RunRequest::Compress(request) => (&request.recipe, request.format, &request.evaluate),
-            // A student is an ordinary dense model.
-            RunRequest::Distill(request, _) => (&request.recipe, Format::Dense, &request.evaluate),
+            RunRequest::Distill(request, _) => {
+                let mode = training.as_ref().map(|training| training.mode);
+                let format = match mode {
+                    Some(TrainMode::Weights | TrainMode::Adapter) | None => Format::Dense,
+                    Some(_) => Format::Pare,
+                };
+                (&request.recipe, format, &request.evaluate)
+            }
         };
         let recipe_toml = recipe.to_toml();
         Run {

@@ -3,6 +3,7 @@
 use super::super::evaluate_job::open_runnable;
 use super::super::{Session, SessionError};
 use super::memory::TrainMemory;
+use super::mode_memory::WeightMemory;
 use super::request::{DistillRequest, StudentSpec};
 use super::text::sequence_length;
 use crate::model::{Model, ModelConfig};
@@ -42,6 +43,16 @@ impl Session {
             };
         let threads = self.install(rayon::current_num_threads);
         let memory = TrainMemory::of_config(&student, &teachers, &settings, length, threads);
+        // Of a student that lies somewhere, what its codes take; any other is taken as dense.
+        let memory = match &request.student {
+            StudentSpec::Model(path) => {
+                let student = Self::open_within(path, self.options.clone(), self.pool.clone())?;
+                let codes = student.checkpoint.as_ref();
+                let weights = WeightMemory::of(student.model()?, codes, &settings);
+                memory.with_weights(weights, &settings)
+            }
+            _ => memory,
+        };
         let allowed_bytes = self.memory_bytes();
         let whole = memory.student + memory.teachers;
         Ok(TrainForesight {

@@ -35,7 +35,7 @@ pub struct Memory {
 /// One frame.
 pub fn show(ui: &mut Ui, scene: &mut Scene<'_>, memory: &mut Memory) {
     // A trained student is an ordinary model already: opened, it can be compressed into any format.
-    let is_done = |run: &&Run| run.status == RunStatus::Done && run.training.is_none();
+    let is_done = |run: &&Run| run.status == RunStatus::Done && run.has_layers();
     let runs: Vec<Run> = scene.studio.runs.iter().filter(is_done).cloned().collect();
     let chosen = memory
         .run

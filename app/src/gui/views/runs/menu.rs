@@ -22,9 +22,9 @@ pub(super) fn show(ui: &mut Ui, scene: &mut Scene<'_>, memory: &mut Memory, run:
         true => is_open,
         false => Err("Only a run that was cut off can be resumed"),
     };
-    let can_export = match run.training {
-        Some(_) => Err("A trained student is an ordinary model: open it, then compress it"),
-        None => is_done,
+    let can_export = match run.has_layers() {
+        false => Err("A trained student is an ordinary model: open it, then compress it"),
+        true => is_done,
     };
     let pinned = scene.studio.runs.iter();
     let pinned = pinned.filter(|other| other.pinned && other.id != run.id);

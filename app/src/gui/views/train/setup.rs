@@ -7,10 +7,13 @@ use crate::gui::widgets::{Typed, elided, figure, named, sign_button};
 use crate::studio::effect::Purpose;
 use crate::studio::figure::{Figure, short_count};
 use crate::studio::places::absolute;
-use crate::studio::train::{MODES, Prompt, READY, TrainDraft, mode_name, mode_sentence};
+use crate::studio::train::{
+    MODES, Prompt, READY, StudentChoice, TrainDraft, mode_name, mode_sentence, student_runs,
+};
 use crate::studio::{Command, Project};
 use egui::{Align, DragValue, Layout, RichText, Ui};
 use egui_material_icons::icons::ICON_CLOSE;
+use pare_engine::recipe::TrainMode;
 use pare_engine::units::Bytes;
 use std::path::Path;
 
@@ -33,7 +36,7 @@ pub(super) fn show(ui: &mut Ui, scene: &mut Scene<'_>, memory: &mut Memory) {
     let mut draft = project.train.clone();
     teachers(ui, scene, project, &mut draft);
     student::show(ui, scene, &mut draft, &mut memory.student);
-    mode(ui, scene, &mut draft);
+    mode(ui, scene, project, &mut draft);
     memory_line(ui, scene, project);
     text(ui, scene, project, &mut draft, memory);
     evaluation(ui, scene, project, memory);
@@ -142,7 +145,8 @@ fn weight(ui: &mut Ui, teacher: &str, value: &mut f64) {
         .on_hover_text("Weight of this teacher in the average");
 }
 
-fn mode(ui: &mut Ui, scene: &mut Scene<'_>, draft: &mut TrainDraft) {
+fn mode(ui: &mut Ui, scene: &mut Scene<'_>, project: &Project, draft: &mut TrainDraft) {
+    let before = draft.settings.mode;
     let settings = &mut draft.settings;
     fields(ui, scene, "What is trained", |ui, _| {
         ui.spacing_mut().item_spacing.x = 2.0;
@@ -159,7 +163,17 @@ fn mode(ui: &mut Ui, scene: &mut Scene<'_>, draft: &mut TrainDraft) {
             }
         }
     });
-    let sentence = mode_sentence(settings.mode);
+    let mode = settings.mode;
+    if mode != before {
+        // What learns on codes begins with a run; without one, with the open model, compressed as drafted.
+        let newest = student_runs(scene.studio.runs_of_model()).find(|run| run.has_layers());
+        draft.student = match (mode, newest) {
+            (TrainMode::Weights, _) => TrainDraft::default().student,
+            (_, Some(run)) => StudentChoice::Run(Some(run.id)),
+            (_, None) => StudentChoice::Model(Some(project.session.path().to_owned())),
+        };
+    }
+    let sentence = mode_sentence(mode);
     fields(ui, scene, "", |ui, scene| {
         let text = RichText::new(sentence).small();
         ui.add(egui::Label::new(text.color(scene.look.colours.weak)).truncate());
