@@ -66,7 +66,8 @@ fn both(ui: &mut Ui, scene: &mut Scene<'_>, memory: &mut Memory) {
     ui.horizontal_top(|ui| {
         ui.allocate_ui(vec2(SETUP_WIDTH, height), |ui| {
             ui.set_width(SETUP_WIDTH);
-            setup(ui, scene, memory);
+            // Rows below each other: the place itself lies in a row.
+            ui.vertical(|ui| setup(ui, scene, memory));
         });
         ui.separator();
         ui.allocate_ui(vec2(ui.available_width(), height), |ui| {
