@@ -96,8 +96,8 @@ mod tests {
     fn what_does_not_exist_lists_what_does() {
         let cases = [
             (
-                "pare distill x",
-                "`distill` is no verb of pare. These work: open, inspect, logits, calibrate, sensitivity, allocate, compress, evaluate, generate, export, estimate, devices, bench.",
+                "pare report x",
+                "`report` is no verb of pare. These work: open, inspect, logits, calibrate, sensitivity, allocate, compress, distill, evaluate, generate, export, estimate, devices, bench.",
             ),
             (
                 "pare compress x --out o --method magic",

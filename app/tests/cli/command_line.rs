@@ -21,7 +21,7 @@ fn help_and_version_are_answers() {
 fn words_that_do_not_exist_yet_list_those_that_do() {
     let place = Place::new();
     let cases: [(&[&str], &[&str]); 7] = [
-        (&["distill", "sample"], &["distill", "inspect", "bench"]),
+        (&["report", "sample"], &["report", "inspect", "bench"]),
         (
             &["compress", "sample", "--out", "o", "--method", "magic"],
             &["magic", "gptq", "nf4"],
