@@ -69,7 +69,7 @@ pub struct Outcome {
 
 impl Training<'_> {
     /// Trains, from the stored state on where there is one, and leaves the learner at its best variables: those of the
-    /// lowest held-out loss, or the last ones where nothing is held out. A stop stores the state first.
+    /// lowest held-out loss, or the last ones where nothing is held out. The state is stored at the end and at a stop.
     pub fn run(&self, observer: &dyn Observer) -> Result<Outcome, TrainError> {
         let variables = self.variables();
         let mut state = self.start(&variables)?;
@@ -84,7 +84,8 @@ impl Training<'_> {
             timed_tokens: 0,
         };
         let ended = self.steps(&variables, &mut state, &mut outcome, observer);
-        if let (Err(TrainError::Stopped(_)), Some(folder)) = (&ended, self.folder) {
+        // Whole too: who is stopped while the result is measured need not train again.
+        if let (Ok(()) | Err(TrainError::Stopped(_)), Some(folder)) = (&ended, self.folder) {
             save(folder, &variables, &state)?;
         }
         ended?;
