@@ -8,6 +8,7 @@ mod error;
 mod files;
 mod folder;
 pub mod gguf;
+mod gguf_model;
 mod gptq_config;
 pub mod header;
 mod packed_source;
@@ -24,21 +25,17 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::ggml::GgmlType;
 use crate::packed::{ActivationPlan, Stored};
 use crate::settings::Activations;
 use crate::tensor::{Dtype, SourceError};
 pub use error::CheckpointError;
 use folder::WeightFiles;
-use gguf::{GgufModel, GgufTensor};
+use gguf::GgufTensor;
 use gptq_config::GptqConfig;
 use packed_source::PackedTensor;
 use shards::Shards;
 
 const MAX_CONFIG_BYTES: u64 = 16_000_000;
-
-/// Largest side file that is read as a whole: tokenizers of a quarter of a million tokens have 30 MB.
-const MAX_SIDE_BYTES: u64 = 200_000_000;
 
 /// The file in which older programs keep gptq's settings.
 const OLDER_GPTQ_CONFIG: &str = "quantize_config.json";
@@ -133,30 +130,6 @@ impl Checkpoint {
         Self::new(path, Container::SingleFile, shards, packed)
     }
 
-    /// `root` is what a person named: the file, or a folder with nothing else in it.
-    fn open_gguf(root: &Path, file: &Path) -> Result<Self, CheckpointError> {
-        let GgufModel {
-            files,
-            tensors,
-            unreadable,
-            config,
-            made,
-        } = gguf::open(file)?;
-        let shards = Shards::of_files(files, unreadable);
-        let mut checkpoint = Self::new(root, Container::Gguf, shards, Vec::new())?;
-        let names = tensors.iter().enumerate();
-        checkpoint.by_name = names
-            .map(|(index, tensor)| (tensor.name.clone(), index))
-            .collect();
-        checkpoint.entries = tensors
-            .into_iter()
-            .map(|tensor| Entry::Blocks(Box::new(tensor)))
-            .collect();
-        checkpoint.config = Some(config);
-        checkpoint.made_files = made;
-        Ok(checkpoint)
-    }
-
     fn open_folder(folder: &Path) -> Result<Self, CheckpointError> {
         if let Some(file) = folder::only_gguf(folder)? {
             return Self::open_gguf(folder, &file);
@@ -241,22 +214,6 @@ impl Checkpoint {
         &self.side_files
     }
 
-    /// Side files that the container's own metadata stand for, with what is in them: they lie nowhere on disk.
-    pub fn made_files(&self) -> &[(PathBuf, Vec<u8>)] {
-        &self.made_files
-    }
-
-    /// What is in a file beside the weights, named relative to `root`: made, or read from disk.
-    pub fn read_side(&self, name: &str) -> Option<Vec<u8>> {
-        let mut made = self.made_files.iter();
-        if let Some((_, bytes)) = made.find(|(path, _)| path == Path::new(name)) {
-            return Some(bytes.clone());
-        }
-        let path = self.root.join(name);
-        let small = std::fs::metadata(&path).is_ok_and(|data| data.len() <= MAX_SIDE_BYTES);
-        small.then(|| std::fs::read(&path).ok()).flatten()
-    }
-
     /// Tensors whose element type cannot be read.
     pub fn unreadable(&self) -> &[Unreadable] {
         &self.shards.unreadable
@@ -306,14 +263,6 @@ impl Checkpoint {
         }
     }
 
-    /// How the values of a GGUF tensor are stored; `None` of any other.
-    pub fn block_type(&self, name: &str) -> Option<GgmlType> {
-        match &self.entries[*self.by_name.get(name)?] {
-            Entry::Blocks(blocks) => Some(blocks.kind),
-            _ => None,
-        }
-    }
-
     fn find(&self, name: &str) -> Result<usize, SourceError> {
         if let Some(&index) = self.by_name.get(name) {
             return Ok(index);
@@ -335,24 +284,6 @@ impl Checkpoint {
         match self.by_name.contains_key(name) {
             true => None,
             false => self.shards.find(name),
-        }
-    }
-
-    /// The bytes of a GGUF tensor as they lie in the file.
-    pub fn block_bytes(&self, name: &str) -> Result<Vec<u8>, SourceError> {
-        match &self.entries[self.find(name)?] {
-            Entry::Blocks(blocks) => blocks.bytes(&self.shards.files),
-            _ => Err(SourceError::Missing {
-                name: name.to_owned(),
-            }),
-        }
-    }
-
-    /// The name that a GGUF tensor has in its file.
-    pub fn stored_name(&self, name: &str) -> Option<&str> {
-        match &self.entries[*self.by_name.get(name)?] {
-            Entry::Blocks(blocks) => Some(&blocks.stored_name),
-            _ => None,
         }
     }
 
