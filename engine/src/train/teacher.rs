@@ -150,7 +150,8 @@ impl Teachers {
     pub fn new(mut teachers: Vec<Teacher>, ensemble: Ensemble) -> Result<Self, TrainError> {
         let total: f64 = teachers.iter().map(|teacher| teacher.weight).sum();
         let is_weight = |teacher: &Teacher| teacher.weight.is_finite() && teacher.weight >= 0.0;
-        if !teachers.iter().all(is_weight) || !(total > 0.0 && total.is_finite()) {
+        let are_weights = teachers.iter().all(is_weight) && total > 0.0 && total.is_finite();
+        if !are_weights {
             return Err(TrainError::misuse(
                 "weights of teachers must be 0 or more, and not all 0; give one --teacher-weight for each --teacher",
             ));

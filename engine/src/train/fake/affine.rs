@@ -216,8 +216,11 @@ mod tests {
         }
     }
 
+    /// A grid with weights, scales and zeros.
+    type Case = (LatentGrid, Vec<f32>, Vec<f32>, Vec<f32>);
+
     /// All kinds of grids, with weights some of which lie beyond the ends.
-    fn cases() -> Vec<(LatentGrid, Vec<f32>, Vec<f32>, Vec<f32>)> {
+    fn cases() -> Vec<Case> {
         let mut cases = Vec::new();
         for (bits, group) in [(2, 4), (3, 0), (4, 10), (8, 3)] {
             for (symmetric, fractional) in [(true, false), (false, false), (false, true)] {
