@@ -46,9 +46,8 @@ pub(super) fn format() -> impl TypedValueParser<Value = Format> {
 /// `--type`: letters may be small.
 pub(super) fn ggml_type() -> impl TypedValueParser<Value = GgmlType> {
     let words = GgmlType::ALL.map(GgmlType::word);
-    let parser = PossibleValuesParser::new(words)
-        .try_map(|word| GgmlType::of_word(&word).ok_or("no type of ggml"));
-    parser
+    PossibleValuesParser::new(words)
+        .try_map(|word| GgmlType::of_word(&word).ok_or("no type of ggml"))
 }
 
 /// `--scale-dtype`.

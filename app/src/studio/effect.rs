@@ -182,7 +182,7 @@ pub enum Job {
         /// The model.
         session: Arc<Session>,
         /// What is asked.
-        request: SensitivityRequest,
+        request: Box<SensitivityRequest>,
         /// Only look whether it was measured before.
         only_find: bool,
         /// Ends or pauses it.

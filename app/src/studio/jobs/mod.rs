@@ -141,7 +141,7 @@ pub fn run(job: Job, office: &Office, desk: &mut Desk) {
             &sensitivity::SensitivityJob {
                 generation,
                 session,
-                request,
+                request: *request,
                 only_find,
                 control,
             },

@@ -86,7 +86,7 @@ impl Studio {
         vec![Effect::Start(Job::Sensitivity {
             generation,
             session: project.session.clone(),
-            request,
+            request: Box::new(request),
             only_find,
             control,
         })]
