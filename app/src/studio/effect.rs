@@ -46,10 +46,6 @@ pub enum Purpose {
 
 /// What the studio wants done outside itself.
 #[derive(Debug, Clone)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "a few effects for each command live for a moment; a box for each job would only move the bytes"
-)]
 pub enum Effect {
     /// Work for a lane.
     Start(Job),
