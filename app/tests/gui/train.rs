@@ -143,7 +143,9 @@ fn pretend(desk: &mut Desk, steps: u64) -> RunId {
             held_out: step
                 .is_multiple_of(steps / 20)
                 .then(|| 4.1 * (-1.5 * way).exp() + 0.05),
-            rate: 1e-4 * (step as f64 / 40.0).min(1.0) * (0.55 + 0.45 * (3.14 * way).cos()),
+            rate: 1e-4
+                * (step as f64 / 40.0).min(1.0)
+                * (0.55 + 0.45 * (std::f64::consts::PI * way).cos()),
             gradient_norm: Some(1.0 + wave),
             tokens_per_second: 5321.0,
             seconds_left: 372.0 * (1.0 - way),
