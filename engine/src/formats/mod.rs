@@ -9,6 +9,7 @@ pub mod gguf;
 pub mod layout;
 mod moments_file;
 pub mod peft;
+pub mod programs;
 pub mod store;
 
 pub use assemble::{assemble_run, verify_run};

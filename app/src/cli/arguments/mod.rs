@@ -173,6 +173,7 @@ pub(crate) struct Generate {
 
 /// `pare export`.
 #[derive(Debug, Clone, Args)]
+#[command(after_help = pare_engine::formats::programs::plain())]
 pub(crate) struct Export {
     /// Folder that `pare compress` made; for gguf, any model.
     pub(crate) run: PathBuf,

@@ -94,13 +94,3 @@ fn outlook(format: Format, project: &Project, recipe: &Recipe) -> Outlook {
     outlook.bytes = Some(sizes.sum());
     outlook
 }
-
-/// Programs that load a container.
-pub(super) fn loaders(format: Format) -> &'static str {
-    match format {
-        Format::Pare => "Pare",
-        Format::Dense => "transformers, vLLM and llama.cpp's converter",
-        Format::Gptq => "transformers with GPTQModel, and vLLM",
-        Format::Gguf => "llama.cpp, Ollama and LM Studio",
-    }
-}

@@ -12,7 +12,7 @@ use crate::studio::action::Action;
 use crate::studio::effect::Purpose;
 use crate::studio::places::absolute;
 use crate::studio::runs::{Run, RunId, RunStatus};
-use choice::{Outlook, loaders, outlooks};
+use choice::{Outlook, outlooks};
 use egui::{Button, ComboBox, Grid, RichText, TextEdit, Ui};
 use pare_engine::formats::Format;
 use pare_engine::units::Bytes;
@@ -154,7 +154,7 @@ fn format_row(ui: &mut Ui, scene: &Scene<'_>, memory: &mut Memory) {
                 let response = ui.add_enabled(refusal.is_none(), button);
                 let response = match refusal {
                     Some(reason) => response.on_disabled_hover_text(reason),
-                    None => response.on_hover_text(loaders(format)),
+                    None => response.on_hover_text(format.direct_programs()),
                 };
                 if response.clicked() && !is_chosen {
                     memory.format = Some(format);
@@ -162,7 +162,7 @@ fn format_row(ui: &mut Ui, scene: &Scene<'_>, memory: &mut Memory) {
                 }
             }
         });
-        let text = format!("Loads in {}", loaders(memory.format()));
+        let text = format!("Loads in {}", memory.format().direct_programs());
         ui.label(RichText::new(text).small().color(scene.look.colours.weak));
     });
     ui.end_row();
