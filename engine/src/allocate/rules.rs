@@ -49,8 +49,8 @@ impl Resolved {
         };
         Ok(Self {
             locked,
-            // In gptq, layers that runtimes fuse agree or stay dense.
-            fused: rules.fused || format == Format::Gptq,
+            // Where runtimes fuse layers, those agree or stay dense.
+            fused: rules.fused || format.fuses_peers(),
             deciding,
             allowed: rules.allowed.iter().map(|rule| rule.1.clone()).collect(),
             minimum_bits: layers.iter().map(minimum_bits).collect(),

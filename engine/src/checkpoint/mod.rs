@@ -1,15 +1,15 @@
 //! Models on disk: bytes -> validated headers -> `WeightSource`. Opening reads headers only; values are read at
-//! positions when asked. Packed layers (formats `pare` and `gptq`) appear as the dense tensors that they stand for.
+//! positions when asked. Packed layers (format `pare`, and those of other programs) appear as the dense tensors that they stand for.
 //!
 //! Every file is hostile: a wrong one is an error that says what to do, never a panic, a huge allocation or a read
 //! outside the folder. Knows no architecture; what a tensor means is `model`'s question.
 
 mod error;
+mod external;
 mod files;
 mod folder;
 pub mod gguf;
 mod gguf_model;
-mod gptq_config;
 pub mod header;
 mod packed_source;
 mod reading;
@@ -25,13 +25,13 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::packed::{ActivationPlan, Stored};
+use crate::packed::{ActivationPlan, External, Stored};
 use crate::settings::Activations;
 use crate::tensor::{Dtype, SourceError};
 pub use error::CheckpointError;
+use external::Quantization;
 use folder::WeightFiles;
 use gguf::GgufTensor;
-use gptq_config::GptqConfig;
 use packed_source::PackedTensor;
 use shards::Shards;
 
@@ -54,6 +54,14 @@ pub enum Container {
     Gptq,
     /// A GGUF file of llama.cpp, or a series of them.
     Gguf,
+}
+
+impl From<External> for Container {
+    fn from(external: External) -> Self {
+        match external {
+            External::Gptq => Self::Gptq,
+        }
+    }
 }
 
 /// A tensor whose element type cannot be read; listed, so that nothing is lost silently.
@@ -141,10 +149,12 @@ impl Checkpoint {
         let mut packed = packed_source::pare_layers(folder, &metadata, &shards)?;
         let mut container = Container::HuggingFace;
         if packed.is_empty()
-            && let Some(gptq) = read_gptq_config(folder, config.as_ref())?
+            && let Some(quantization) = read_quantization(folder, config.as_ref())?
         {
-            packed = packed_source::gptq_layers(folder, &gptq, &shards)?;
-            container = Container::Gptq;
+            packed = quantization.layers(folder, &shards)?;
+            if !packed.is_empty() {
+                container = quantization.external().into();
+            }
         }
         let mut checkpoint = Self::new(folder, container, shards, packed)?;
         checkpoint.config = config;
@@ -152,7 +162,7 @@ impl Checkpoint {
         Ok(checkpoint)
     }
 
-    /// `container` holds where no layer is packed, or all are of gptq.
+    /// `container` holds where no layer is packed, or all are of another program.
     fn new(
         root: &Path,
         container: Container,
@@ -161,7 +171,6 @@ impl Checkpoint {
     ) -> Result<Self, CheckpointError> {
         let container = match container {
             Container::HuggingFace | Container::SingleFile if !packed.is_empty() => Container::Pare,
-            Container::Gptq if packed.is_empty() => Container::HuggingFace,
             other => other,
         };
         let mut checkpoint = Self {
@@ -367,13 +376,13 @@ fn read_optional(
     }
 }
 
-fn read_gptq_config(
+fn read_quantization(
     folder: &Path,
     config: Option<&serde_json::Value>,
-) -> Result<Option<GptqConfig>, CheckpointError> {
+) -> Result<Option<Quantization>, CheckpointError> {
     let Some(config) = config else {
         return Ok(None);
     };
     let older = read_optional(folder, OLDER_GPTQ_CONFIG, OLDER_GPTQ_CONFIG)?;
-    GptqConfig::of_model(folder, config, older.as_ref())
+    Quantization::of_model(folder, config, older.as_ref())
 }

@@ -1,6 +1,6 @@
 //! Packed layers seen as the dense tensors that they stand for: which stored tensors belong to one, and their values.
 //!
-//! Two containers: the manifest of the `pare` format, and the `qweight qzeros scales g_idx` of gptq. Everything that
+//! Two ways to know: the manifest of the `pare` format, and what `external` finds of other programs. Everything that
 //! headers can tell is checked when the model is opened; values of scales and indices when a layer is read.
 //! The bytes' meaning is `packed`'s knowledge.
 
@@ -9,13 +9,11 @@ use std::path::Path;
 use std::sync::OnceLock;
 
 use super::error::CheckpointError;
-use super::gptq_config::GptqConfig;
 use super::shards::Shards;
-use crate::grid::{GridConfig, ScaleDtype};
-use crate::packed::gptq::{self, CheckpointFormat};
+use crate::packed::gptq;
 use crate::packed::{
-    ActivationPlan, CodeKind, LayerManifest, MANIFEST_VERSION, METADATA_KEY, Manifest, Part,
-    Stored, unpack, unpack_activations,
+    ActivationPlan, CodeKind, ExternalLayer, LayerManifest, MANIFEST_VERSION, METADATA_KEY,
+    Manifest, Part, Stored, unpack, unpack_activations,
 };
 use crate::settings::Activations;
 use crate::solved::Solved;
@@ -42,14 +40,58 @@ pub(super) struct PackedTensor {
 enum Layer {
     /// Parts in the order of `LayerManifest::parts`.
     Pare(LayerManifest),
-    /// Parts `qweight`, `qzeros`, `scales` and perhaps `g_idx`.
-    Gptq {
-        config: GridConfig,
+    /// Parts of these suffixes.
+    External {
+        layout: ExternalLayer,
         rows: usize,
         columns: usize,
-        format: CheckpointFormat,
         transposed: bool,
+        suffixes: Vec<String>,
     },
+}
+
+/// A layer of another program's container.
+#[derive(Debug)]
+pub(super) struct Found {
+    /// The layer's name.
+    pub(super) name: String,
+    /// How it lies.
+    pub(super) layout: ExternalLayer,
+    /// Outputs.
+    pub(super) rows: usize,
+    /// Inputs.
+    pub(super) columns: usize,
+    /// Whether the dense tensor lies `[in, out]`.
+    pub(super) transposed: bool,
+    /// The dtype of the dense tensor, where that is known.
+    pub(super) original_dtype: Option<Dtype>,
+    /// Suffixes of its parts, and where they are.
+    pub(super) parts: Vec<(&'static str, usize)>,
+}
+
+impl Found {
+    /// The dense tensor that it stands for.
+    pub(super) fn into_tensor(self, shards: &Shards) -> PackedTensor {
+        let (suffixes, parts): (Vec<_>, Vec<_>) = self.parts.into_iter().unzip();
+        let shape = match self.transposed {
+            true => vec![self.columns, self.rows],
+            false => vec![self.rows, self.columns],
+        };
+        PackedTensor {
+            name: format!("{}.weight", self.name),
+            info: dense_info(shape, &parts, shards),
+            original_dtype: self.original_dtype,
+            parts,
+            layer: Layer::External {
+                layout: self.layout,
+                rows: self.rows,
+                columns: self.columns,
+                transposed: self.transposed,
+                suffixes: suffixes.into_iter().map(str::to_owned).collect(),
+            },
+            scattered: OnceLock::new(),
+        }
+    }
 }
 
 /// The layers that the manifests in files' metadata tell of.
@@ -122,106 +164,7 @@ fn pare_layer(manifest: LayerManifest, shards: &Shards) -> Result<PackedTensor, 
     })
 }
 
-/// The layers stored in gptq's tensors.
-pub(super) fn gptq_layers(
-    root: &Path,
-    config: &GptqConfig,
-    shards: &Shards,
-) -> Result<Vec<PackedTensor>, CheckpointError> {
-    let mut layers = Vec::new();
-    for tensor in &shards.tensors {
-        if let Some(name) = tensor.name.strip_suffix(".qweight") {
-            let layer = gptq_layer(name, config, shards)
-                .map_err(|problem| packed_error(root, name, problem))?;
-            layers.push(layer);
-        }
-    }
-    Ok(layers)
-}
-
-/// Shapes speak first; the config says only what they leave open.
-fn gptq_layer(name: &str, config: &GptqConfig, shards: &Shards) -> Result<PackedTensor, String> {
-    let part = |suffix: &str, dtype: Dtype, dimensions: usize| {
-        let index = find_part(shards, &format!("{name}.{suffix}"))?;
-        let info = &shards.tensors[index].info;
-        if info.dtype != dtype || info.shape.len() != dimensions {
-            return Err(format!(
-                "needs {suffix} as {dtype} with {dimensions} dimensions, but the file has {} {:?}",
-                info.dtype, info.shape
-            ));
-        }
-        Ok((index, &info.shape))
-    };
-    let (qweight, words) = part("qweight", Dtype::I32, 2)?;
-    let (qzeros, _) = part("qzeros", Dtype::I32, 2)?;
-    let (scales, groups) = part("scales", Dtype::F16, 2)?;
-    let indices = match shards.find(&format!("{name}.g_idx")) {
-        Some(_) => Some(part("g_idx", Dtype::I32, 1)?),
-        None => None,
-    };
-    let (bits, group_size) = config.of_layer(name);
-    let (bits, columns) = match &indices {
-        Some((_, shape)) => (bits_of(words[0], shape[0])?, shape[0]),
-        None => (bits, words[0].saturating_mul(32) / usize::from(bits)),
-    };
-    let rows = words[1];
-    // Counts of an empty tensor are bound by no file size.
-    if rows == 0 || columns == 0 || words[0] == 0 {
-        return Err("has no weights".to_owned());
-    }
-    let group = group_of(columns, groups[0], group_size)?;
-    let mut parts = vec![qweight, qzeros, scales];
-    parts.extend(indices.map(|(index, _)| index));
-    let transposed = config.transposed;
-    let shape = if transposed {
-        vec![columns, rows]
-    } else {
-        vec![rows, columns]
-    };
-    Ok(PackedTensor {
-        name: format!("{name}.weight"),
-        info: dense_info(shape, &parts, shards),
-        original_dtype: config.original_dtype,
-        parts,
-        layer: Layer::Gptq {
-            config: GridConfig {
-                bits,
-                group,
-                symmetric: false,
-                scale_dtype: ScaleDtype::F16,
-            },
-            rows,
-            columns,
-            format: config.format,
-            transposed,
-        },
-        scattered: OnceLock::new(),
-    })
-}
-
-/// Bits of a code from the words that hold `columns` of them.
-fn bits_of(words: usize, columns: usize) -> Result<u8, String> {
-    [2u8, 3, 4, 8]
-        .into_iter()
-        .find(|&bits| Some(words) == columns.checked_mul(bits.into()).map(|bits| bits / 32))
-        .ok_or_else(|| {
-            format!("has {words} rows of words for {columns} inputs, which fits no number of bits")
-        })
-}
-
-fn group_of(columns: usize, groups: usize, asked: usize) -> Result<usize, String> {
-    if groups == 1 {
-        Ok(0)
-    } else if asked > 0 && columns.div_ceil(asked) == groups {
-        Ok(asked)
-    } else if groups > 0 && columns.is_multiple_of(groups) {
-        Ok(columns / groups)
-    } else {
-        Err(format!("has {groups} groups for {columns} inputs"))
-    }
-}
-
-fn find_part(shards: &Shards, name: &str) -> Result<usize, String> {
+pub(super) fn find_part(shards: &Shards, name: &str) -> Result<usize, String> {
     shards
         .find(name)
         .ok_or_else(|| format!("lacks its part {name}"))
@@ -238,7 +181,7 @@ fn dense_info(shape: Vec<usize>, parts: &[usize], shards: &Shards) -> TensorInfo
     }
 }
 
-fn packed_error(root: &Path, layer: &str, problem: String) -> CheckpointError {
+pub(super) fn packed_error(root: &Path, layer: &str, problem: String) -> CheckpointError {
     CheckpointError::Packed {
         layer: layer.to_owned(),
         problem,
@@ -261,7 +204,7 @@ impl PackedTensor {
     fn is_transposed(&self) -> bool {
         match &self.layer {
             Layer::Pare(manifest) => manifest.tensor.transposed,
-            Layer::Gptq { transposed, .. } => *transposed,
+            Layer::External { transposed, .. } => *transposed,
         }
     }
 
@@ -269,45 +212,42 @@ impl PackedTensor {
     pub(super) fn manifest(&self) -> Option<&LayerManifest> {
         match &self.layer {
             Layer::Pare(manifest) => Some(manifest),
-            Layer::Gptq { .. } => None,
+            Layer::External { .. } => None,
         }
     }
 
     /// Whether columns of one group lie apart (act-order of gptq): each column is read as a group of its own. What cannot
     /// be read is an error when it is needed.
     pub(super) fn is_scattered(&self, shards: &Shards) -> bool {
-        let Layer::Gptq {
-            config, columns, ..
+        let Layer::External {
+            layout, columns, ..
         } = &self.layer
         else {
             return false;
         };
-        *self.scattered.get_or_init(|| {
-            // The fourth part is `g_idx`.
-            let read = self.parts.get(3).map(|&part| shards.read_all(part));
-            let Some(Ok(indices)) = read else {
-                return false;
-            };
-            gptq::are_scattered(*config, *columns, &indices)
-        })
+        let (Some(suffix), Some(grid)) = (layout.group_indices(), layout.grid()) else {
+            return false;
+        };
+        *self
+            .scattered
+            .get_or_init(|| match self.part(shards, suffix) {
+                Some(Ok(part)) => gptq::are_scattered(grid, *columns, &part.bytes),
+                _ => false,
+            })
     }
 
     /// How its weights are stored, and how its inputs are rounded.
     pub(super) fn stored(&self, shards: &Shards) -> (Stored, Activations) {
         match &self.layer {
             Layer::Pare(manifest) => (manifest.stored, manifest.activations.mode),
-            Layer::Gptq { config, .. } => {
-                let code = CodeKind::Affine {
-                    bits: config.bits,
-                    group: match self.is_scattered(shards) {
-                        true => 1,
-                        false => config.group,
-                    },
-                    symmetric: config.symmetric,
-                    scale_dtype: config.scale_dtype,
-                    fractional_zeros: false,
-                };
-                (code.into(), Activations::None)
+            Layer::External { layout, .. } => {
+                let mut stored = layout.stored();
+                if let CodeKind::Affine { group, .. } = &mut stored.code
+                    && self.is_scattered(shards)
+                {
+                    *group = 1;
+                }
+                (stored, layout.activation_kind().mode)
             }
         }
     }
@@ -317,10 +257,18 @@ impl PackedTensor {
         Ok((self.solved(shards)?, self.activations(shards)?))
     }
 
-    /// What the layer does to its inputs; the container of gptq knows nothing of them.
+    /// What the layer does to its inputs.
     pub(super) fn activations(&self, shards: &Shards) -> Result<ActivationPlan, SourceError> {
-        let Layer::Pare(manifest) = &self.layer else {
-            return Ok(ActivationPlan::NONE);
+        let manifest = match &self.layer {
+            Layer::Pare(manifest) => manifest,
+            Layer::External { layout, .. } => {
+                if layout.activation_kind().mode != Activations::Static8 {
+                    return Ok(ActivationPlan::new(layout.activation_kind(), None));
+                }
+                let parts = self.external_parts(shards)?;
+                let plan = layout.activations(&parts);
+                return plan.map_err(|problem| self.unfit(&problem));
+            }
         };
         let mut parts = Vec::new();
         // The step is the last part of all.
@@ -338,41 +286,61 @@ impl PackedTensor {
     }
 
     fn solved(&self, shards: &Shards) -> Result<Solved, SourceError> {
-        let bytes = self
-            .parts
-            .iter()
-            .map(|&part| shards.read_all(part))
-            .collect::<Result<Vec<Vec<u8>>, _>>()?;
         match &self.layer {
             Layer::Pare(manifest) => {
                 let specs = manifest
                     .parts()
                     .map_err(|error| self.unfit(&error.to_string()))?;
-                let parts: Vec<Part> = specs
-                    .into_iter()
-                    .zip(bytes)
-                    .map(|(spec, bytes)| spec.filled(bytes))
-                    .collect();
+                let parts = specs.into_iter().zip(&self.parts);
+                let parts = parts
+                    .map(|(spec, &part)| Ok(spec.filled(shards.read_all(part)?)))
+                    .collect::<Result<Vec<Part>, SourceError>>()?;
                 unpack(manifest, &parts).map_err(|error| self.unfit(&error.to_string()))
             }
-            Layer::Gptq {
-                config,
+            Layer::External {
+                layout,
                 rows,
                 columns,
-                format,
                 ..
             } => {
-                let stored = gptq::Stored {
-                    qweight: &bytes[0],
-                    qzeros: &bytes[1],
-                    scales: &bytes[2],
-                    g_idx: bytes.get(3).map(Vec::as_slice),
-                };
-                gptq::unpack(*config, *rows, *columns, *format, stored)
+                let parts = self.external_parts(shards)?;
+                layout
+                    .unpack(*rows, *columns, &parts)
                     .map_err(|problem| self.unfit(&problem))
             }
         }
     }
+
+    /// All parts, named by their suffixes; none of the `pare` format.
+    fn external_parts(&self, shards: &Shards) -> Result<Vec<Part>, SourceError> {
+        let suffixes = match &self.layer {
+            Layer::Pare(_) => &[],
+            Layer::External { suffixes, .. } => suffixes.as_slice(),
+        };
+        let parts = suffixes.iter().zip(&self.parts);
+        parts
+            .map(|(suffix, &part)| read_part(shards, suffix, part))
+            .collect()
+    }
+
+    /// The part of that suffix, where there is one.
+    fn part(&self, shards: &Shards, suffix: &str) -> Option<Result<Part, SourceError>> {
+        let Layer::External { suffixes, .. } = &self.layer else {
+            return None;
+        };
+        let place = suffixes.iter().position(|found| found == suffix)?;
+        Some(read_part(shards, suffix, self.parts[place]))
+    }
+}
+
+fn read_part(shards: &Shards, suffix: &str, part: usize) -> Result<Part, SourceError> {
+    let info = &shards.tensors[part].info;
+    Ok(Part {
+        suffix: suffix.to_owned(),
+        dtype: info.dtype,
+        shape: info.shape.clone(),
+        bytes: shards.read_all(part)?,
+    })
 }
 
 #[cfg(test)]

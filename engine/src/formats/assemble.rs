@@ -197,7 +197,7 @@ impl Writer<'_> {
             self.packed = None;
             let layer = &self.plan.layers[index];
             let stored = stored_layer(self.run, layer)?;
-            let parts = emit::layer_parts(layer, &stored, self.plan.checkpoint_format)?;
+            let parts = emit::layer_parts(layer, &stored)?;
             self.packed = Some((index, parts));
         }
         Ok(self.packed.as_ref().map_or(&[], |(_, parts)| parts))
@@ -270,10 +270,16 @@ impl Verifier<'_> {
             Placement::Source | Placement::Carried | Placement::Dense => {
                 found == emit::rounded(&solved, layer.tensor.dtype)
             }
-            Placement::Pare(..) | Placement::Gptq(_) | Placement::Blocks(_) => found == solved,
+            Placement::External(external) if !external.is_exact() => {
+                found == emit::external_values(layer, &external, &stored)?.data()
+            }
+            Placement::Pare(..) | Placement::External(_) | Placement::Blocks(_) => found == solved,
         };
         let activations = match layer.placement {
             Placement::Pare(..) => stored.activations,
+            Placement::External(external) if !external.activation_kind().is_none() => {
+                stored.activations
+            }
             _ => ActivationPlan::NONE,
         };
         if self.reopened.activations(&layer.tensor.name)? != activations {

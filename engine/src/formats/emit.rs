@@ -5,8 +5,7 @@
 use super::layout::{Placement, PlannedLayer};
 use super::store::StoredLayer;
 use crate::grid::{AffineGrid, GridConfig, ScaleDtype};
-use crate::packed::gptq::{self, CheckpointFormat};
-use crate::packed::{self, CodeKind, PackError, Part, Stored, floats};
+use crate::packed::{self, CodeKind, ExternalLayer, PackError, Part, Stored, floats};
 use crate::solved::{Grid, Solved};
 use crate::tensor::{Dtype, Matrix};
 use half::{bf16, f16};
@@ -16,11 +15,7 @@ use rayon::prelude::*;
 const CHUNK_VALUES: usize = 1 << 16;
 
 /// The tensors of a solved layer, in the order of `Content::Layer::part`.
-pub fn layer_parts(
-    layer: &PlannedLayer,
-    stored: &StoredLayer,
-    checkpoint_format: CheckpointFormat,
-) -> Result<Vec<Part>, PackError> {
+pub fn layer_parts(layer: &PlannedLayer, stored: &StoredLayer) -> Result<Vec<Part>, PackError> {
     let solved = &stored.solved;
     match layer.placement {
         Placement::Source | Placement::Carried | Placement::Dense | Placement::Blocks(_) => {
@@ -53,15 +48,29 @@ pub fn layer_parts(
                 })
             }
         }
-        Placement::Gptq(grid) => {
-            let finer = regrouped(solved, grid.group);
-            gptq::pack(
-                &layer.name,
-                finer.as_ref().unwrap_or(solved),
-                checkpoint_format,
-            )
+        Placement::External(external) => {
+            let finer = external
+                .grid()
+                .and_then(|grid| regrouped(solved, grid.group));
+            let solved = finer.as_ref().unwrap_or(solved);
+            external.pack(&layer.name, solved, &stored.activations)
         }
     }
+}
+
+/// The values that a container gives back of a layer that it does not hold exactly.
+pub fn external_values(
+    layer: &PlannedLayer,
+    external: &ExternalLayer,
+    stored: &StoredLayer,
+) -> Result<Matrix, PackError> {
+    let parts = layer_parts(layer, stored)?;
+    let unpacked = external.unpack(layer.rows, layer.columns, &parts);
+    let solved = unpacked.map_err(|problem| PackError {
+        layer: layer.name.clone(),
+        problem,
+    })?;
+    Ok(dense_values(&solved, layer.tensor.transposed))
 }
 
 /// The solved values as they lie in the dense tensor: its orientation, its dtype.

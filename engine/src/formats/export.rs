@@ -6,7 +6,7 @@
 use super::Format;
 use super::assemble::{assemble, verify};
 use super::layout::{
-    LayoutError, Placement, PlanSource, SHARD_BYTES, is_dense_in_gptq, mark_packed, plan_placed,
+    LayoutError, Placement, PlanSource, SHARD_BYTES, external_placement, mark_packed, plan_placed,
     preflight_of, untouched,
 };
 use super::store::{
@@ -245,13 +245,11 @@ fn place(
             continue;
         };
         let held = &second[index];
-        let placement = match format {
-            Format::Dense => Placement::Dense,
-            Format::Pare => Placement::Pare(manifest.stored, manifest.activations),
-            Format::Gptq if is_dense_in_gptq(&held.settings) => Placement::Dense,
-            Format::Gptq => Placement::Gptq(held.settings.grid()),
-            // `gguf::export_gguf` writes that one.
-            Format::Gguf => Placement::Dense,
+        let placement = match (format, format.external()) {
+            (_, Some(external)) => external_placement(external, &layers[index], &held.settings),
+            (Format::Pare, _) => Placement::Pare(manifest.stored, manifest.activations),
+            // `gguf::export_gguf` writes GGUF.
+            _ => Placement::Dense,
         };
         let told = held
             .fallback

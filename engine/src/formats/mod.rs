@@ -16,6 +16,8 @@ pub use assemble::{assemble_run, verify_run};
 pub use export::export;
 pub use store::{RunFolder, StoreError};
 
+use crate::packed::External;
+
 /// The words for containers, as the command line spells them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -36,6 +38,19 @@ impl Format {
 
     /// Those that are folders of safetensors files under the source's own names.
     pub const SAFETENSORS: [Self; 3] = [Self::Pare, Self::Dense, Self::Gptq];
+
+    /// The container of another program's safetensors that it is; `None` of our own and of GGUF.
+    pub fn external(self) -> Option<External> {
+        match self {
+            Self::Gptq => Some(External::Gptq),
+            Self::Pare | Self::Dense | Self::Gguf => None,
+        }
+    }
+
+    /// Whether its loaders fuse q/k/v and gate/up into one weight, so that those must be stored alike.
+    pub fn fuses_peers(self) -> bool {
+        self.external().is_some_and(External::fuses_peers)
+    }
 
     /// The format's word.
     pub fn word(self) -> &'static str {

@@ -113,7 +113,7 @@ impl CodeKind {
         }
     }
 
-    fn affine(config: GridConfig, fractional_zeros: bool) -> Self {
+    pub(super) fn affine(config: GridConfig, fractional_zeros: bool) -> Self {
         Self::Affine {
             bits: config.bits,
             group: config.group,

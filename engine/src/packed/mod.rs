@@ -29,12 +29,13 @@
 //! A layer that rounds its inputs when it runs says so under `activations`: `{"mode": "dynamic8", "block": 32}` (a scale
 //! for so many inputs of a token, 0 = all of them) or `{"mode": "static8"}`. Without the key inputs stay floats.
 //!
-//! The layout of other programs is in `gptq`. Knows no file: `checkpoint` reads and `formats` writes what is made here.
+//! The layouts of other programs are under `external`. Knows no file: `checkpoint` reads and `formats` writes what is made here.
 
 mod activations;
 pub mod bits;
 mod combinations;
 mod error;
+mod external;
 pub mod floats;
 mod form;
 pub mod gptq;
@@ -49,6 +50,7 @@ mod unpack;
 
 pub use activations::{ActivationKind, ActivationPlan, unpack_activations};
 pub use error::{PackError, UnpackError};
+pub use external::{External, ExternalLayer};
 pub use form::{FLOAT_BYTES, Form};
 pub use kind::{CodeKind, PartSpec};
 pub use manifest::{

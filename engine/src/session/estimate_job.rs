@@ -170,11 +170,9 @@ impl Session {
         let bytes = stored_bytes(format, info, settings);
         match (format, settings.method) {
             // What is written are floats, whatever the model held.
-            (_, Method::None)
-            | (Format::Dense, _)
-            | (Format::Gptq | Format::Gguf, Method::Float) => {
-                LayerDemand::held(info, Form::Dense, bytes)
-            }
+            (_, Method::None) | (Format::Dense, _) => LayerDemand::held(info, Form::Dense, bytes),
+            (Format::Pare, Method::Float) => LayerDemand::new(info, settings, bytes),
+            (_, Method::Float) => LayerDemand::held(info, Form::Dense, bytes),
             _ => LayerDemand::new(info, settings, bytes),
         }
     }

@@ -10,7 +10,6 @@ use crate::studio::history::Gesture;
 use crate::studio::log::Level;
 use crate::studio::state::Studio;
 use crate::studio::steps;
-use pare_engine::formats::Format;
 use pare_engine::recipe::{CalibrationSettings, Recipe};
 
 impl Studio {
@@ -65,7 +64,7 @@ impl Studio {
                 let label = format!("set format {}", format.word());
                 project.history.push(Draft { format, ..draft }, label, None);
                 // Its loaders fuse q/k/v and gate/up, and refuse those that differ.
-                project.budget_rules.fused |= format == Format::Gptq;
+                project.budget_rules.fused |= format.fuses_peers();
             }
             Command::SetKvCache(kv_cache) => {
                 let label = format!("keep keys and values in {}", kv_cache.word());

@@ -1,140 +1,32 @@
-//! `config.json` of a written model: as it was, or with the `quantization_config` that loaders of gptq read.
+//! `config.json` of a written model: as it was, or with the quantization that loaders of its container read.
 //!
-//! Spelling of `dynamic` (GPTQModel, vLLM): keys are regexes matched from the start of a module's name; `-:` in front
-//! leaves modules dense, `+:` gives them other settings. The first key that matches decides. The transformers library
-//! (through optimum) does not read `dynamic`: dense layers are told to it by `modules_in_block_to_quantize`, which names
-//! all others; layers of several bit widths it cannot load.
+//! What stands in that quantization is `external`'s knowledge, container by container.
 
-use super::{Placement, PlannedLayer};
-use crate::grid::GridConfig;
-use crate::packed::gptq::CheckpointFormat;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
-const KEY: &str = "quantization_config";
+/// Keys under which models tell how they are quantized.
+const KEYS: [&str; 2] = ["quantization_config", "quantization"];
 
 /// `config` without the traces of an earlier quantization. `None` where it has none and can stay as it is.
 pub(super) fn without_quantization(config: &Value) -> Option<Vec<u8>> {
-    let mut entries = config.as_object()?.clone();
-    entries.shift_remove(KEY)?;
-    Some(pretty(Value::Object(entries)))
+    let entries = config.as_object()?;
+    let bare = bare(entries);
+    (bare.len() < entries.len()).then(|| pretty(Value::Object(bare)))
 }
 
-/// `config` with the `quantization_config` of these layers; at least one lies in the gptq layout.
-pub(super) fn with_gptq(
-    config: &Map<String, Value>,
-    layers: &[PlannedLayer],
-    format: CheckpointFormat,
-) -> Vec<u8> {
-    let base = most_common_grid(layers);
-    let mut entries = config.clone();
-    entries.shift_remove(KEY);
-    let mut quantization = json!({
-        "quant_method": "gptq",
-        "bits": base.bits,
-        "group_size": group_size(base),
-        "sym": base.symmetric,
-        "desc_act": false,
-        "checkpoint_format": format.word(),
-        "format": format.word(),
-        "pack_dtype": "int32",
-        "lm_head": false,
-        "true_sequential": true,
-        "damp_percent": 0.01,
-        "dynamic": dynamic(layers, base),
-        "meta": { "quantizer": [concat!("pare:", env!("CARGO_PKG_VERSION"))] },
-    });
-    if layers.iter().any(is_dense_in_block) {
-        let names = layers.iter().filter(|layer| gptq_grid(layer).is_some());
-        let names: Vec<&str> = names.map(|layer| layer.name.as_str()).collect();
-        quantization["modules_in_block_to_quantize"] = json!([names]);
-    }
-    entries.insert(KEY.to_owned(), quantization);
+/// `config` with these entries in place of the traces of an earlier quantization.
+pub(super) fn with(config: &Map<String, Value>, quantization: Map<String, Value>) -> Vec<u8> {
+    let mut entries = bare(config);
+    entries.extend(quantization);
     pretty(Value::Object(entries))
 }
 
-fn is_dense_in_block(layer: &PlannedLayer) -> bool {
-    layer.in_block && gptq_grid(layer).is_none()
-}
-
-/// The grid of most layers; among equals, of the first.
-fn most_common_grid(layers: &[PlannedLayer]) -> GridConfig {
-    let grids: Vec<GridConfig> = layers.iter().filter_map(gptq_grid).collect();
-    let count = |grid: &GridConfig| grids.iter().filter(|other| *other == grid).count();
-    let mut best = *grids
-        .first()
-        .expect("at least one layer lies in the gptq layout");
-    for grid in &grids {
-        if count(grid) > count(&best) {
-            best = *grid;
-        }
-    }
-    best
-}
-
-fn gptq_grid(layer: &PlannedLayer) -> Option<GridConfig> {
-    match layer.placement {
-        Placement::Gptq(grid) => Some(grid),
-        _ => None,
-    }
-}
-
-fn group_size(grid: GridConfig) -> i64 {
-    if grid.group == 0 {
-        -1
-    } else {
-        grid.group as i64
-    }
-}
-
-fn dynamic(layers: &[PlannedLayer], base: GridConfig) -> Map<String, Value> {
-    let mut entries = Map::new();
-    for layer in layers.iter().filter(|layer| layer.in_block) {
-        let pattern = pattern(&layer.name);
-        match gptq_grid(layer) {
-            None => {
-                entries.insert(format!("-:{pattern}"), json!({}));
-            }
-            Some(grid) if grid != base => {
-                let settings = json!({
-                    "bits": grid.bits,
-                    "group_size": group_size(grid),
-                    "sym": grid.symmetric,
-                    "desc_act": false,
-                });
-                entries.insert(format!("+:{pattern}"), settings);
-            }
-            Some(_) => {}
-        }
+fn bare(config: &Map<String, Value>) -> Map<String, Value> {
+    let mut entries = config.clone();
+    for key in KEYS {
+        entries.shift_remove(key);
     }
     entries
-}
-
-/// Matches the layer under any prefix (loaders may put one before the checkpoint's names), and the weight into which
-/// vLLM fuses it: peers always agree, so one of them may speak for it.
-fn pattern(name: &str) -> String {
-    let (parent, last) = name.rsplit_once('.').unwrap_or(("", name));
-    let last = match last {
-        "q_proj" => "(q_proj|qkv_proj)".to_owned(),
-        "gate_proj" => "(gate_proj|gate_up_proj)".to_owned(),
-        other => escape(other),
-    };
-    if parent.is_empty() {
-        format!("^(.*\\.)?{last}$")
-    } else {
-        format!("^(.*\\.)?{}\\.{last}$", escape(parent))
-    }
-}
-
-/// Escapes what a regex would read as more than a letter.
-fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for letter in text.chars() {
-        if !(letter.is_alphanumeric() || letter == '_') {
-            escaped.push('\\');
-        }
-        escaped.push(letter);
-    }
-    escaped
 }
 
 fn pretty(value: Value) -> Vec<u8> {

@@ -17,9 +17,11 @@ pub enum LayoutError {
     },
     /// The container needs `config.json`.
     #[error(
-        "format gptq writes its settings into config.json, and the model has none; choose format pare or dense; {path}"
+        "format {format} writes its settings into config.json, and the model has none; choose format pare or dense; {path}"
     )]
     NoConfig {
+        /// The container's word.
+        format: &'static str,
         /// The model.
         path: PathBuf,
     },

@@ -4,7 +4,7 @@
 
 use super::{
     FileContent, LayoutError, Placement, Plan, PlanSource, PlannedFile, PlannedLayer,
-    PlannedTensor, config, order,
+    PlannedTensor, config, external, order,
 };
 use crate::formats::Format;
 use crate::formats::store::stream::{TensorSpec, file_bytes};
@@ -22,7 +22,7 @@ pub(super) fn tensor_files(
 ) -> Vec<PlannedFile> {
     let shard_bytes = match plan.format {
         Format::Pare => u64::MAX,
-        Format::Dense | Format::Gptq | Format::Gguf => shard_bytes,
+        _ => shard_bytes,
     };
     let shards = cut(tensors, shard_bytes);
     let count = shards.len();
@@ -109,23 +109,16 @@ pub(super) fn side_files(
     source: &PlanSource<'_>,
     plan: &Plan,
 ) -> Result<Vec<PlannedFile>, LayoutError> {
-    let quantized = plan
-        .layers
-        .iter()
-        .any(|layer| matches!(layer.placement, Placement::Gptq(_)));
     let config = source.config.and_then(serde_json::Value::as_object);
-    let own_config = match (quantized, config) {
-        (true, Some(config)) => Some(config::with_gptq(
-            config,
-            &plan.layers,
-            plan.checkpoint_format,
-        )),
-        (true, None) => {
+    let own_config = match (external::quantization(plan), config) {
+        (Some(quantization), Some(config)) => Some(config::with(config, quantization)),
+        (Some(_), None) => {
             return Err(LayoutError::NoConfig {
+                format: plan.format.word(),
                 path: source.root.to_owned(),
             });
         }
-        (false, _) => source.config.and_then(config::without_quantization),
+        (None, _) => source.config.and_then(config::without_quantization),
     };
     let mut files = Vec::new();
     for path in source.side_files {

@@ -2,7 +2,7 @@
 //!
 //! Knows nothing of weights: `preflight` settles those, and joins both words.
 
-use super::Format;
+use super::{Format, external};
 use crate::model::{LayerInfo, LayerKind};
 use crate::report::Fallback;
 use crate::settings::{Activations, LayerSettings, Rank};
@@ -83,11 +83,13 @@ fn multiplied_by_floats(asked: &LayerSettings) -> Option<&'static str> {
 
 /// Why a container cannot say how inputs are rounded.
 pub(super) fn no_rounded_inputs(format: Format) -> Option<&'static str> {
+    if let Some(external) = format.external() {
+        return external::no_rounded_inputs(external);
+    }
     match format {
-        Format::Gptq => Some("gptq has no place for rounded inputs"),
         Format::Gguf => Some("llama.cpp rounds inputs in its own way, and gguf cannot say how"),
         Format::Dense => Some("a dense model holds weights, not how inputs are rounded"),
-        Format::Pare => None,
+        _ => None,
     }
 }
 

@@ -5,11 +5,13 @@
 //!
 //! - `pare`: `model.safetensors` with the parts of `packed` and their manifest; everything else as in the source.
 //! - `dense`: names, shapes and dtypes of the source, in one `model.safetensors` or shards of at most 5 GB.
-//! - `gptq`: the tensors of `packed::gptq` in place of `….weight`, shards likewise, and `quantization_config`.
+//! - `gptq` and other programs' containers of safetensors: the tensors of `packed::ExternalLayer` in place of
+//!   `….weight`, shards likewise, and the quantization in `config.json`.
 
 mod carried;
 mod config;
 mod error;
+mod external;
 mod files;
 mod inputs;
 mod order;
@@ -17,18 +19,16 @@ mod preflight;
 
 pub use carried::{mark_packed, preflight_of};
 pub use error::LayoutError;
-pub(in crate::formats) use preflight::is_dense_in_gptq;
+pub(in crate::formats) use external::placement as external_placement;
 pub use preflight::{Held, preflight};
 
 use super::Format;
 use super::gguf::{self, GgufPlan, types};
 use super::store::stream::TensorSpec;
 use crate::ggml::GgmlType;
-use crate::grid::GridConfig;
 use crate::model::{LayerInfo, LayerKind};
-use crate::packed::gptq::{self, CheckpointFormat};
 use crate::packed::{
-    ActivationKind, LayerManifest, OriginalTensor, PackedSource, PartSpec, Stored,
+    ActivationKind, ExternalLayer, LayerManifest, OriginalTensor, PackedSource, PartSpec, Stored,
 };
 use crate::settings::LayerSettings;
 use crate::solved::Method;
@@ -73,8 +73,8 @@ pub enum Placement {
     Dense,
     /// The parts of `packed`.
     Pare(Stored, ActivationKind),
-    /// The tensors of `packed::gptq`.
-    Gptq(GridConfig),
+    /// The tensors of another program's container.
+    External(ExternalLayer),
     /// Blocks of this type of ggml.
     Blocks(GgmlType),
 }
@@ -157,8 +157,6 @@ pub enum FileContent {
 pub struct Plan {
     /// The container.
     pub format: Format,
-    /// How gptq stores zeros.
-    pub checkpoint_format: CheckpointFormat,
     /// All files.
     pub files: Vec<PlannedFile>,
     /// The layers that were handed in, in the same order.
@@ -188,20 +186,23 @@ pub fn stored_bytes(format: Format, layer: &LayerInfo, settings: &LayerSettings)
 }
 
 fn placement(format: Format, layer: &LayerInfo, settings: &LayerSettings) -> Placement {
+    if settings.method == Method::None {
+        return untouched(format, layer);
+    }
+    if let Some(external) = format.external() {
+        return external::placement(external, layer, settings);
+    }
     match format {
-        _ if settings.method == Method::None => untouched(format, layer),
-        Format::Dense => Placement::Dense,
         Format::Pare => Placement::Pare(
             Stored::of_settings(settings, layer.rows, layer.columns, layer.dtype),
             ActivationKind::of_settings(settings),
         ),
-        Format::Gptq if is_dense_in_gptq(settings) => Placement::Dense,
-        Format::Gptq => Placement::Gptq(settings.grid()),
         Format::Gguf if settings.method == Method::Float => Placement::Dense,
         Format::Gguf => match types::of_grid(settings.grid(), layer.columns) {
             Some(kind) => Placement::Blocks(kind),
             None => Placement::Dense,
         },
+        _ => Placement::Dense,
     }
 }
 
@@ -221,21 +222,16 @@ pub(super) fn plan_placed(
     placements: &[Placement],
     shard_bytes: u64,
 ) -> Result<Plan, LayoutError> {
+    let mut placements = placements.to_vec();
+    external::settle(&mut placements);
+    let placements = placements.as_slice();
     let planned = layers
         .iter()
         .zip(placements)
         .map(|(layer, &placement)| planned_layer(source, layer, placement))
         .collect::<Result<Vec<PlannedLayer>, _>>()?;
-    let asymmetric = placements
-        .iter()
-        .any(|placement| matches!(placement, Placement::Gptq(grid) if !grid.symmetric));
     let mut plan = Plan {
         format,
-        checkpoint_format: if asymmetric {
-            CheckpointFormat::V2
-        } else {
-            CheckpointFormat::V1
-        },
         files: Vec::new(),
         layers: planned,
         bytes: 0,
@@ -319,7 +315,7 @@ fn parts_of(layer: &LayerInfo, planned: &PlannedLayer) -> Option<Vec<PartSpec>> 
             parts.extend(activations.part());
             Some(parts)
         }
-        Placement::Gptq(grid) => gptq::parts(grid, layer.rows, layer.columns),
+        Placement::External(external) => external.parts(layer.rows, layer.columns),
         // A GGUF file is laid out by itself.
         Placement::Blocks(_) => None,
     }
@@ -333,7 +329,7 @@ fn placed_bytes(layer: &LayerInfo, placement: Placement) -> Option<u64> {
         Placement::Pare(stored, activations) => stored
             .stored_bytes(layer.rows, layer.columns)?
             .checked_add(activations.stored_bytes()),
-        Placement::Gptq(grid) => gptq::stored_bytes(grid, layer.rows, layer.columns),
+        Placement::External(external) => external.stored_bytes(layer.rows, layer.columns),
         Placement::Blocks(kind) => {
             let row = kind.bytes_of(layer.columns as u64)?;
             row.checked_mul(layer.rows as u64)
@@ -400,7 +396,7 @@ fn layer_tensors(
     let name_of = |suffix: &str| match placement {
         Placement::Source | Placement::Dense | Placement::Blocks(_) => layer.tensor.clone(),
         Placement::Pare(..) | Placement::Carried => format!("{}.{suffix}", layer.tensor),
-        Placement::Gptq(_) => format!("{}.{suffix}", layer.name),
+        Placement::External(_) => format!("{}.{suffix}", layer.name),
     };
     if placement == Placement::Source {
         return vec![source_tensor(layer.tensor.clone(), info)];

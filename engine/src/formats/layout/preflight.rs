@@ -2,14 +2,13 @@
 //!
 //! Knows the limits of containers; opens no file and solves nothing.
 
-use super::LayoutError;
 use super::inputs::hold_inputs;
+use super::{LayoutError, external};
 use crate::formats::Format;
 use crate::grid::ScaleDtype;
 use crate::model::{LayerInfo, LayerKind};
-use crate::packed::gptq;
 use crate::report::Fallback;
-use crate::settings::{LayerSettings, Rank};
+use crate::settings::LayerSettings;
 use crate::solved::Method;
 use std::collections::BTreeMap;
 
@@ -36,15 +35,15 @@ pub fn preflight(
         .iter()
         .map(|(layer, settings)| {
             let (settings, inputs) = hold_inputs(format, layer, has_head, *settings);
-            let weights = match format {
-                Format::Pare | Format::Dense => as_asked(settings),
-                Format::Gptq => hold_gptq(layer, settings),
-                Format::Gguf => crate::formats::gguf::types::hold(layer, settings),
+            let weights = match (format, format.external()) {
+                (_, Some(external)) => external::hold(external, layer, settings),
+                (Format::Gguf, _) => crate::formats::gguf::types::hold(layer, settings),
+                _ => as_asked(settings),
             };
             joined(weights, inputs)
         })
         .collect();
-    if format == Format::Gptq {
+    if format.fuses_peers() {
         let infos: Vec<&LayerInfo> = layers.iter().map(|(layer, _)| layer).collect();
         let asked: Vec<Method> = layers.iter().map(|(_, settings)| settings.method).collect();
         agree_with_peers(&infos, &asked, &mut held);
@@ -55,7 +54,7 @@ pub fn preflight(
     Ok(held)
 }
 
-fn as_asked(settings: LayerSettings) -> Held {
+pub(super) fn as_asked(settings: LayerSettings) -> Held {
     Held {
         settings,
         fallback: None,
@@ -75,7 +74,7 @@ fn joined(weights: Held, inputs: Option<Fallback>) -> Held {
     }
 }
 
-fn left_dense(settings: LayerSettings, reason: String) -> Held {
+pub(super) fn left_dense(settings: LayerSettings, reason: String) -> Held {
     Held {
         settings: LayerSettings {
             method: Method::None,
@@ -89,63 +88,8 @@ fn left_dense(settings: LayerSettings, reason: String) -> Held {
     }
 }
 
-/// Why the gptq layout has no place for a tensor of this kind and name.
-pub(super) fn no_gptq_place(layer: &LayerInfo) -> Option<&'static str> {
-    match layer.kind {
-        LayerKind::Embedding => Some("gptq has no place for embeddings"),
-        LayerKind::Head => Some("loaders of gptq expect a dense output head"),
-        _ if !layer.tensor.ends_with(".weight") => {
-            Some("gptq replaces tensors whose names end with .weight")
-        }
-        _ => None,
-    }
-}
-
-fn hold_gptq(layer: &LayerInfo, asked: LayerSettings) -> Held {
-    if asked.method == Method::None {
-        return as_asked(asked);
-    }
-    if is_dense_in_gptq(&asked) {
-        return Held {
-            settings: asked,
-            fallback: Some(Fallback {
-                from: asked.method.word().to_owned(),
-                to: Format::Dense.word().to_owned(),
-                reason: "gptq holds codes; zeros and factors of floats are written as values"
-                    .to_owned(),
-            }),
-        };
-    }
-    if let Some(reason) = no_gptq_place(layer) {
-        return left_dense(asked, reason.to_owned());
-    }
-    let mut changes = Vec::new();
-    let mut settings = asked;
-    let fit = |settings: &LayerSettings| match settings.rank {
-        Rank::None => gptq::unfit(settings.method, settings.grid(), layer.rows, layer.columns),
-        _ => Some(gptq::Unfit::Factors),
-    };
-    if let Some(reason @ gptq::Unfit::Scales(_)) = fit(&settings) {
-        settings.scale_dtype = ScaleDtype::F16;
-        changes.push(("f16 scales".to_owned(), reason.to_string()));
-    }
-    if let Some(reason @ gptq::Unfit::Group { .. }) = fit(&settings)
-        && let Some(group) = gptq::nearest_group(settings.group, layer.columns)
-    {
-        settings.group = group;
-        changes.push((format!("group {group}"), reason.to_string()));
-    }
-    if let Some(reason) = fit(&settings) {
-        return left_dense(asked, reason.to_string());
-    }
-    Held {
-        settings,
-        fallback: told(&asked, changes),
-    }
-}
-
 /// One row for one or two changes.
-fn told(asked: &LayerSettings, changes: Vec<(String, String)>) -> Option<Fallback> {
+pub(super) fn told(asked: &LayerSettings, changes: Vec<(String, String)>) -> Option<Fallback> {
     let (to, reasons): (Vec<String>, Vec<String>) = changes.into_iter().unzip();
     let from = match to.as_slice() {
         [] => return None,
@@ -199,13 +143,8 @@ fn agree_with_peers(layers: &[&LayerInfo], asked: &[Method], held: &mut [Held]) 
     }
 }
 
-/// Whether what was solved lies there as values: it has no codes, and loses its form alone.
-pub(in crate::formats) fn is_dense_in_gptq(settings: &LayerSettings) -> bool {
-    matches!(settings.method, Method::Float | Method::None)
-}
-
 fn same_shape_of_codes(left: &LayerSettings, right: &LayerSettings) -> bool {
-    let dense = is_dense_in_gptq;
+    let dense = external::has_no_codes;
     (dense(left) && dense(right)) || (!dense(left) && !dense(right) && left.grid() == right.grid())
 }
 

@@ -64,7 +64,7 @@ fn gptq_holds_zeros_as_codes_and_nothing_else_of_them() {
             "{asked:?}: {told:?}"
         );
         let plan = plan_of(Format::Gptq, &down_proj(asked), Some(&config));
-        let expected = expected.map_or(Placement::Gptq(asked.grid()), |(_, placement)| placement);
+        let expected = expected.map_or(in_gptq(&asked), |(_, placement)| placement);
         assert_eq!(plan.layers[4].placement, expected, "{asked:?}");
         let strict = hold(Format::Gptq, &down_proj(asked), true);
         assert_eq!(strict.is_err(), told.is_some(), "{asked:?}");
@@ -103,4 +103,11 @@ fn pare_holds_everything_and_says_its_bytes() {
         let dense = stored_bytes(Format::Dense, &layers[4], &asked);
         assert_eq!(dense, layers[4].size_bytes, "zeros are values there");
     }
+}
+
+fn in_gptq(settings: &LayerSettings) -> Placement {
+    Placement::External(ExternalLayer::Gptq {
+        grid: settings.grid(),
+        format: crate::packed::gptq::CheckpointFormat::V1,
+    })
 }

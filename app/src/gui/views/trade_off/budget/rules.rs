@@ -11,7 +11,6 @@ use crate::studio::proposal::BudgetRules;
 use crate::studio::{Command, Project};
 use egui::{Button, CollapsingHeader, ComboBox, RichText, Ui};
 use egui_material_icons::icons::ICON_CLOSE;
-use pare_engine::formats::Format;
 
 /// Hits every layer: where chips write what they allow.
 const EVERY: &str = "*";
@@ -35,14 +34,18 @@ pub(super) fn show(ui: &mut Ui, scene: &mut Scene<'_>, project: &Project, memory
 fn fused(ui: &mut Ui, scene: &Scene<'_>, project: &Project, rules: &mut BudgetRules) {
     ui.checkbox(&mut rules.fused, "q/k/v and gate/up agree")
         .on_hover_text("Runtimes that fuse these layers need one option for all of them");
-    if project.draft().format == Format::Gptq {
+    let format = project.draft().format;
+    if format.fuses_peers() {
+        let word = format.word();
         let (text, colour) = match rules.fused {
             true => (
-                "The gptq container needs it: its loaders fuse these layers",
+                format!("The {word} container needs it: its loaders fuse these layers"),
                 scene.look.colours.weak,
             ),
             false => (
-                "Loaders of the gptq container fuse these layers and refuse those that differ",
+                format!(
+                    "Loaders of the {word} container fuse these layers and refuse those that differ"
+                ),
                 scene.look.colours.warning,
             ),
         };

@@ -1,14 +1,21 @@
-//! What `config.json` says about layers in the gptq layout: `quantization_config`, or the older `quantize_config.json`.
+//! Layers in the gptq layout, and what `config.json` says of them: `quantization_config`, or the older
+//! `quantize_config.json`.
 //!
 //! `dynamic` maps regexes, matched from the start of a layer's name, to other settings: `+:` or nothing in front gives
-//! settings, `-:` leaves layers dense. The first that matches decides. Knows no tensor.
+//! settings, `-:` leaves layers dense. The first that matches decides. Shapes of tensors speak
+//! first; the config says only what they leave open.
 
 use std::path::Path;
 
 use regex::Regex;
 use serde_json::Value;
 
-use super::error::CheckpointError;
+use super::super::error::CheckpointError;
+use super::super::packed_source::{Found, find_part};
+use super::super::shards::Shards;
+use super::{original_dtype, text_of};
+use crate::grid::{GridConfig, ScaleDtype};
+use crate::packed::ExternalLayer;
 use crate::packed::gptq::CheckpointFormat;
 use crate::tensor::Dtype;
 
@@ -17,7 +24,7 @@ const CONV1D_FAMILIES: [&str; 1] = ["gpt2"];
 
 /// Settings of a whole model.
 #[derive(Debug)]
-pub(super) struct GptqConfig {
+pub(in crate::checkpoint) struct GptqConfig {
     /// How zeros are stored.
     pub(super) format: CheckpointFormat,
     /// Whether dense weights of this family lie `[in, out]`.
@@ -123,18 +130,78 @@ fn group_of(settings: &Value) -> Option<usize> {
     Some(usize::try_from(group_size).unwrap_or(0))
 }
 
-fn original_dtype(config: &Value) -> Option<Dtype> {
-    let word = text_of(config, "dtype").or_else(|| text_of(config, "torch_dtype"))?;
-    match word {
-        "float32" => Some(Dtype::F32),
-        "float16" => Some(Dtype::F16),
-        "bfloat16" => Some(Dtype::BF16),
-        _ => None,
+/// The layer of that name. The error is the end of a sentence that begins with the layer.
+pub(super) fn layer(name: &str, config: &GptqConfig, shards: &Shards) -> Result<Found, String> {
+    let part = |suffix: &str, dtype: Dtype, dimensions: usize| {
+        let index = find_part(shards, &format!("{name}.{suffix}"))?;
+        let info = &shards.tensors[index].info;
+        if info.dtype != dtype || info.shape.len() != dimensions {
+            return Err(format!(
+                "needs {suffix} as {dtype} with {dimensions} dimensions, but the file has {} {:?}",
+                info.dtype, info.shape
+            ));
+        }
+        Ok((index, &info.shape))
+    };
+    let (qweight, words) = part("qweight", Dtype::I32, 2)?;
+    let (qzeros, _) = part("qzeros", Dtype::I32, 2)?;
+    let (scales, groups) = part("scales", Dtype::F16, 2)?;
+    let indices = match shards.find(&format!("{name}.g_idx")) {
+        Some(_) => Some(part("g_idx", Dtype::I32, 1)?),
+        None => None,
+    };
+    let (bits, group_size) = config.of_layer(name);
+    let (bits, columns) = match &indices {
+        Some((_, shape)) => (bits_of_words(words[0], shape[0])?, shape[0]),
+        None => (bits, words[0].saturating_mul(32) / usize::from(bits)),
+    };
+    let rows = words[1];
+    // Counts of an empty tensor are bound by no file size.
+    if rows == 0 || columns == 0 || words[0] == 0 {
+        return Err("has no weights".to_owned());
     }
+    let group = group_of_shapes(columns, groups[0], group_size)?;
+    let mut parts = vec![("qweight", qweight), ("qzeros", qzeros), ("scales", scales)];
+    parts.extend(indices.map(|(index, _)| ("g_idx", index)));
+    Ok(Found {
+        name: name.to_owned(),
+        layout: ExternalLayer::Gptq {
+            grid: GridConfig {
+                bits,
+                group,
+                symmetric: false,
+                scale_dtype: ScaleDtype::F16,
+            },
+            format: config.format,
+        },
+        rows,
+        columns,
+        transposed: config.transposed,
+        original_dtype: config.original_dtype,
+        parts,
+    })
 }
 
-fn text_of<'value>(value: &'value Value, key: &str) -> Option<&'value str> {
-    value.get(key)?.as_str()
+/// Bits of a code from the words that hold `columns` of them.
+fn bits_of_words(words: usize, columns: usize) -> Result<u8, String> {
+    [2u8, 3, 4, 8]
+        .into_iter()
+        .find(|&bits| Some(words) == columns.checked_mul(bits.into()).map(|bits| bits / 32))
+        .ok_or_else(|| {
+            format!("has {words} rows of words for {columns} inputs, which fits no number of bits")
+        })
+}
+
+fn group_of_shapes(columns: usize, groups: usize, asked: usize) -> Result<usize, String> {
+    if groups == 1 {
+        Ok(0)
+    } else if asked > 0 && columns.div_ceil(asked) == groups {
+        Ok(asked)
+    } else if groups > 0 && columns.is_multiple_of(groups) {
+        Ok(columns / groups)
+    } else {
+        Err(format!("has {groups} groups for {columns} inputs"))
+    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,152 @@
+//! Containers of safetensors that other programs brought up, and how a layer lies in each.
+//!
+//! The one place that knows them all by name: whoever plans, writes or reads such a container asks here, and here asks
+//! the module of that container. A further one is a variant of both types, its module, and its arms below.
+//! Tensors of a layer are named after the layer: `<layer>.<suffix>`. Knows no file and no config; `formats` writes and
+//! `checkpoint` reads those.
+
+use super::activations::{ActivationKind, ActivationPlan};
+use super::gptq::{self, CheckpointFormat};
+use super::kind::{CodeKind, PartSpec};
+use super::stored::Stored;
+use super::{PackError, Part};
+use crate::grid::GridConfig;
+use crate::solved::Solved;
+
+/// A container of another program: a folder of safetensors files with a quantization in its `config.json`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum External {
+    /// AutoGPTQ, GPTQModel, transformers, vLLM.
+    Gptq,
+}
+
+/// How one layer lies in such a container: all that decides its tensors and their sizes, known before it is solved.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum ExternalLayer {
+    /// `gptq`.
+    Gptq {
+        /// Bits, group, symmetry.
+        grid: GridConfig,
+        /// How zeros are stored; one for a whole model.
+        format: CheckpointFormat,
+    },
+}
+
+impl External {
+    /// The container's word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Gptq => "gptq",
+        }
+    }
+
+    /// Whether programs that load it fuse q/k/v and gate/up into one weight, so that those must lie alike.
+    pub fn fuses_peers(self) -> bool {
+        match self {
+            Self::Gptq => true,
+        }
+    }
+}
+
+impl ExternalLayer {
+    /// The container.
+    pub fn external(&self) -> External {
+        match self {
+            Self::Gptq { .. } => External::Gptq,
+        }
+    }
+
+    /// The tensors of a layer of `rows` outputs and `columns` inputs. `None` where a size does not exist.
+    pub fn parts(&self, rows: usize, columns: usize) -> Option<Vec<PartSpec>> {
+        match self {
+            Self::Gptq { grid, .. } => gptq::parts(*grid, rows, columns),
+        }
+    }
+
+    /// Bytes of these tensors. `None` where the number does not exist.
+    pub fn stored_bytes(&self, rows: usize, columns: usize) -> Option<u64> {
+        match self {
+            Self::Gptq { grid, .. } => gptq::stored_bytes(*grid, rows, columns),
+        }
+    }
+
+    /// The bytes of a solved layer, in the order of `parts`. Its grid is the planned one (`fitted`).
+    pub fn pack(
+        &self,
+        name: &str,
+        solved: &Solved,
+        activations: &ActivationPlan,
+    ) -> Result<Vec<Part>, PackError> {
+        let _ = activations;
+        match self {
+            Self::Gptq { format, .. } => gptq::pack(name, solved, *format),
+        }
+    }
+
+    /// Turns `pack` around. Anybody may have written the parts: some that `parts` lists may be missing, others may be
+    /// there. The error is the end of a sentence.
+    pub fn unpack(&self, rows: usize, columns: usize, parts: &[Part]) -> Result<Solved, String> {
+        match self {
+            Self::Gptq { grid, format } => {
+                let stored = gptq::Stored {
+                    qweight: bytes_of(parts, "qweight")?,
+                    qzeros: bytes_of(parts, "qzeros")?,
+                    scales: bytes_of(parts, "scales")?,
+                    g_idx: bytes_of(parts, "g_idx").ok(),
+                };
+                gptq::unpack(*grid, rows, columns, *format, stored)
+            }
+        }
+    }
+
+    /// What the container says of how the layer's inputs are rounded.
+    pub fn activation_kind(&self) -> ActivationKind {
+        match self {
+            Self::Gptq { .. } => ActivationKind::NONE,
+        }
+    }
+
+    /// The same with the step that a static scale needs. The error is the end of a sentence.
+    pub fn activations(&self, parts: &[Part]) -> Result<ActivationPlan, String> {
+        let _ = parts;
+        Ok(ActivationPlan::new(self.activation_kind(), None))
+    }
+
+    /// What gives the codes their meaning.
+    pub fn stored(&self) -> Stored {
+        match self {
+            Self::Gptq { grid, .. } => CodeKind::affine(*grid, false).into(),
+        }
+    }
+
+    /// The affine grid that codes lie on; `None` where they lie on none.
+    pub fn grid(&self) -> Option<GridConfig> {
+        match self {
+            Self::Gptq { grid, .. } => Some(*grid),
+        }
+    }
+
+    /// The part that names the group of each input (act-order), where a container has one.
+    pub fn group_indices(&self) -> Option<&'static str> {
+        match self {
+            Self::Gptq { .. } => Some("g_idx"),
+        }
+    }
+
+    /// Whether solved values come back as they are; else they are rounded once more on the way in.
+    pub fn is_exact(&self) -> bool {
+        match self {
+            Self::Gptq { .. } => true,
+        }
+    }
+}
+
+/// The part of that suffix.
+pub(super) fn part_of<'parts>(parts: &'parts [Part], suffix: &str) -> Result<&'parts Part, String> {
+    let found = parts.iter().find(|part| part.suffix == suffix);
+    found.ok_or_else(|| format!("it lacks its part {suffix}"))
+}
+
+fn bytes_of<'parts>(parts: &'parts [Part], suffix: &str) -> Result<&'parts [u8], String> {
+    part_of(parts, suffix).map(|part| part.bytes.as_slice())
+}
