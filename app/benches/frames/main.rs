@@ -39,6 +39,10 @@ fn main() {
         let seconds = stand.frames(frames, |_, _| {});
         tell(view.title(), seconds);
     }
+    stand.pretend_training();
+    stand.command(Command::Show(View::Train));
+    let seconds = stand.frames(frames, |_, _| {});
+    tell("training of 100,000 steps", seconds);
     edits(&mut stand, frames);
     budgets(&mut stand, frames);
     drop(stand);

@@ -7,13 +7,18 @@ use pare::studio::Command;
 use pare::studio::runs::{ActiveRun, Control, Progress, Run, RunId, RunStatus};
 use pare::studio::sensitivity::SensitivityState;
 use pare::studio::state::{Beginning, Phase};
+use pare::studio::train::{Prompt, Training};
 use pare_engine::model::LayerInfo;
-use pare_engine::report::{LayerSensitivity, Measure, OptionError, SensitivityTable};
+use pare_engine::recipe::TrainMode;
+use pare_engine::report::{LayerSensitivity, Measure, OptionError, SensitivityTable, TrainPoint};
 use pare_engine::settings::LayerOption;
 use pare_engine::solved::Method;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+/// The run that is pretended.
+const PRETENDED: RunId = RunId(1);
 
 /// Steps of the run that is pretended.
 const STEPS: u64 = 100_000;
@@ -68,7 +73,7 @@ impl Stand {
 
     /// From now on each frame finds news of a run.
     pub(crate) fn pretend_run(&mut self) {
-        let id = RunId(1);
+        let id = PRETENDED;
         let control = Arc::new(Control::default());
         let studio = &mut self.app.studio;
         let model = studio.project().unwrap().path.clone();
@@ -80,6 +85,24 @@ impl Stand {
             layers: Vec::new(),
             stopping: false,
         });
+    }
+
+    /// From now on the run is a training that told `STEPS` steps and tells one more in each frame.
+    pub(crate) fn pretend_training(&mut self) {
+        let studio = &mut self.app.studio;
+        let Some(run) = studio.runs.iter_mut().find(|run| run.id == PRETENDED) else {
+            return;
+        };
+        run.training = Some(Training {
+            weight: 1.0,
+            others: Vec::new(),
+            student: "depth:0.5".to_owned(),
+            mode: TrainMode::Weights,
+            prompt: Prompt::default(),
+            report: None,
+        });
+        let points: Vec<TrainPoint> = (0..STEPS).map(point).collect();
+        studio.curves.finish(PRETENDED, &points);
     }
 
     /// From now on every layer is judged at every option.
@@ -120,6 +143,13 @@ impl Stand {
         self.step += 1;
         if let Some(active) = &mut self.app.studio.active {
             active.progress = progress(self.step);
+        }
+        let studio = &mut self.app.studio;
+        if studio
+            .run(PRETENDED)
+            .is_some_and(|run| run.training.is_some())
+        {
+            studio.curves.entry(PRETENDED).add(point(STEPS + self.step));
         }
         self.app.take_events(self.stage.context());
         let across = (self.step * 37 % 1400) as f32;
@@ -169,6 +199,17 @@ fn run(id: RunId, model: PathBuf) -> Run {
         report: None,
         evaluations: Vec::new(),
         pinned: false,
+    }
+}
+
+/// A loss that falls and scatters; held out every hundred steps.
+fn point(step: u64) -> TrainPoint {
+    let scatter = (step * 7919 % 1000) as f64 / 1000.0;
+    let loss = 2.0 + 8.0 / (1.0 + 0.01 * step as f64);
+    TrainPoint {
+        loss: Some(loss + 0.2 * scatter),
+        held_out: step.is_multiple_of(100).then_some(loss),
+        ..TrainPoint::before(step)
     }
 }
 

@@ -16,11 +16,8 @@ pub use order::{Foresight, Prompt, Training};
 use super::project::Project;
 use super::runs::{Run, RunId, RunStatus};
 use pare_engine::recipe::{TrainMode, TrainSettings};
-use pare_engine::session::OtherTeacher;
-use std::path::PathBuf;
-
-/// Modes that the engine trains.
-pub const READY: [TrainMode; 5] = MODES;
+use pare_engine::session::{OtherTeacher, StudentSpec};
+use std::path::{Path, PathBuf};
 
 /// All modes, in the order in which they are offered.
 pub const MODES: [TrainMode; 5] = [
@@ -48,6 +45,8 @@ pub enum StudentChoice {
     },
     /// Fresh weights of a `config.json`; `None` until one is chosen.
     Config(Option<PathBuf>),
+    /// The open model itself; where codes are trained, compressed as drafted.
+    Open,
     /// Another model; `None` until one is chosen.
     Model(Option<PathBuf>),
     /// What a run of this model wrote; `None` until one is chosen.
@@ -94,6 +93,19 @@ impl Default for TrainDraft {
     }
 }
 
+impl StudentChoice {
+    /// The choice that gives `spec` beside the open model `open`.
+    pub fn of_spec(spec: StudentSpec, open: &Path) -> Self {
+        match spec {
+            StudentSpec::Depth { share, evenly } => Self::Depth { share, evenly },
+            StudentSpec::Width { share } => Self::Width { share },
+            StudentSpec::Config(path) => Self::Config(Some(path)),
+            StudentSpec::Model(path) if path == open => Self::Open,
+            StudentSpec::Model(path) => Self::Model(Some(path)),
+        }
+    }
+}
+
 /// What a mode is called.
 pub fn mode_name(mode: TrainMode) -> &'static str {
     match mode {
@@ -135,13 +147,6 @@ impl TrainDraft {
     pub fn why_not(&self, project: &Project) -> Option<String> {
         if let Some(reason) = &project.inspection.reason {
             return Some(format!("The network cannot be run: {reason}"));
-        }
-        if !READY.contains(&self.settings.mode) {
-            return Some(format!(
-                "{} cannot be trained yet; choose {}",
-                mode_name(self.settings.mode),
-                mode_name(READY[0])
-            ));
         }
         let missing = match &self.student {
             StudentChoice::Config(None) => Some("Choose the student's config.json"),

@@ -8,7 +8,7 @@ use pare_engine::recipe::{Recipe, TrainMode};
 use pare_engine::report::DistillReport;
 use pare_engine::session::{DistillRequest, OtherTeacher, StudentSpec};
 use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Texts that a student is to write on its way.
@@ -61,7 +61,11 @@ pub struct Foresight {
 
 impl TrainDraft {
     /// The student in the engine's words; `None` while it is not chosen. `place` tells where a run lies.
-    fn spec(&self, place: impl Fn(RunId) -> Option<PathBuf>) -> Option<StudentSpec> {
+    fn spec(
+        &self,
+        project: &Project,
+        place: impl Fn(RunId) -> Option<PathBuf>,
+    ) -> Option<StudentSpec> {
         Some(match &self.student {
             StudentChoice::Depth { share, evenly } => StudentSpec::Depth {
                 share: *share,
@@ -69,6 +73,7 @@ impl TrainDraft {
             },
             StudentChoice::Width { share } => StudentSpec::Width { share: *share },
             StudentChoice::Config(path) => StudentSpec::Config(path.clone()?),
+            StudentChoice::Open => StudentSpec::Model(project.session.path().to_owned()),
             StudentChoice::Model(path) => StudentSpec::Model(path.clone()?),
             StudentChoice::Run(id) => StudentSpec::Model(place((*id)?)?),
         })
@@ -87,7 +92,7 @@ impl TrainDraft {
         Some(DistillRequest {
             weight: self.weight,
             others: self.others.clone(),
-            student: self.spec(place)?,
+            student: self.spec(project, place)?,
             recipe: Recipe {
                 calibration,
                 train: Some(self.settings.clone()),
@@ -105,6 +110,29 @@ impl TrainDraft {
 }
 
 impl Training {
+    /// The draft that asks for the same again, beside the open model `open`; an error says what cannot be read any more.
+    pub fn draft(&self, recipe: &Recipe, open: &Path) -> Result<TrainDraft, String> {
+        let spec = self.student.parse::<StudentSpec>();
+        Ok(TrainDraft {
+            weight: self.weight,
+            others: self.other_teachers(),
+            student: StudentChoice::of_spec(spec.map_err(|error| error.to_string())?, open),
+            settings: recipe.train.clone().unwrap_or_default(),
+            corpus: recipe.calibration.corpus.as_ref().map(PathBuf::from),
+            prompt: self.prompt.clone(),
+            out: None,
+        })
+    }
+
+    fn other_teachers(&self) -> Vec<OtherTeacher> {
+        let others = self.others.iter();
+        let teacher = |(path, weight): &(PathBuf, f64)| OtherTeacher {
+            path: path.clone(),
+            weight: *weight,
+        };
+        others.map(teacher).collect()
+    }
+
     /// What a run keeps of `request`.
     pub fn of(request: &DistillRequest, prompt: &Prompt) -> Self {
         let others = request.others.iter();
@@ -121,15 +149,9 @@ impl Training {
 
     /// The request that goes on with `run`; an error says what of it cannot be read any more.
     pub fn resumed(&self, run: &Run) -> Result<DistillRequest, String> {
-        let others = self.others.iter();
         Ok(DistillRequest {
             weight: self.weight,
-            others: others
-                .map(|(path, weight)| OtherTeacher {
-                    path: path.clone(),
-                    weight: *weight,
-                })
-                .collect(),
+            others: self.other_teachers(),
             student: self
                 .student
                 .parse::<StudentSpec>()

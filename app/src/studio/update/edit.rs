@@ -125,16 +125,28 @@ impl Studio {
         let Some(run) = self.run(id) else {
             return Vec::new();
         };
-        let (name, parsed) = (run.name.clone(), Recipe::parse(&run.recipe_toml));
-        let recipe = match parsed {
+        let (name, training) = (run.name.clone(), run.training.clone());
+        let recipe = match Recipe::parse(&run.recipe_toml) {
             Ok(recipe) => recipe,
             Err(error) => return vec![self.tell(Level::Error, error.to_string())],
         };
+        match training {
+            Some(training) => self.clone_training(&training, &name, &recipe),
+            None => {
+                let mut effects = self.take_recipe(&name, &recipe);
+                effects.push(Effect::Show(View::Layers));
+                effects
+            }
+        }
+    }
+
+    /// The recipe of the run `name` as the draft.
+    pub(super) fn take_recipe(&mut self, name: &str, recipe: &Recipe) -> Vec<Effect> {
         let Some(project) = self.project_mut() else {
             return Vec::new();
         };
         let before = project.draft().calibration.clone();
-        let (draft, warnings) = read_draft(project, &recipe);
+        let (draft, warnings) = read_draft(project, recipe);
         project
             .history
             .push(draft, format!("take the recipe of {name}"), None);
@@ -144,7 +156,6 @@ impl Studio {
             .collect();
         effects.extend(self.calibration_changed(&before));
         effects.extend(self.draft_changed());
-        effects.push(Effect::Show(View::Layers));
         effects
     }
 

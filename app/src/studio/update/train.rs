@@ -9,6 +9,7 @@ use crate::studio::log::Level;
 use crate::studio::runs::{Control, RunId, RunRequest, RunStatus};
 use crate::studio::state::Studio;
 use crate::studio::train::{Foresight, StudentChoice, Training};
+use pare_engine::recipe::{Recipe, TrainMode};
 use pare_engine::report::DistillReport;
 use pare_engine::session::{DistillRequest, OtherTeacher};
 use std::path::PathBuf;
@@ -230,6 +231,29 @@ impl Studio {
         if let (None, Some(report)) = (self.curves.get(id), run.trained().cloned()) {
             self.curves.finish(id, &report.curve);
         }
+    }
+
+    /// A training like that of the run `name`, to be changed; where it learnt on codes, with the recipe that made them.
+    pub(super) fn clone_training(
+        &mut self,
+        training: &Training,
+        name: &str,
+        recipe: &Recipe,
+    ) -> Vec<Effect> {
+        let Some(project) = self.project() else {
+            return Vec::new();
+        };
+        let draft = match training.draft(recipe, project.session.path()) {
+            Ok(draft) => draft,
+            Err(reason) => return vec![self.tell(Level::Error, reason)],
+        };
+        let mut effects = match training.mode {
+            TrainMode::Weights => Vec::new(),
+            _ => self.take_recipe(name, recipe),
+        };
+        effects.extend(self.command(Command::SetTraining(Box::new(draft))));
+        effects.push(Effect::Show(View::Train));
+        effects
     }
 
     /// A file or folder for the draft was chosen.

@@ -8,7 +8,7 @@ use crate::studio::effect::Purpose;
 use crate::studio::figure::{Figure, short_count};
 use crate::studio::places::absolute;
 use crate::studio::train::{
-    MODES, Prompt, READY, StudentChoice, TrainDraft, mode_name, mode_sentence, student_runs,
+    MODES, Prompt, StudentChoice, TrainDraft, mode_name, mode_sentence, student_runs,
 };
 use crate::studio::{Command, Project};
 use egui::{Align, DragValue, Layout, RichText, Ui};
@@ -36,7 +36,7 @@ pub(super) fn show(ui: &mut Ui, scene: &mut Scene<'_>, memory: &mut Memory) {
     let mut draft = project.train.clone();
     teachers(ui, scene, project, &mut draft);
     student::show(ui, scene, &mut draft, &mut memory.student);
-    mode(ui, scene, project, &mut draft);
+    mode(ui, scene, &mut draft);
     memory_line(ui, scene, project);
     text(ui, scene, project, &mut draft, memory);
     evaluation(ui, scene, project, memory);
@@ -145,7 +145,7 @@ fn weight(ui: &mut Ui, teacher: &str, value: &mut f64) {
         .on_hover_text("Weight of this teacher in the average");
 }
 
-fn mode(ui: &mut Ui, scene: &mut Scene<'_>, project: &Project, draft: &mut TrainDraft) {
+fn mode(ui: &mut Ui, scene: &mut Scene<'_>, draft: &mut TrainDraft) {
     let before = draft.settings.mode;
     let settings = &mut draft.settings;
     fields(ui, scene, "What is trained", |ui, _| {
@@ -153,11 +153,7 @@ fn mode(ui: &mut Ui, scene: &mut Scene<'_>, project: &Project, draft: &mut Train
         for mode in MODES {
             let is_now = settings.mode == mode;
             let button = egui::Button::selectable(is_now, mode_name(mode));
-            let response = ui.add_enabled(READY.contains(&mode), button);
-            let sentence = mode_sentence(mode);
-            let response = response
-                .on_hover_text(sentence)
-                .on_disabled_hover_text(format!("{sentence}. This version cannot do it yet"));
+            let response = ui.add(button).on_hover_text(mode_sentence(mode));
             if response.clicked() {
                 settings.mode = mode;
             }
@@ -170,7 +166,7 @@ fn mode(ui: &mut Ui, scene: &mut Scene<'_>, project: &Project, draft: &mut Train
         draft.student = match (mode, newest) {
             (TrainMode::Weights, _) => TrainDraft::default().student,
             (_, Some(run)) => StudentChoice::Run(Some(run.id)),
-            (_, None) => StudentChoice::Model(Some(project.session.path().to_owned())),
+            (_, None) => StudentChoice::Open,
         };
     }
     let sentence = mode_sentence(mode);

@@ -19,7 +19,7 @@ pub(super) struct Memory {
 }
 
 /// Kinds of students, and what each begins with.
-fn kinds(newest: Option<RunId>) -> [(&'static str, &'static str, StudentChoice); 5] {
+fn kinds(newest: Option<RunId>) -> [(&'static str, &'static str, StudentChoice); 6] {
     [
         (
             "fewer blocks",
@@ -38,6 +38,11 @@ fn kinds(newest: Option<RunId>) -> [(&'static str, &'static str, StudentChoice);
             "fresh, of a config",
             "A network of a config.json, its weights drawn anew",
             StudentChoice::Config(None),
+        ),
+        (
+            "the open model",
+            "The open model itself; where codes learn, compressed as the layers view says",
+            StudentChoice::Open,
         ),
         (
             "another model",
@@ -93,7 +98,7 @@ pub(super) fn show(
                 percent(ui, "Share of heads and neurons that stays", "stay ", share);
             }
             StudentChoice::Run(chosen) => runs(ui, scene, chosen),
-            StudentChoice::Config(_) | StudentChoice::Model(_) => {}
+            StudentChoice::Open | StudentChoice::Config(_) | StudentChoice::Model(_) => {}
         }
     });
     match &mut draft.student {

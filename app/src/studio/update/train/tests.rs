@@ -9,6 +9,7 @@ use crate::studio::event::Outcome;
 use crate::studio::runs::{RunId, RunRequest, RunStatus};
 use crate::studio::train::{Foresight, Sample, StudentChoice, TrainDraft};
 use crate::studio::{Command, Effect, Event, Studio};
+use pare_engine::recipe::TrainMode;
 use pare_engine::report::{DistillReport, TrainPoint, Verified};
 use pare_engine::session::{DistillRequest, StudentSpec};
 use std::sync::Arc;
@@ -228,4 +229,26 @@ fn teachers_are_added_and_the_command_line_names_them() {
     let expected = "pare distill --teacher sample --teacher /models/other --teacher-weight 1 --teacher-weight 0.5 --student depth:0.5 ";
     assert!(text.starts_with(expected), "{text}");
     assert!(text.contains("\n[train]\n"), "{text}");
+}
+
+#[test]
+fn a_training_is_cloned_with_its_student_settings_and_recipe() {
+    let mut studio = with_sample();
+    draft(&mut studio, |draft| {
+        draft.student = StudentChoice::Open;
+        draft.settings.mode = TrainMode::Scales;
+        draft.settings.steps = 7;
+        draft.corpus = Some("text.txt".into());
+    });
+    let before = studio.project().unwrap().train.clone();
+    let (id, request) = ordered(&studio.command(Command::Act(Action::StartTraining))).unwrap();
+    let own = studio.project().unwrap().session.path().to_owned();
+    assert_eq!(request.student, StudentSpec::Model(own));
+    draft(&mut studio, |draft| *draft = TrainDraft::default());
+    let effects = studio.command(Command::CloneRun(id));
+    let shown = effects
+        .iter()
+        .any(|effect| matches!(effect, Effect::Show(View::Train)));
+    assert!(shown, "{effects:?}");
+    assert_eq!(studio.project().unwrap().train, before);
 }
