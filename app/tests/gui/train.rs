@@ -8,6 +8,7 @@ use egui_kittest::kittest::Queryable as _;
 use pare::studio::action::View;
 use pare::studio::command::Command;
 use pare::studio::runs::{RunId, RunStatus};
+use pare::studio::train::StudentChoice;
 use pare_engine::report::TrainPoint;
 use std::time::Instant;
 
@@ -107,6 +108,38 @@ fn a_training_runs_stops_goes_on_and_lands_in_runs() {
     desk.command(Command::Show(View::Compare));
     desk.harness.run_steps(2);
     desk.harness.get_by_label("Size");
+}
+
+#[test]
+fn what_learns_on_codes_is_trained_by_clicks() {
+    let mut desk = desk(vec2(1400.0, 1600.0), 2);
+    // Button, word in the report.
+    let modes = [
+        ("Scales", "scales"),
+        ("QAT", "qat"),
+        ("Rounding", "round"),
+        ("Adapter", "adapter"),
+    ];
+    for (trainings, (button, word)) in modes.into_iter().enumerate() {
+        click(&mut desk, button);
+        let student = desk.studio().project().unwrap().train.student.clone();
+        let is_expected = match trainings {
+            0 => student == StudentChoice::Open,
+            _ => matches!(student, StudentChoice::Run(Some(_))),
+        };
+        assert!(
+            is_expected,
+            "{button}: the open model, then the newest run with codes; found {student:?}"
+        );
+        click(&mut desk, "Train");
+        desk.settle();
+        let run = desk.studio().runs[0].clone();
+        let notices = &desk.studio().notices;
+        assert_eq!(run.status, RunStatus::Done, "{button}: {notices:?}");
+        let report = run.trained().unwrap();
+        assert_eq!((report.mode.as_str(), report.steps), (word, 2), "{button}");
+        assert!(report.trained_parameters > 0, "{button}");
+    }
 }
 
 #[test]
