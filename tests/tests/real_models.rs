@@ -147,7 +147,8 @@ fn spearman_of_minilm() {
         return;
     };
     let pairs = read_sentence_pairs(&pairs).expect("the pairs");
-    let pooling = Pooling::read(&folder).expect("the pooling");
+    let checkpoint = pare_engine::checkpoint::Checkpoint::open(&folder).expect("the model");
+    let pooling = Pooling::read(&checkpoint).expect("the pooling");
     let task = EncoderTask {
         sentences: &[],
         pairs: &pairs,

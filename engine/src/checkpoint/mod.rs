@@ -12,6 +12,7 @@ pub mod gguf;
 mod gguf_model;
 pub mod header;
 mod packed_source;
+mod pooling;
 mod reading;
 mod rows;
 mod shards;
@@ -33,6 +34,7 @@ use external::Quantization;
 use folder::WeightFiles;
 use gguf::GgufTensor;
 use packed_source::PackedTensor;
+pub use pooling::{PoolingProblem, pooling_of};
 use shards::Shards;
 
 const MAX_CONFIG_BYTES: u64 = 16_000_000;

@@ -100,7 +100,7 @@ impl Session {
                 "an encoder is evaluated on sentences; name some with --corpus or --sts",
             ));
         }
-        let pooling = Pooling::read(self.checkpoint.root())?;
+        let pooling = Pooling::read(&self.checkpoint)?;
         let task = EncoderTask {
             sentences: &sentences,
             pairs: &pairs,

@@ -178,7 +178,7 @@ impl Session {
         let tokenizer = self.checkpoint.read_side("tokenizer.json");
         let mut digest = Sha256::new();
         digest.update(tokenizer.unwrap_or_default());
-        digest.update(format!("{:?}", Pooling::read(self.checkpoint.root())?));
+        digest.update(format!("{:?}", Pooling::read(&self.checkpoint)?));
         Ok(ScoredText::Sentences(Sentences {
             texts: sentences.split_off(first),
             length,
@@ -261,7 +261,7 @@ impl Session {
                 "an encoder is measured on sentences, and the model has no tokenizer.json",
             )
         })?;
-        let pooling = Pooling::read(self.checkpoint.root())?;
+        let pooling = Pooling::read(&self.checkpoint)?;
         work(&EncoderTask {
             sentences: &sentences.texts,
             pairs: &[],

@@ -50,8 +50,8 @@ impl Session {
         match &teachers {
             Some(teachers) if is_encoder => work(&Embeddings {
                 teachers,
-                taught: Pooling::read(self.checkpoint.root())?,
-                own: Pooling::read(prepared.student.checkpoint.root())?,
+                taught: Pooling::read(&self.checkpoint)?,
+                own: Pooling::read(&prepared.student.checkpoint)?,
                 matching,
             }),
             teachers => work(&Tokens {
