@@ -56,8 +56,9 @@ pub(super) fn only_gguf(folder: &Path) -> Result<Option<PathBuf>, CheckpointErro
     let Some(first) = found.next() else {
         return Ok(None);
     };
-    let (stem, _) = first.split_once("-00001-of-").unwrap_or((first, ""));
-    match found.find(|name| !name.starts_with(stem)) {
+    let series = series_of(first, ".gguf");
+    let others = |name: &&String| series.is_none() || series_of(name, ".gguf") != series;
+    match found.find(others) {
         None => Ok(Some(folder.join(first))),
         Some(other) => Err(CheckpointError::GgufModel {
             problem: format!(
@@ -202,7 +203,10 @@ fn is_plain_file_name(name: &str) -> bool {
 
 /// Shards named `…-00002-of-00005.safetensors` must all be there.
 fn refuse_incomplete_series(folder: &Path, names: &[String]) -> Result<(), CheckpointError> {
-    let series: BTreeSet<(&str, u32)> = names.iter().filter_map(|name| series_of(name)).collect();
+    let series: BTreeSet<(&str, u32)> = names
+        .iter()
+        .filter_map(|name| series_of(name, ".safetensors"))
+        .collect();
     for (stem, total) in series {
         // A hostile total of 99999 costs as many comparisons, no memory.
         for number in 1..=total {
@@ -218,9 +222,9 @@ fn refuse_incomplete_series(folder: &Path, names: &[String]) -> Result<(), Check
     Ok(())
 }
 
-/// `("model", 5)` of `model-00002-of-00005.safetensors`.
-fn series_of(name: &str) -> Option<(&str, u32)> {
-    let (rest, total) = name.strip_suffix(".safetensors")?.rsplit_once("-of-")?;
+/// `("model", 5)` of `model-00002-of-00005` and an ending.
+fn series_of<'a>(name: &'a str, ending: &str) -> Option<(&'a str, u32)> {
+    let (rest, total) = name.strip_suffix(ending)?.rsplit_once("-of-")?;
     let (stem, number) = rest.rsplit_once('-')?;
     let five_digits =
         |text: &str| text.len() == 5 && text.bytes().all(|byte| byte.is_ascii_digit());

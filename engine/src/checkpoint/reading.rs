@@ -5,7 +5,7 @@
 
 use super::{Checkpoint, Entry};
 use crate::ggml::{self, GgmlType};
-use crate::packed::{ActivationPlan, LayerManifest, PackedSource, Stored};
+use crate::packed::{ActivationPlan, Blocks, LayerManifest, PackedSource, Stored};
 use crate::solved::Solved;
 use crate::tensor::{Dtype, SourceError, TensorInfo, WeightSource};
 
@@ -72,6 +72,13 @@ impl WeightSource for Checkpoint {
             }
         }
     }
+
+    fn read_blocks(&self, name: &str) -> Result<Option<Vec<u8>>, SourceError> {
+        match self.block_type(name) {
+            Some(_) => self.block_bytes(name).map(Some),
+            None => Ok(None),
+        }
+    }
 }
 
 impl PackedSource for Checkpoint {
@@ -89,6 +96,16 @@ impl PackedSource for Checkpoint {
 
     fn stored(&self, tensor: &str) -> Option<Stored> {
         Some(Self::stored(self, tensor)?.0)
+    }
+
+    fn blocks(&self, tensor: &str) -> Option<Blocks> {
+        match &self.entries[*self.by_name.get(tensor)?] {
+            Entry::Blocks(blocks) => Some(Blocks {
+                kind: blocks.kind,
+                order: blocks.order,
+            }),
+            _ => None,
+        }
     }
 
     fn manifest(&self, tensor: &str) -> Option<&LayerManifest> {

@@ -1,5 +1,6 @@
-#![allow(clippy::unwrap_used)]
 //! ggml's own bytes (`tests/interop/golden.py` prints them), and what must hold of any numbers.
+
+#![allow(clippy::unwrap_used)]
 
 use super::*;
 use proptest::prelude::*;

@@ -33,6 +33,7 @@
 
 mod activations;
 pub mod bits;
+mod blocks;
 mod combinations;
 mod error;
 mod external;
@@ -49,6 +50,7 @@ mod stored;
 mod unpack;
 
 pub use activations::{ActivationKind, ActivationPlan, unpack_activations};
+pub use blocks::{Blocks, Change, Order};
 pub use error::{PackError, UnpackError};
 pub use external::{External, ExternalLayer};
 pub use form::{FLOAT_BYTES, Form};

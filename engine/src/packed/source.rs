@@ -2,7 +2,7 @@
 //!
 //! Knows no file and no model: `checkpoint` gives layers, `model` asks for them.
 
-use super::{ActivationPlan, LayerManifest, Stored};
+use super::{ActivationPlan, Blocks, LayerManifest, Stored};
 use crate::solved::Solved;
 use crate::tensor::SourceError;
 
@@ -17,6 +17,12 @@ pub trait PackedSource: Send + Sync {
 
     /// How `tensor` is stored, where headers or lists of groups tell.
     fn stored(&self, tensor: &str) -> Option<Stored> {
+        let _ = tensor;
+        None
+    }
+
+    /// How the blocks of `tensor` lie, where it is stored in blocks of ggml.
+    fn blocks(&self, tensor: &str) -> Option<Blocks> {
         let _ = tensor;
         None
     }

@@ -271,6 +271,12 @@ pub trait WeightSource: Send + Sync {
     /// Stored bytes `[offset, offset + buffer.len())` of the tensor, little-endian. Packed layers give their
     /// dequantized f32 values' bytes.
     fn read_bytes(&self, name: &str, offset: u64, buffer: &mut [u8]) -> Result<(), SourceError>;
+
+    /// Blocks of ggml exactly as they lie in the file, where the tensor is stored so and nothing stands in for it.
+    fn read_blocks(&self, name: &str) -> Result<Option<Vec<u8>>, SourceError> {
+        let _ = name;
+        Ok(None)
+    }
 }
 
 #[cfg(test)]

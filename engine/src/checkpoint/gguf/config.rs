@@ -4,6 +4,7 @@
 
 use super::names::Architecture;
 use super::value::Metadata;
+use crate::score::PoolingMode;
 use serde_json::{Map, Value, json};
 
 /// Divisors of rotary frequencies: up to the original context, and beyond it.
@@ -40,7 +41,7 @@ pub(super) fn config(
         word: architecture.word(),
         metadata,
     };
-    if keys.count_or("expert_count", 0) > 0 {
+    if keys.count_or("expert_count", 0)? > 0 {
         return Err("holds a mixture of experts, which is not read".to_owned());
     }
     let mut config = Map::new();
@@ -66,30 +67,37 @@ pub(super) fn config(
 }
 
 /// Keys of one architecture.
-struct Keys<'a> {
-    word: &'static str,
-    metadata: &'a Metadata,
+pub(super) struct Keys<'a> {
+    pub(super) word: &'static str,
+    pub(super) metadata: &'a Metadata,
 }
 
 impl Keys<'_> {
+    /// A number of 0 or more, also where every block has the same one in a list; `None` without the key.
+    pub(super) fn count_if_any(&self, key: &str) -> Result<Option<u64>, String> {
+        let name = self.name(key);
+        match self.metadata.get(&name) {
+            None => Ok(None),
+            Some(_) => match self.metadata.same_count(&name) {
+                Some(count) => Ok(Some(count)),
+                None => Err(format!(
+                    "has a {name} that is no single number of 0 or more, which is not read"
+                )),
+            },
+        }
+    }
+
     fn name(&self, key: &str) -> String {
         format!("{}.{key}", self.word)
     }
 
     fn count(&self, key: &str) -> Result<u64, String> {
-        let name = self.name(key);
-        self.metadata
-            .count(&name)
-            .ok_or_else(|| match self.metadata.get(&name) {
-                Some(_) => {
-                    format!("has a {name} that is no single number of 0 or more, which is not read")
-                }
-                None => format!("lacks the key {name}"),
-            })
+        let found = self.count_if_any(key)?;
+        found.ok_or_else(|| format!("lacks the key {}", self.name(key)))
     }
 
-    fn count_or(&self, key: &str, default: u64) -> u64 {
-        self.metadata.count(&self.name(key)).unwrap_or(default)
+    fn count_or(&self, key: &str, default: u64) -> Result<u64, String> {
+        Ok(self.count_if_any(key)?.unwrap_or(default))
     }
 
     fn float(&self, key: &str) -> Result<f64, String> {
@@ -103,6 +111,27 @@ impl Keys<'_> {
     fn float_or(&self, key: &str, default: f64) -> f64 {
         self.float(key).unwrap_or(default)
     }
+}
+
+/// How an encoder pools, as llama.cpp numbers it; `None` where the file does not say.
+pub(super) fn pooling(
+    architecture: Architecture,
+    metadata: &Metadata,
+) -> Result<Option<PoolingMode>, String> {
+    let keys = Keys {
+        word: architecture.word(),
+        metadata,
+    };
+    if architecture != Architecture::Bert {
+        return Ok(None);
+    }
+    Ok(match keys.count_if_any("pooling_type")? {
+        None | Some(0) => None,
+        Some(1) => Some(PoolingMode::Mean),
+        Some(2) => Some(PoolingMode::First),
+        Some(3) => Some(PoolingMode::Last),
+        Some(other) => return Err(format!("pools by number {other}, which is not read")),
+    })
 }
 
 /// A float of 32 bits as the shortest decimal that means it: 1e-5 instead of 9.999999747378752e-6.
@@ -121,7 +150,7 @@ fn like_llama(
         keys.count("embedding_length")?,
         keys.count("attention.head_count")?,
     );
-    let head_dim = keys.count_or("attention.key_length", hidden / heads.max(1));
+    let head_dim = keys.count_or("attention.key_length", hidden / heads.max(1))?;
     let model_type = match architecture {
         // Biases of queries, keys and values alone are what qwen2 has.
         Architecture::Llama if shapes.query_bias && !shapes.output_bias => "qwen2",
@@ -134,7 +163,7 @@ fn like_llama(
         "hidden_size": hidden,
         "num_hidden_layers": keys.count("block_count")?,
         "num_attention_heads": heads,
-        "num_key_value_heads": keys.count_or("attention.head_count_kv", heads),
+        "num_key_value_heads": keys.count_or("attention.head_count_kv", heads)?,
         "head_dim": head_dim,
         "intermediate_size": keys.count("feed_forward_length")?,
         "max_position_embeddings": keys.count("context_length")?,
@@ -145,9 +174,9 @@ fn like_llama(
     config.extend(values.as_object().cloned().unwrap_or_default());
     rope(keys, shapes, head_dim, config)?;
     match architecture {
-        Architecture::Gemma3 => gemma3(keys, hidden, heads, head_dim, config),
+        Architecture::Gemma3 => gemma3(keys, hidden, heads, head_dim, config)?,
         Architecture::Phi3 => {
-            let window = keys.count_or("attention.sliding_window", 0);
+            let window = keys.count_or("attention.sliding_window", 0)?;
             if window > 0 {
                 config.insert("sliding_window".to_owned(), json!(window));
             }
@@ -177,7 +206,7 @@ fn rope(
         "rope_theta".to_owned(),
         short(keys.float_or("rope.freq_base", 10_000.0)),
     );
-    let rotated = keys.count_or("rope.dimension_count", head_dim);
+    let rotated = keys.count_or("rope.dimension_count", head_dim)?;
     if rotated != head_dim && head_dim > 0 {
         let share = rotated as f64 / head_dim as f64;
         config.insert("partial_rotary_factor".to_owned(), json!(share));
@@ -185,25 +214,25 @@ fn rope(
     let original = keys.count_or(
         "rope.scaling.original_context_length",
         keys.count("context_length")?,
+    )?;
+    // The older key is still read by llama.cpp; without a type it stretches evenly.
+    let factor = keys.float_or(
+        "rope.scaling.factor",
+        keys.float_or("rope.scale_linear", 1.0),
     );
-    let factor = short(keys.float_or("rope.scaling.factor", 1.0));
-    let scaling = match (
-        &shapes.factors,
-        keys.metadata.text(&keys.name("rope.scaling.type")),
-    ) {
+    let kind = keys.metadata.text(&keys.name("rope.scaling.type"));
+    let kind = kind.or((factor != 1.0 && factor != 0.0).then_some("linear"));
+    let attention = keys.float_or("rope.scaling.attn_factor", 1.0);
+    let scaling = match (&shapes.factors, kind) {
         (Some((short_list, long_list)), _) => json!({
             "rope_type": "longrope",
             "short_factor": short_list,
             "long_factor": long_list,
             "original_max_position_embeddings": original,
-            "attention_factor": short(keys.float_or("rope.scaling.attn_factor", 1.0)),
+            "attention_factor": short(attention),
         }),
-        (None, Some("linear")) => json!({ "rope_type": "linear", "factor": factor }),
-        (None, Some("yarn")) => json!({
-            "rope_type": "yarn",
-            "factor": factor,
-            "original_max_position_embeddings": original,
-        }),
+        (None, Some("linear")) => json!({ "rope_type": "linear", "factor": short(factor) }),
+        (None, Some("yarn")) => yarn(factor, original, attention),
         (None, None | Some("none")) => return Ok(()),
         (None, Some(other)) => {
             return Err(format!("stretches positions by {other}, which is not read"));
@@ -213,26 +242,44 @@ fn rope(
     Ok(())
 }
 
+/// llama.cpp multiplies yarn's own magnitude with `attention`.
+fn yarn(factor: f64, original: u64, attention: f64) -> Value {
+    let mut scaling = json!({
+        "rope_type": "yarn",
+        "factor": short(factor),
+        "original_max_position_embeddings": original,
+    });
+    if attention != 1.0 {
+        scaling["attention_factor"] = short(attention * yarn_magnitude(factor));
+    }
+    scaling
+}
+
+/// What yarn multiplies cosine and sine with where nothing else is said (Peng et al. 2023, arXiv 2309.00071, section 3.4).
+pub fn yarn_magnitude(factor: f64) -> f64 {
+    0.1 * factor.max(1.0).ln() + 1.0
+}
+
 fn gemma3(
     keys: &Keys<'_>,
     hidden: u64,
     heads: u64,
     head_dim: u64,
     config: &mut Map<String, Value>,
-) {
+) -> Result<(), String> {
     // llama.cpp knows the one size whose queries are scaled otherwise by its number of blocks.
-    let scalar = match keys.count_or("block_count", 0) {
+    let scalar = match keys.count_or("block_count", 0)? {
         62 => hidden / heads.max(1),
         _ => head_dim,
     };
     config.insert("query_pre_attn_scalar".to_owned(), json!(scalar));
     config.insert(
         "sliding_window".to_owned(),
-        json!(keys.count_or("attention.sliding_window", 4096).max(1)),
+        json!(keys.count_or("attention.sliding_window", 4096)?.max(1)),
     );
-    let pattern = match keys.count_or("attention.sliding_window", 0) {
+    let pattern = match keys.count_or("attention.sliding_window", 0)? {
         0 => 1,
-        _ => keys.count_or("attention.sliding_window_pattern", 6),
+        _ => keys.count_or("attention.sliding_window_pattern", 6)?,
     };
     config.insert("sliding_window_pattern".to_owned(), json!(pattern));
     config.insert(
@@ -242,6 +289,7 @@ fn gemma3(
     if let Ok(cap) = keys.float("final_logit_softcapping") {
         config.insert("final_logit_softcapping".to_owned(), short(cap));
     }
+    Ok(())
 }
 
 fn gpt2(keys: &Keys<'_>, config: &mut Map<String, Value>) -> Result<(), String> {
@@ -265,7 +313,7 @@ fn gpt_neox(keys: &Keys<'_>, config: &mut Map<String, Value>) -> Result<(), Stri
         keys.count("attention.head_count")?,
     );
     let head_dim = hidden / heads.max(1);
-    let rotated = keys.count_or("rope.dimension_count", head_dim);
+    let rotated = keys.count_or("rope.dimension_count", head_dim)?;
     let parallel = keys
         .metadata
         .flag(&keys.name("use_parallel_residual"))

@@ -10,13 +10,22 @@
 //! Every byte may be hostile: each length is compared with what is left of the file before anything is taken for it.
 //! Versions 2 and 3 differ in nothing that is read here.
 
+mod error;
+
 use super::value::{ARRAY, Kind, Metadata, Number, TEXT, Value};
 use crate::ggml::GgmlType;
+pub use error::GgufError;
 use std::collections::HashSet;
 use std::io::{self, Read};
 
-/// Most bytes that a header may have: far above any vocabulary.
-const MAX_HEADER_BYTES: u64 = 512 << 20;
+/// Most bytes that a header may have: a quarter of a million tokens with merges and `tokenizer.json` have some 60 MB.
+const MAX_HEADER_BYTES: u64 = 128 << 20;
+
+/// Most keys: each takes ten times its bytes in memory.
+const MAX_KEYS: u64 = 1 << 16;
+
+/// Most tensors of a file.
+const MAX_TENSORS: u64 = 1 << 20;
 
 /// Longest key or tensor name.
 const MAX_NAME_BYTES: u64 = 65_535;
@@ -51,70 +60,6 @@ pub struct HeaderTensor {
     pub start: u64,
     /// Bytes of data; 0 where the type cannot be read.
     pub size_bytes: u64,
-}
-
-/// Why bytes are no GGUF file. One variant for each way of being wrong.
-#[derive(Debug, thiserror::Error)]
-#[allow(missing_docs)]
-pub enum GgufError {
-    #[error("it ends in the middle of its header ({what}): it was cut short")]
-    Truncated { what: &'static str },
-    #[error("it could not be read ({0})")]
-    Io(io::Error),
-    #[error("it does not begin with GGUF")]
-    Magic,
-    #[error("it has version {version}; versions 2 and 3 are read")]
-    Version { version: u32 },
-    #[error("its numbers are big-endian, which is not read")]
-    BigEndian,
-    #[error("it claims {count} {what}, more than its {left} remaining bytes can hold")]
-    Count {
-        what: &'static str,
-        count: u64,
-        left: u64,
-    },
-    #[error("a {what} claims {bytes} bytes, but at most {most} are possible there")]
-    TextTooLong {
-        what: &'static str,
-        bytes: u64,
-        most: u64,
-    },
-    #[error("a {what} is not UTF-8 text")]
-    NotUtf8 { what: &'static str },
-    #[error("its header has more than {MAX_HEADER_BYTES} bytes")]
-    TooLong,
-    #[error("key {key} has type {found}, which is unknown")]
-    ValueType { key: String, found: u32 },
-    #[error("key {key} holds arrays inside an array")]
-    Nested { key: String },
-    #[error("it has the key {key} twice")]
-    KeyTwice { key: String },
-    #[error("general.alignment must be a power of two from 1 to {MAX_ALIGNMENT}")]
-    Alignment,
-    #[error("it names the tensor {name} twice")]
-    TensorTwice { name: String },
-    #[error("tensor {name} has {dimensions} dimensions; at most {MAX_DIMENSIONS} are possible")]
-    Dimensions { name: String, dimensions: u32 },
-    #[error("the shape of tensor {name} has more elements than can be counted")]
-    ShapeOverflow { name: String },
-    #[error("tensor {name} has rows of {columns} values, which are no whole blocks of {kind}")]
-    PartBlock {
-        name: String,
-        columns: usize,
-        kind: GgmlType,
-    },
-    #[error("tensor {name} begins at offset {offset}, which is no multiple of {alignment}")]
-    Misaligned {
-        name: String,
-        offset: u64,
-        alignment: u64,
-    },
-    #[error(
-        "the data of tensor {name} lie outside the file: it was cut short or its header is wrong"
-    )]
-    OutOfRange { name: String },
-    #[error("the data of tensors {first} and {second} overlap")]
-    Overlap { first: String, second: String },
 }
 
 impl Header {
@@ -214,6 +159,11 @@ impl<R: Read> Reader<R> {
         // The shortest tensor has an empty name and no dimensions; the shortest key an empty name and one byte.
         let tensors = self.count("tensors", 24)?;
         let keys = self.count("keys", 13)?;
+        for (what, count, most) in [("tensors", tensors, MAX_TENSORS), ("keys", keys, MAX_KEYS)] {
+            if count > most {
+                return Err(GgufError::TooMany { what, count, most });
+            }
+        }
         Ok((tensors, keys))
     }
 
@@ -355,6 +305,11 @@ fn extent(
     let overflow = || GgufError::ShapeOverflow {
         name: name.to_owned(),
     };
+    if sizes.contains(&0) {
+        return Err(GgufError::EmptyShape {
+            name: name.to_owned(),
+        });
+    }
     let elements = sizes
         .iter()
         .try_fold(1u64, |product, &size| product.checked_mul(size))

@@ -10,7 +10,7 @@ use super::header::{GgufError, Header, HeaderTensor};
 use crate::checkpoint::error::CheckpointError;
 use crate::checkpoint::files::TensorFile;
 use crate::ggml::{self, GgmlType};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::BufReader;
 use std::path::Path;
 
@@ -71,12 +71,16 @@ pub fn read(path: &Path) -> Result<BTreeMap<String, Vec<f32>>, CheckpointError> 
         Ok(values)
     };
     let mut entries = BTreeMap::new();
+    let tensors = header.tensors.iter();
+    let by_name: HashMap<&str, &HeaderTensor> = tensors
+        .map(|tensor| (tensor.name.as_str(), tensor))
+        .collect();
     for tensor in &header.tensors {
         let Some(name) = tensor.name.strip_suffix(SUMS) else {
             continue;
         };
         let counted = format!("{name}{COUNTS}");
-        let counts = header.tensors.iter().find(|other| other.name == counted);
+        let counts = by_name.get(counted.as_str());
         let counts = counts.ok_or_else(|| wrong(format!("lacks {counted}")))?;
         let (mut sums, counts) = (floats(tensor)?, floats(counts)?);
         // Experts have a count each; what is read here is one matrix.

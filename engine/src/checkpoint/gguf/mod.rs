@@ -10,22 +10,26 @@ pub mod imatrix;
 pub mod names;
 mod splits;
 mod tensor;
+pub mod token;
 mod tokenizer;
 pub mod value;
 
 use super::Unreadable;
 use super::error::CheckpointError;
 use super::files::TensorFile;
+use super::pooling::files_of;
 use crate::ggml::GgmlType;
+pub use crate::packed::Order;
+use crate::score::PoolingMode;
 use crate::tensor::TensorInfo;
-use config::{Factors, Shapes};
+pub use config::yarn_magnitude;
+use config::{Factors, Keys, Shapes};
 use header::HeaderTensor;
 use names::{Architecture, Change};
 use serde_json::{Value, json};
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 pub(super) use tensor::GgufTensor;
-pub use tensor::Order;
 use value::Metadata;
 
 /// Key under which a writer may leave the whole `tokenizer.json`.
@@ -93,7 +97,8 @@ pub(super) fn open(path: &Path) -> Result<GgufModel, CheckpointError> {
     }
     shapes.factors = model.factors(&listed).map_err(wrong)?;
     model.config = config::config(architecture, &metadata, &shapes).map_err(wrong)?;
-    model.make_files(&metadata);
+    let pooling = config::pooling(architecture, &metadata).map_err(wrong)?;
+    model.make_files(&metadata, pooling);
     Ok(model)
 }
 
@@ -118,10 +123,14 @@ fn named(
     let Some((name, change)) = architecture.to_plain(&tensor.name) else {
         return Ok((tensor.name.clone(), UNCHANGED));
     };
-    let count = |key: &str| metadata.count(&format!("{}.attention.{key}", architecture.word()));
+    let keys = Keys {
+        word: architecture.word(),
+        metadata,
+    };
+    let all = keys.count_if_any("attention.head_count")?;
     let heads = match change {
-        Change::KeyRows => count("head_count_kv").or_else(|| count("head_count")),
-        _ => count("head_count"),
+        Change::KeyRows => keys.count_if_any("attention.head_count_kv")?.or(all),
+        _ => all,
     };
     let order = Order {
         change,
@@ -198,12 +207,18 @@ impl GgufModel {
         Ok(short.zip(long))
     }
 
-    fn make_files(&mut self, metadata: &Metadata) {
+    fn make_files(&mut self, metadata: &Metadata, pooling: Option<PoolingMode>) {
+        let width = self.config["hidden_size"].as_u64().unwrap_or(0);
         let mut put = |name: &str, value: &Value| {
             let text = serde_json::to_vec_pretty(value).unwrap_or_default();
             self.made.push((PathBuf::from(name), text));
         };
         put("config.json", &self.config);
+        if let Some(mode) = pooling {
+            for (path, json) in files_of(mode, width as usize) {
+                put(&path.to_string_lossy(), &json);
+            }
+        }
         // Tokens that cannot be read back leave a model that can still run on token ids.
         if let Some(tokenizer) = tokenizer::tokenizer_json(metadata) {
             put("tokenizer.json", &tokenizer);

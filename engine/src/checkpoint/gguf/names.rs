@@ -4,6 +4,7 @@
 //! tables of llama.cpp (gguf-py constants.py, tensor_mapping.py) and its converters. Knows no sizes and no data.
 
 use crate::model::Family;
+pub use crate::packed::Change;
 
 /// An architecture of llama.cpp.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -17,23 +18,6 @@ pub enum Architecture {
     Gpt2,
     GptNeox,
     Bert,
-}
-
-/// What a converter does to a tensor on the way from transformers to llama.cpp.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Change {
-    /// Nothing.
-    None,
-    /// Rows of each query head: the two halves, which rotary attention turns together, become neighbours.
-    QueryRows,
-    /// The same of key heads.
-    KeyRows,
-    /// Query, key and value of each head become all queries, all keys, all values.
-    StackedHeads,
-    /// 1 is added.
-    PlusOne,
-    /// `[in, out]` becomes `[out, in]`.
-    Transposed,
 }
 
 /// One tensor on both sides.

@@ -3,9 +3,9 @@
 //!
 //! Knows places and orders; what a block means is `ggml`'s knowledge.
 
-use super::names::Change;
 use crate::checkpoint::files::TensorFile;
 use crate::ggml::{self, GgmlType};
+use crate::packed::{Change, Order};
 use crate::tensor::{Dtype, Matrix, SourceError, TensorInfo};
 use rayon::prelude::*;
 
@@ -24,58 +24,11 @@ pub(in crate::checkpoint) struct GgufTensor {
     /// Its element type.
     pub(in crate::checkpoint) kind: GgmlType,
     /// What lies otherwise than in transformers.
-    pub(super) order: Order,
+    pub(in crate::checkpoint) order: Order,
     /// Number of its file among those of the model.
     pub(super) file: usize,
     /// Its first byte.
     pub(super) start: u64,
-}
-
-/// What lies otherwise than in transformers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Order {
-    /// The converter's change.
-    pub change: Change,
-    /// Heads that it goes through.
-    pub heads: usize,
-}
-
-impl Order {
-    /// The row of a GGUF tensor of `rows` rows that is row `row` in transformers.
-    pub fn stored_row(self, row: usize, rows: usize) -> usize {
-        match self.change {
-            Change::QueryRows | Change::KeyRows => {
-                let width = rows / self.heads;
-                let (head, channel) = (row / width, row % width);
-                let (half, pair) = (channel / (width / 2), channel % (width / 2));
-                head * width + 2 * pair + half
-            }
-            Change::StackedHeads => {
-                let width = rows / self.heads / 3;
-                let (head, part, channel) = (row / (3 * width), row / width % 3, row % width);
-                (part * self.heads + head) * width + channel
-            }
-            Change::None | Change::PlusOne | Change::Transposed => row,
-        }
-    }
-
-    /// Whether `rows` rows can be put in this order.
-    pub fn fits(self, rows: usize) -> bool {
-        let parts = match self.change {
-            Change::QueryRows | Change::KeyRows => 2,
-            Change::StackedHeads => 3,
-            _ => return true,
-        };
-        let heads = self.heads.checked_mul(parts);
-        heads.is_some_and(|heads| heads > 0 && rows.is_multiple_of(heads))
-    }
-
-    fn moves_rows(self) -> bool {
-        matches!(
-            self.change,
-            Change::QueryRows | Change::KeyRows | Change::StackedHeads
-        )
-    }
 }
 
 /// The dtype under which values of a type are handed out.
@@ -189,33 +142,5 @@ impl GgufTensor {
                 source,
                 path: file.path.display().to_string(),
             })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_order_is_a_permutation() {
-        for (change, heads, rows) in [
-            (Change::QueryRows, 4, 32),
-            (Change::KeyRows, 2, 12),
-            (Change::StackedHeads, 4, 36),
-            (Change::None, 0, 5),
-        ] {
-            let order = Order { change, heads };
-            assert!(order.fits(rows));
-            let mut seen: Vec<usize> = (0..rows).map(|row| order.stored_row(row, rows)).collect();
-            seen.sort_unstable();
-            assert_eq!(seen, (0..rows).collect::<Vec<_>>(), "{change:?}");
-        }
-        let order = Order {
-            change: Change::QueryRows,
-            heads: 1,
-        };
-        let stored: Vec<usize> = (0..4).map(|row| order.stored_row(row, 4)).collect();
-        assert_eq!(stored, [0, 2, 1, 3], "halves become neighbours");
-        assert!(!order.fits(3));
     }
 }

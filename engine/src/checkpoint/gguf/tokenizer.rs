@@ -5,17 +5,16 @@
 
 use super::TOKENIZER_JSON;
 use super::cuttings::{LLAMA3, expression};
+use super::token::{BYTE, CONTROL, NORMAL, SPACE, UNKNOWN, USER_DEFINED};
 use super::value::Metadata;
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
 
-/// Kinds of tokens, as llama.cpp numbers them.
-const UNKNOWN: i64 = 2;
-const CONTROL: i64 = 3;
-const USER_DEFINED: i64 = 4;
+/// Bytes of the longest token that merges can make: SentencePiece has 16 characters, runs of spaces some more.
+const MOST_MERGED_BYTES: usize = 128;
 
-/// The space of SentencePiece.
-const SPACE: char = '\u{2581}';
+/// Most ways to cut all tokens in two: four times those of the largest vocabularies.
+const MOST_CUTS: usize = 1 << 23;
 
 /// `tokenizer.json`; `None` where the metadata tell of none that can be made.
 pub(super) fn tokenizer_json(metadata: &Metadata) -> Option<Value> {
@@ -25,7 +24,7 @@ pub(super) fn tokenizer_json(metadata: &Metadata) -> Option<Value> {
     let words = Vocabulary::of(metadata)?;
     match metadata.text("tokenizer.ggml.model")? {
         "gpt2" => byte_level(metadata, &words),
-        "llama" => Some(sentence_piece(metadata, &words)),
+        "llama" => sentence_piece(metadata, &words),
         "bert" => Some(word_piece(metadata, &words)),
         _ => None,
     }
@@ -60,7 +59,7 @@ pub(super) fn tokenizer_config(metadata: &Metadata) -> Value {
 /// Tokens and what they are.
 struct Vocabulary<'a> {
     tokens: &'a [String],
-    kinds: Vec<i64>,
+    kinds: Vec<i32>,
 }
 
 impl<'a> Vocabulary<'a> {
@@ -69,7 +68,7 @@ impl<'a> Vocabulary<'a> {
         let kinds = metadata
             .floats("tokenizer.ggml.token_type")
             .unwrap_or_default();
-        let kinds = (0..tokens.len()).map(|id| kinds.get(id).map_or(1, |&kind| kind as i64));
+        let kinds = (0..tokens.len()).map(|id| kinds.get(id).map_or(NORMAL, |&kind| kind as i32));
         Some(Self {
             tokens,
             kinds: kinds.collect(),
@@ -199,7 +198,7 @@ fn byte_level(metadata: &Metadata, words: &Vocabulary<'_>) -> Option<Value> {
     ))
 }
 
-fn sentence_piece(metadata: &Metadata, words: &Vocabulary<'_>) -> Value {
+fn sentence_piece(metadata: &Metadata, words: &Vocabulary<'_>) -> Option<Value> {
     let scores = metadata.floats("tokenizer.ggml.scores").unwrap_or_default();
     let prefix = metadata
         .flag("tokenizer.ggml.add_space_prefix")
@@ -227,9 +226,9 @@ fn sentence_piece(metadata: &Metadata, words: &Vocabulary<'_>) -> Value {
         "type": "BPE", "dropout": null, "unk_token": unknown.map(|(_, token)| token),
         "continuing_subword_prefix": null, "end_of_word_suffix": null, "fuse_unk": true, "byte_fallback": true,
         "ignore_merges": false, "vocab": words.map(|id| words.tokens[id].clone()),
-        "merges": merges_of_scores(words, &scores),
+        "merges": merges_of_scores(words, &scores)?,
     });
-    whole(
+    Some(whole(
         words,
         [
             (
@@ -247,13 +246,21 @@ fn sentence_piece(metadata: &Metadata, words: &Vocabulary<'_>) -> Value {
             ),
             ("model", model),
         ],
-    )
+    ))
 }
 
-/// Every way to put a token together from two others, best score first: what joining by scores amounts to.
-fn merges_of_scores(words: &Vocabulary<'_>, scores: &[f64]) -> Vec<Value> {
+/// Every way to put a token together from two others, best score first: what joining by scores amounts to. `None` where a
+/// hostile vocabulary has more of them than are tried.
+fn merges_of_scores(words: &Vocabulary<'_>, scores: &[f64]) -> Option<Vec<Value>> {
     let mut ids: HashMap<&str, usize> = HashMap::with_capacity(words.tokens.len());
-    let is_text = |id: usize| !matches!(words.kinds[id], CONTROL | UNKNOWN) && words.kinds[id] != 6;
+    let is_text = |id: usize| {
+        !matches!(words.kinds[id], CONTROL | UNKNOWN | BYTE)
+            && words.tokens[id].len() <= MOST_MERGED_BYTES
+    };
+    let lengths = (0..words.tokens.len()).filter(|&id| is_text(id));
+    if lengths.map(|id| words.tokens[id].len()).sum::<usize>() > MOST_CUTS {
+        return None;
+    }
     for (id, token) in words
         .tokens
         .iter()
@@ -278,7 +285,7 @@ fn merges_of_scores(words: &Vocabulary<'_>, scores: &[f64]) -> Vec<Value> {
         }
     }
     merges.sort_by(|left, right| right.0.total_cmp(&left.0).then(left.1.cmp(&right.1)));
-    merges.into_iter().map(|merge| json!(merge.2)).collect()
+    Some(merges.into_iter().map(|merge| json!(merge.2)).collect())
 }
 
 fn word_piece(metadata: &Metadata, words: &Vocabulary<'_>) -> Value {
@@ -292,7 +299,7 @@ fn word_piece(metadata: &Metadata, words: &Vocabulary<'_>) -> Value {
         .map_or("[UNK]", |(_, token)| token);
     // Cased vocabularies have capital letters.
     let lowercase = !(0..words.tokens.len())
-        .any(|id| words.kinds[id] == 1 && words.tokens[id].chars().any(char::is_uppercase));
+        .any(|id| words.kinds[id] == NORMAL && words.tokens[id].chars().any(char::is_uppercase));
     let mut post = template(metadata, words, (true, true), ("bos", "seperator"));
     if post.is_null() {
         post = template(metadata, words, (true, true), ("cls", "seperator"));

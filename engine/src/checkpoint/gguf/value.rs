@@ -201,6 +201,16 @@ impl Metadata {
         }
     }
 
+    /// A whole number of 0 or more, or the one that an array repeats.
+    pub fn same_count(&self, key: &str) -> Option<u64> {
+        let Some(mut numbers) = self.get(key)?.numbers() else {
+            return self.count(key);
+        };
+        let first = numbers.next()?;
+        let same = numbers.all(|number| number == first);
+        u64::try_from(first.whole()?).ok().filter(|_| same)
+    }
+
     /// A float, or a whole number as one.
     pub fn float(&self, key: &str) -> Option<f64> {
         match self.get(key)? {

@@ -1,5 +1,6 @@
+//! One way of being wrong at a time, then any bytes at all. Knows no file: headers are put together byte by byte.
+
 #![allow(clippy::unwrap_used)]
-//! One way of being wrong at a time, then any bytes at all.
 
 use super::*;
 use proptest::prelude::*;
@@ -171,6 +172,15 @@ fn each_way_of_being_wrong_has_its_words() {
             "5 dimensions",
         ),
         (
+            one().tensor("t", &[1 << 33, 1 << 33, 0], 0, 0).data(64),
+            "a dimension of 0",
+        ),
+        (one().tensor("t", &[0], 0, 0).data(64), "a dimension of 0"),
+        (
+            Bytes::begin(0, 70_000).raw(&[0; 1_000_000]),
+            "at most 65536 are read",
+        ),
+        (
             one().tensor("t", &[1 << 40, 1 << 40], 0, 0).data(64),
             "more elements than can be counted",
         ),
@@ -233,7 +243,10 @@ fn seeds_of_the_fuzzer_give_an_answer() {
         let bytes = Bytes(std::fs::read(entry.unwrap().path()).unwrap());
         good += u32::from(bytes.read().is_ok());
     }
-    assert_eq!(good, 2, "one with tensors, one with every kind of number");
+    assert_eq!(
+        good, 3,
+        "one with tensors, one with every kind of number, one with a long token"
+    );
 }
 
 #[test]
