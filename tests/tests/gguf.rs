@@ -35,6 +35,11 @@ fn families() -> Vec<Value> {
         tiny_config(),
         like_llama("llama", json!({ "tie_word_embeddings": true })),
         like_llama("llama", llama3),
+        like_llama(
+            "llama",
+            json!({ "rope_parameters": null, "rope_theta": 10000.0, "rope_scaling": { "rope_type": "yarn", "factor": 4.0,
+                "original_max_position_embeddings": 16, "attention_factor": 1.3 } }),
+        ),
         like_llama("mistral", json!({ "sliding_window": null })),
         like_llama("qwen2", json!({})),
         like_llama("qwen3", json!({ "tie_word_embeddings": true })),
@@ -215,7 +220,7 @@ fn the_same_bytes_with_any_number_of_threads() {
             out: out.clone(),
             kind: Some(GgmlType::Q4_1),
             calibration: Some(workshop.recipe(Method::Rtn, 4, 32).calibration),
-            imatrix: None,
+            ..GgufRequest::default()
         };
         session.export_gguf(&request, &Quiet::default()).unwrap();
         std::fs::read(out).unwrap()
@@ -300,6 +305,7 @@ fn codes_that_answer_to_all_moments_beat_importance_alone() {
                 kind: Some(kind),
                 calibration,
                 imatrix,
+                split_bytes: None,
             };
             session.export_gguf(&request, &Quiet::default()).unwrap();
             let found = divergence(&workshop, &out, &model, &held_out);

@@ -26,6 +26,8 @@ pub struct GgufRequest {
     pub calibration: Option<CalibrationSettings>,
     /// A file that tells it.
     pub imatrix: Option<PathBuf>,
+    /// Most bytes of a file: more become a series of files.
+    pub split_bytes: Option<u64>,
 }
 
 impl Session {
@@ -46,6 +48,7 @@ impl Session {
         let options = GgufOptions {
             kind: request.kind,
             importance,
+            split_bytes: request.split_bytes,
         };
         let written = self.pool.install(|| {
             let inputs = inputs.as_ref().map(|inputs| inputs as &dyn InputMoments);
@@ -54,7 +57,8 @@ impl Session {
         Ok(written?)
     }
 
-    /// Writes the mean squares of inputs as llama.cpp's `imatrix` does, and tells how many layers have some.
+    /// Writes the mean squares of inputs as llama.cpp's `imatrix` does (a name that ends with `.dat`: its older form), and tells
+    /// how many layers have some.
     pub fn export_imatrix(
         &self,
         settings: &CalibrationSettings,
@@ -62,7 +66,7 @@ impl Session {
         observer: &dyn Observer,
     ) -> Result<usize, SessionError> {
         let architecture = self.architecture()?;
-        let importance = self.importance_of_text(settings, observer)?;
+        let (importance, drawn) = self.importance_of_text(settings, observer)?;
         let mut entries = BTreeMap::new();
         for (tensor, squares) in importance {
             if let Some((name, _)) = architecture.to_gguf(&tensor) {
@@ -70,12 +74,7 @@ impl Session {
             }
         }
         let dataset = settings.corpus.clone().unwrap_or_default();
-        write_imatrix(
-            out,
-            &entries,
-            &dataset,
-            (settings.sequences, settings.length),
-        )?;
+        write_imatrix(out, &entries, &dataset, drawn)?;
         Ok(entries.len())
     }
 
@@ -102,13 +101,19 @@ impl Session {
             };
             let bare = plain.strip_prefix(usual).unwrap_or(&plain).to_owned();
             let layers = self.layers.iter();
-            let found = layers
-                .map(|layer| &layer.tensor)
-                .find(|tensor| **tensor == plain || **tensor == bare);
-            match found {
-                Some(tensor) => drop(importance.insert(tensor.clone(), squares)),
-                None => unknown += 1,
+            let mut layers = layers.filter(|layer| layer.tensor == plain || layer.tensor == bare);
+            let Some(layer) = layers.next() else {
+                unknown += 1;
+                continue;
+            };
+            if squares.len() != layer.columns {
+                let (found, columns) = (squares.len(), layer.columns);
+                return Err(self.input_problem(&format!(
+                    "the imatrix has {found} numbers for {}, which has {columns} inputs: it was made of another model",
+                    layer.name
+                )));
             }
+            importance.insert(layer.tensor.clone(), squares);
         }
         if importance.is_empty() {
             return Err(
@@ -127,7 +132,7 @@ impl Session {
         &self,
         settings: &CalibrationSettings,
         observer: &dyn Observer,
-    ) -> Result<HashMap<String, Vec<f32>>, SessionError> {
+    ) -> Result<(HashMap<String, Vec<f32>>, (usize, usize)), SessionError> {
         let inputs = self.inputs_of_text(settings, observer)?;
         let mut importance = HashMap::new();
         for (tensor, &layer) in &inputs.layers {
@@ -135,7 +140,7 @@ impl Session {
                 importance.insert(tensor.clone(), moments.mean_square);
             }
         }
-        Ok(importance)
+        Ok((importance, inputs.drawn))
     }
 
     fn inputs_of_text(
@@ -149,6 +154,10 @@ impl Session {
             .install(|| self.original_moments(&sequences, observer))?;
         let layers = self.layers.iter().enumerate();
         Ok(TextInputs {
+            drawn: (
+                sequences.len(),
+                sequences.iter().map(Vec::len).max().unwrap_or(0),
+            ),
             layers: layers
                 .map(|(index, layer)| (layer.tensor.clone(), index))
                 .collect(),
@@ -160,6 +169,8 @@ impl Session {
 /// What layers see on a text, by their tensors.
 struct TextInputs {
     inputs: OriginalInputs,
+    /// Sequences, and the tokens of the longest.
+    drawn: (usize, usize),
     layers: HashMap<String, usize>,
 }
 

@@ -189,7 +189,10 @@ pub(crate) struct Export {
     /// gguf: file of llama.cpp's imatrix that tells how important inputs are.
     #[arg(long, value_name = "FILE", conflicts_with = "corpus")]
     pub(crate) imatrix: Option<PathBuf>,
-    /// A text that tells it.
+    /// gguf: most bytes of a file, such as 2GB; a larger model becomes files NAME-00001-of-00003.gguf.
+    #[arg(long = "split-max-size", value_name = "BYTES", value_parser = words::bytes)]
+    pub(crate) split_bytes: Option<u64>,
+    /// A text that tells how important inputs are.
     #[command(flatten)]
     pub(crate) calibration: CalibrationFlags,
 }

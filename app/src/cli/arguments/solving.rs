@@ -22,8 +22,8 @@ pub(crate) struct Calibrate {
     /// Which text calibrates.
     #[command(flatten)]
     pub(crate) calibration: CalibrationFlags,
-    /// Also write the mean squares of inputs, as llama.cpp's imatrix does.
-    #[arg(long, value_name = "FILE.gguf")]
+    /// Also write the mean squares of inputs, as llama.cpp's imatrix does; a name that ends with .dat means its older form.
+    #[arg(long, value_name = "FILE")]
     pub(crate) imatrix: Option<PathBuf>,
 }
 

@@ -50,6 +50,7 @@ fn gguf(arguments: &Export, context: &Context) -> Result<ExportReport, Failure> 
         kind: arguments.kind,
         calibration,
         imatrix: arguments.imatrix.clone(),
+        split_bytes: arguments.split_bytes,
     };
     Ok(opened.session.export_gguf(&request, &context.progress)?)
 }
@@ -59,6 +60,7 @@ fn refuse_gguf_words(arguments: &Export) -> Result<(), Failure> {
     let given = [
         ("--type", arguments.kind.is_some()),
         ("--imatrix", arguments.imatrix.is_some()),
+        ("--split-max-size", arguments.split_bytes.is_some()),
         ("--corpus", arguments.calibration.corpus.is_some()),
     ];
     match given.into_iter().find(|(_, given)| *given) {

@@ -3,18 +3,17 @@
 //! Solved codes go into blocks that hold them as they are; what no block holds is rounded to the nearest type, and told.
 
 use super::plan::{GgufPlan, plan};
-use super::types;
-use super::write::{Material, Materials, verify, write};
+use super::write::{AsItIs, Material, Materials, of_source, remove, verify, write};
+use super::{split, types};
 use crate::checkpoint::Checkpoint;
 use crate::formats::layout::PlanSource;
 use crate::formats::store::{
-    OWN_FOLDER, StoreError, changed_tensor_of_run, check_output, layer_of_run,
+    OWN_FOLDER, StoreError, StoredLayer, changed_tensor_of_run, check_output, layer_of_run,
 };
 use crate::ggml::GgmlType;
 use crate::model::{LayerInfo, ModelConfig, list_layers};
 use crate::moments::Moments;
 use crate::report::{ExportReport, Fallback, LayerFallback, Notice, Observer};
-use crate::tensor::WeightSource;
 use std::collections::HashMap;
 use std::path::Path;
 
@@ -25,6 +24,8 @@ pub struct GgufOptions {
     pub kind: Option<GgmlType>,
     /// Mean squares of inputs, by the names of tensors.
     pub importance: HashMap<String, Vec<f32>>,
+    /// Most bytes of a file: more become a series of files.
+    pub split_bytes: Option<u64>,
 }
 
 /// Moments of inputs by the names of tensors.
@@ -39,7 +40,7 @@ pub fn is_gguf_path(path: &Path) -> bool {
         .is_some_and(|ending| ending.eq_ignore_ascii_case("gguf"))
 }
 
-/// Writes `model`, a finished run or any other model, to the new file `out`.
+/// Writes `model`, a finished run or any other model, to the new file `out`, or to a series of files beside it.
 pub fn export_gguf(
     model: &Path,
     out: &Path,
@@ -47,12 +48,34 @@ pub fn export_gguf(
     inputs: Option<&dyn InputMoments>,
     observer: &dyn Observer,
 ) -> Result<ExportReport, StoreError> {
-    check_output(out, model)?;
-    let out = &match is_gguf_path(out) {
-        true => out.to_owned(),
-        false => out.join(super::FILE_NAME),
+    let whole = std::path::absolute(out).map_err(StoreError::io("could not be found", out))?;
+    let file = match is_gguf_path(&whole) {
+        true => whole,
+        false => whole.join(super::FILE_NAME),
     };
-    if let Some(folder) = out.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+    let missing: Vec<&Path> = file.ancestors().skip(1).collect();
+    let missing = missing.into_iter().take_while(|folder| !folder.exists());
+    let missing: Vec<&Path> = missing.collect();
+    let exported = export_into(model, out, &file, options, inputs, observer);
+    if exported.is_err() {
+        for folder in missing {
+            // Best effort, and only of what holds nothing: the error that is returned says what to do.
+            let _ = std::fs::remove_dir(folder);
+        }
+    }
+    exported
+}
+
+fn export_into(
+    model: &Path,
+    out: &Path,
+    file: &Path,
+    options: &GgufOptions,
+    inputs: Option<&dyn InputMoments>,
+    observer: &dyn Observer,
+) -> Result<ExportReport, StoreError> {
+    check_output(out, model)?;
+    if let Some(folder) = file.parent() {
         std::fs::create_dir_all(folder).map_err(StoreError::io("could not be created", folder))?;
     }
     let source = Checkpoint::open(model)?;
@@ -88,13 +111,20 @@ pub fn export_gguf(
             fallback,
         }));
     }
-    let plan = plan(&plan_source(&source), &kinds)?;
+    let plan = plan(&plan_source(&source), &kinds, options.split_bytes)?;
+    let paths = split::paths(file, plan.files.len());
+    for path in paths.iter().filter(|_| plan.files.len() > 1) {
+        check_output(path, model)?;
+    }
     for note in &plan.notes {
         observer.notice(Notice::Warning(note));
     }
-    let verified = write_and_verify(out, &plan, &materials, observer)?;
+    let verified = write_and_verify(file, &plan, &materials, observer)?;
     Ok(ExportReport {
-        out: out.display().to_string(),
+        out: match plan.files.len() {
+            1 if is_gguf_path(out) => out.display().to_string(),
+            _ => paths[0].display().to_string(),
+        },
         format: "gguf".to_owned(),
         bytes: plan.size_bytes,
         verified,
@@ -131,8 +161,7 @@ fn write_and_verify(
     });
     let verified = verify(out, plan, Some(&digests), materials, observer);
     if verified.is_err() {
-        // Best effort: the error that is returned says what to do.
-        let _ = std::fs::remove_file(out);
+        remove(&split::paths(out, plan.files.len()));
     }
     verified
 }
@@ -155,13 +184,10 @@ impl Sources<'_> {
     ) -> Result<(Option<GgmlType>, Option<Fallback>), StoreError> {
         if let Some(asked) = asked {
             let found = types::fitting(asked, layer.columns);
-            return Ok((Some(found), types::unfit(asked, found, layer.columns)));
+            let unfit = types::unfit(asked, found, layer.columns);
+            return Ok((Some(found), unfit.or(self.lost_zeros(layer, found)?)));
         }
-        let stored = match self.run {
-            Some(run) => layer_of_run(run, &layer.name)?,
-            None => None,
-        };
-        let Some(stored) = stored else {
+        let Some(stored) = self.stored(layer)? else {
             return Ok((self.source.block_type(&layer.tensor), None));
         };
         if let Some(kind) = types::of_solved(&stored.solved) {
@@ -176,18 +202,49 @@ impl Sources<'_> {
         ) {
             return Ok((Some(types::plain(stored.manifest.tensor.dtype)), None));
         }
-        let kind = types::nearest(&settings, layer.columns);
+        let is_pruned = stored.solved.mask.is_some();
+        let kind = types::nearest(&settings, layer.columns, is_pruned);
         let fallback = Fallback {
             from: format!("{} {} bits", settings.method.word(), settings.bits),
             to: kind.word().to_owned(),
-            reason: "no block of gguf holds this grid, so its values were rounded again".to_owned(),
+            reason: match is_pruned {
+                true => "no block of gguf holds this grid with its zeros, so its values were rounded again around zero",
+                false => "no block of gguf holds this grid, so its values were rounded again",
+            }
+            .to_owned(),
         };
         Ok((Some(kind), Some(fallback)))
+    }
+
+    fn stored(&self, layer: &LayerInfo) -> Result<Option<StoredLayer>, StoreError> {
+        match self.run {
+            Some(run) => layer_of_run(run, &layer.name),
+            None => Ok(None),
+        }
+    }
+
+    /// What is told where pruned weights become something near zero.
+    fn lost_zeros(
+        &self,
+        layer: &LayerInfo,
+        kind: GgmlType,
+    ) -> Result<Option<Fallback>, StoreError> {
+        let lost = !types::holds_zero(kind)
+            && self
+                .stored(layer)?
+                .is_some_and(|stored| stored.solved.mask.is_some());
+        Ok(lost.then(|| Fallback {
+            from: "pruned".to_owned(),
+            to: "dense".to_owned(),
+            reason: format!(
+                "blocks of {kind} do not hold 0 exactly; Q4_0, Q5_0, Q8_0, Q3_K and Q6_K do"
+            ),
+        }))
     }
 }
 
 impl Materials for Sources<'_> {
-    fn material(&self, tensor: &str) -> Result<Material, StoreError> {
+    fn material(&self, tensor: &str, as_it_is: AsItIs) -> Result<Material, StoreError> {
         if let Some(run) = self.run {
             if let Some(layer) = self.layers.get(tensor)
                 && let Some(stored) = layer_of_run(run, &layer.name)?
@@ -198,7 +255,18 @@ impl Materials for Sources<'_> {
                 return Ok(Material::Values(values));
             }
         }
-        Ok(Material::Values(self.source.read_f32(tensor)?))
+        of_source(self.source, tensor, as_it_is)
+    }
+
+    fn is_new(&self, tensor: &str) -> Result<bool, StoreError> {
+        let Some(run) = self.run else {
+            return Ok(false);
+        };
+        let is_solved = match self.layers.get(tensor) {
+            Some(layer) => layer_of_run(run, &layer.name)?.is_some(),
+            None => false,
+        };
+        Ok(is_solved || changed_tensor_of_run(run, tensor)?.is_some())
     }
 
     fn importance(&self, tensor: &str) -> Option<&[f32]> {

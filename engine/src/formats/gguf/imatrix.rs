@@ -1,4 +1,7 @@
-//! Mean squares of inputs as llama.cpp's `imatrix` keeps them in its GGUF form.
+//! Mean squares of inputs in llama.cpp's two `imatrix` forms: GGUF, and the binary one before it, which is still read.
+//!
+//! As with llama.cpp's own program the file's ending chooses: `.dat` means the older form. `checkpoint::gguf::imatrix` draws
+//! both.
 
 use super::container::{ALIGNMENT, Listed, header};
 use crate::checkpoint::gguf::imatrix::{COUNTS, SUMS};
@@ -16,6 +19,33 @@ pub fn write_imatrix(
     dataset: &str,
     drawn: (usize, usize),
 ) -> Result<(), StoreError> {
+    let is_older = path.extension().is_some_and(|ending| ending == "dat");
+    let file = match is_older {
+        true => older(entries, dataset, drawn.0),
+        false => newer(entries, dataset, drawn),
+    };
+    atomic::write_bytes(path, &file)
+}
+
+/// Sums over so many calls of a mean for each, then the number of calls and the text's name.
+fn older(entries: &BTreeMap<String, Vec<f32>>, dataset: &str, calls: usize) -> Vec<u8> {
+    let number = |value: usize| i32::try_from(value).unwrap_or(i32::MAX).to_le_bytes();
+    let mut file = number(entries.len()).to_vec();
+    for (name, squares) in entries {
+        file.extend(number(name.len()));
+        file.extend(name.as_bytes());
+        file.extend(number(calls));
+        file.extend(number(squares.len()));
+        let sums = squares.iter().map(|square| square * calls as f32);
+        file.extend(sums.flat_map(f32::to_le_bytes));
+    }
+    file.extend(number(calls));
+    file.extend(number(dataset.len()));
+    file.extend(dataset.as_bytes());
+    file
+}
+
+fn newer(entries: &BTreeMap<String, Vec<f32>>, dataset: &str, drawn: (usize, usize)) -> Vec<u8> {
     let keys = [
         ("general.type", Value::Text("imatrix".to_owned())),
         ("imatrix.datasets", Value::Texts(vec![dataset.to_owned()])),
@@ -50,7 +80,7 @@ pub fn write_imatrix(
     }
     let mut file = header(&keys, &listed);
     file.append(&mut data);
-    atomic::write_bytes(path, &file)
+    file
 }
 
 #[cfg(test)]
@@ -62,12 +92,14 @@ mod tests {
     #[test]
     fn what_is_written_is_read() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("imatrix.gguf");
         let entries = BTreeMap::from([
             ("blk.0.attn_q.weight".to_owned(), vec![0.5, 0.0, 2.0]),
             ("blk.1.ffn_down.weight".to_owned(), vec![1.0; 40]),
         ]);
-        write_imatrix(&path, &entries, "text", (2, 8)).unwrap();
-        assert_eq!(imatrix::read(&path).unwrap(), entries);
+        for name in ["imatrix.gguf", "imatrix.dat"] {
+            let path = folder.path().join(name);
+            write_imatrix(&path, &entries, "text", (2, 8)).unwrap();
+            assert_eq!(imatrix::read(&path).unwrap(), entries, "{name}");
+        }
     }
 }

@@ -6,7 +6,10 @@
 use crate::checkpoint::gguf::names::Architecture;
 use crate::checkpoint::gguf::value::Value;
 use crate::model::ModelConfig;
+use crate::score::{Pooling, PoolingMode};
 use serde_json::Value as Json;
+
+mod rope;
 
 /// Keys, and tensors that no checkpoint has.
 #[derive(Debug, Default)]
@@ -14,6 +17,8 @@ pub(super) struct Described {
     pub(super) keys: Vec<(String, Value)>,
     /// Divisors of rotary frequencies.
     pub(super) tables: Vec<(&'static str, Vec<f32>)>,
+    /// What a reader of the report must know.
+    pub(super) notes: Vec<String>,
 }
 
 /// Describes a network; an error is the end of a sentence.
@@ -21,6 +26,7 @@ pub(super) fn describe(
     architecture: Architecture,
     config: &ModelConfig,
     json: &Json,
+    pooling: &Pooling,
 ) -> Result<Described, String> {
     let mut writer = Writer {
         word: architecture.word(),
@@ -35,7 +41,7 @@ pub(super) fn describe(
             "scales attention by the number of the block",
         )?,
         Architecture::GptNeox => writer.gpt_neox(config),
-        Architecture::Bert => writer.bert(),
+        Architecture::Bert => writer.bert(pooling)?,
         _ => writer.like_llama(architecture, config)?,
     }
     Ok(writer.described)
@@ -94,7 +100,7 @@ impl Writer<'_> {
     }
 
     fn sizes(&mut self, architecture: Architecture, config: &ModelConfig) {
-        self.count("context_length", config.context_length);
+        self.context_length(architecture, config);
         self.count("embedding_length", config.hidden);
         self.count("block_count", config.blocks);
         self.count("feed_forward_length", config.intermediate);
@@ -108,6 +114,24 @@ impl Writer<'_> {
             true => self.float("attention.layer_norm_epsilon", config.norm_epsilon()),
             false => self.float("attention.layer_norm_rms_epsilon", config.norm_epsilon()),
         }
+    }
+
+    /// llama.cpp's windows slide in gemma3 only; elsewhere the file's context ends where a window would begin to matter.
+    fn context_length(&mut self, architecture: Architecture, config: &ModelConfig) {
+        let windows = (0..config.blocks).filter_map(|block| config.window(block));
+        let narrowest = windows
+            .min()
+            .filter(|_| architecture != Architecture::Gemma3);
+        let length = narrowest.map_or(config.context_length, |window| {
+            window.min(config.context_length)
+        });
+        if length < config.context_length {
+            self.described.notes.push(format!(
+                "llama.cpp's {} has no sliding windows, so the file's context ends at the window's {length} tokens instead of {}: up to there it computes the same",
+                self.word, config.context_length
+            ));
+        }
+        self.count("context_length", length);
     }
 
     fn like_llama(
@@ -137,103 +161,6 @@ impl Writer<'_> {
                 "has biases in attention",
             )?,
             _ => {}
-        }
-        Ok(())
-    }
-
-    /// Plain, or stretched by `rope_parameters`, or by `rope_scaling` in older spelling.
-    fn rope(&mut self, architecture: Architecture, config: &ModelConfig) -> Result<(), String> {
-        let json = self.json;
-        let new = &json["rope_parameters"];
-        let new = if new["full_attention"].is_object() {
-            &new["full_attention"]
-        } else {
-            new
-        };
-        let rope = if new.is_object() {
-            new
-        } else {
-            &json["rope_scaling"]
-        };
-        let default = if architecture == Architecture::Gemma3 {
-            1e6
-        } else {
-            1e4
-        };
-        let theta = new["rope_theta"]
-            .as_f64()
-            .or(json["rope_theta"].as_f64())
-            .unwrap_or(default);
-        let share = new["partial_rotary_factor"]
-            .as_f64()
-            .or(json["partial_rotary_factor"].as_f64());
-        let rotated = (config.head_dim as f64 * share.unwrap_or(1.0)) as usize;
-        self.count("rope.dimension_count", rotated);
-        self.float("rope.freq_base", theta);
-        let kind = rope["rope_type"]
-            .as_str()
-            .or(rope["type"].as_str())
-            .unwrap_or("default");
-        let original = rope["original_max_position_embeddings"]
-            .as_u64()
-            .or(json["original_max_position_embeddings"].as_u64());
-        let original = original.map_or(config.context_length, |length| length as usize);
-        match kind {
-            "default" => {}
-            "linear" => self.scaling("linear", rope["factor"].as_f64()),
-            "yarn" => {
-                self.scaling("yarn", rope["factor"].as_f64());
-                self.count("rope.scaling.original_context_length", original);
-            }
-            "llama3" => self
-                .described
-                .tables
-                .push(("rope_freqs.weight", llama3(rope, theta, rotated)?)),
-            "longrope" | "su" => self.longrope(rope, original, config.context_length)?,
-            other => {
-                return Err(format!(
-                    "stretches positions by {other}, which is not written"
-                ));
-            }
-        }
-        Ok(())
-    }
-
-    fn scaling(&mut self, kind: &str, factor: Option<f64>) {
-        self.put("rope.scaling.type", Value::Text(kind.to_owned()));
-        if let Some(factor) = factor {
-            self.float("rope.scaling.factor", factor);
-        }
-    }
-
-    fn longrope(
-        &mut self,
-        rope: &Json,
-        original: usize,
-        context_length: usize,
-    ) -> Result<(), String> {
-        self.scaling("longrope", None);
-        self.count("rope.scaling.original_context_length", original);
-        let stretch = context_length as f64 / original.max(1) as f64;
-        let derived = match stretch > 1.0 && original > 1 {
-            true => (1.0 + stretch.ln() / (original as f64).ln()).sqrt(),
-            false => 1.0,
-        };
-        self.float(
-            "rope.scaling.attn_factor",
-            rope["attention_factor"].as_f64().unwrap_or(derived),
-        );
-        for (key, name) in [
-            ("short_factor", "rope_factors_short.weight"),
-            ("long_factor", "rope_factors_long.weight"),
-        ] {
-            let factors = rope[key]
-                .as_array()
-                .ok_or_else(|| format!("lacks the list {key}"))?;
-            let factors = factors
-                .iter()
-                .map(|factor| factor.as_f64().unwrap_or(1.0) as f32);
-            self.described.tables.push((name, factors.collect()));
         }
         Ok(())
     }
@@ -298,34 +225,26 @@ impl Writer<'_> {
         self.put("use_parallel_residual", Value::flag(parallel));
     }
 
-    fn bert(&mut self) {
+    fn bert(&mut self, pooling: &Pooling) -> Result<(), String> {
         self.put("attention.causal", Value::flag(false));
         let types = self.json["type_vocab_size"].as_u64().unwrap_or(2) as u32;
         let key = "tokenizer.ggml.token_type_count".to_owned();
         self.described.keys.push((key, Value::u32(types)));
-        // Mean pooling, which sentence encoders of this family use.
-        self.count("pooling_type", 1);
+        let number = match pooling.modes[..] {
+            [PoolingMode::Mean] => 1,
+            [PoolingMode::First] => 2,
+            [PoolingMode::Last] => 3,
+            [PoolingMode::Max] => {
+                return Err("pools by the largest value, which llama.cpp does not do".to_owned());
+            }
+            [PoolingMode::MeanRoot] => {
+                return Err("pools by the sum over the root of the number of tokens, which llama.cpp does not do".to_owned());
+            }
+            _ => {
+                return Err("pools in several ways at once, which llama.cpp does not do".to_owned());
+            }
+        };
+        self.count("pooling_type", number);
+        Ok(())
     }
-}
-
-/// What each pair of channels is slowed down by.
-fn llama3(rope: &Json, theta: f64, rotated: usize) -> Result<Vec<f32>, String> {
-    let number = |key: &str| {
-        rope[key]
-            .as_f64()
-            .ok_or_else(|| format!("lacks {key} in its rotary settings"))
-    };
-    let (factor, low, high) = (
-        number("factor")?,
-        number("low_freq_factor")?,
-        number("high_freq_factor")?,
-    );
-    let original = number("original_max_position_embeddings")?;
-    let slowed = (0..rotated / 2).map(|pair| {
-        let frequency = theta.powf(-((2 * pair) as f64) / rotated as f64);
-        let turns = original * frequency / std::f64::consts::TAU;
-        let keep = ((turns - low) / (high - low)).clamp(0.0, 1.0);
-        (1.0 / ((1.0 - keep) / factor + keep)) as f32
-    });
-    Ok(slowed.collect())
 }

@@ -10,6 +10,7 @@ mod imatrix;
 mod metadata;
 mod plan;
 mod run;
+mod split;
 pub(super) mod types;
 mod vocabulary;
 mod write;

@@ -2,31 +2,43 @@
 //!
 //! Reads headers and the texts beside a model only.
 
-use super::container::{ALIGNMENT, Listed, header};
 use super::metadata::{Described, describe};
-use super::types;
 use super::vocabulary::{self, Texts};
-use crate::checkpoint::gguf::Order;
-use crate::checkpoint::gguf::names::{Architecture, Change};
+use super::write::AsItIs;
+use super::{split, types};
+use crate::checkpoint::gguf::names::Architecture;
 use crate::checkpoint::gguf::value::Value;
-use crate::formats::layout::{LayoutError, Placement, Plan, PlanSource};
+use crate::checkpoint::pooling_of;
+use crate::formats::layout::{LayoutError, PlanSource};
 use crate::ggml::GgmlType;
 use crate::model::ModelConfig;
+use crate::packed::{Blocks, Change, Order};
+use crate::score::Pooling;
 use serde_json::Value as Json;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
+use std::ops::Range;
 use std::path::Path;
 
-/// A whole GGUF file.
+/// A whole model as one GGUF file or a series of them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct GgufPlan {
-    /// Everything before the data.
-    pub(super) header: Vec<u8>,
-    /// The tensors, in the order in which they lie.
+    /// The files, at least one.
+    pub(super) files: Vec<GgufFile>,
+    /// The tensors of all files, in the order in which they lie.
     pub(super) parts: Vec<GgufPart>,
-    /// Bytes of the file.
+    /// Bytes of all files.
     pub size_bytes: u64,
     /// What a reader of the report must know.
     pub notes: Vec<String>,
+}
+
+/// One file.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct GgufFile {
+    /// Everything before the data.
+    pub(super) header: Vec<u8>,
+    /// Which of the plan's parts lie in it.
+    pub(super) parts: Range<usize>,
 }
 
 /// One tensor of the file.
@@ -42,8 +54,10 @@ pub struct GgufPart {
     pub shape: Vec<usize>,
     /// What lies otherwise than in the source.
     pub(super) order: Order,
-    /// From the start of the data on.
-    offset: u64,
+    /// Whether the source's own bytes are what this file wants.
+    pub(super) as_it_is: AsItIs,
+    /// From the start of its file's data on.
+    pub(super) offset: u64,
     /// Bytes.
     pub size_bytes: u64,
 }
@@ -55,20 +69,6 @@ pub(super) enum Origin {
     Tensor(String),
     /// These, which no checkpoint has.
     Made(Vec<f32>),
-}
-
-impl GgufPlan {
-    /// The parts that a run solved or changed: what else there is came from the source as it was.
-    pub(super) fn solved_only(&self, plan: &Plan) -> Self {
-        let solved = plan.layers.iter();
-        let solved = solved.filter(|layer| layer.placement != Placement::Source);
-        let names: HashSet<&str> = solved.map(|layer| layer.tensor.name.as_str()).collect();
-        let is_solved = |part: &&GgufPart| part.tensor().is_some_and(|name| names.contains(name));
-        Self {
-            parts: self.parts.iter().filter(is_solved).cloned().collect(),
-            ..self.clone()
-        }
-    }
 }
 
 impl GgufPart {
@@ -86,13 +86,14 @@ impl GgufPart {
     }
 }
 
-/// Lays out `source` as one file. `kinds`: the types of layers by the names of their tensors; anything else with two
-/// dimensions stays as it is, and with one becomes F32.
+/// Lays out `source` as one file, or as several of at most `split_bytes` (a larger tensor has one for itself). `kinds`: the
+/// types of layers by the names of their tensors; anything else with two dimensions stays as it is, and with one becomes F32.
 pub fn plan(
     source: &PlanSource<'_>,
     kinds: &HashMap<String, GgmlType>,
+    split_bytes: Option<u64>,
 ) -> Result<GgufPlan, LayoutError> {
-    plan_or_say(source, kinds).map_err(|problem| LayoutError::Gguf {
+    plan_or_say(source, kinds, split_bytes).map_err(|problem| LayoutError::Gguf {
         problem,
         path: source.root.to_owned(),
     })
@@ -100,12 +101,13 @@ pub fn plan(
 
 /// Refuses a model that no architecture of llama.cpp is, before anything is solved.
 pub fn check(source: &PlanSource<'_>) -> Result<(), LayoutError> {
-    plan(source, &HashMap::new()).map(|_| ())
+    plan(source, &HashMap::new(), None).map(|_| ())
 }
 
 fn plan_or_say(
     source: &PlanSource<'_>,
     kinds: &HashMap<String, GgmlType>,
+    split_bytes: Option<u64>,
 ) -> Result<GgufPlan, String> {
     let json = source
         .config
@@ -117,9 +119,14 @@ fn plan_or_say(
             config.family.name()
         )
     })?;
-    let Described { keys, tables } = describe(architecture, &config, json)?;
+    let Described {
+        keys,
+        tables,
+        mut notes,
+    } = describe(architecture, &config, json, &pooling(source)?)?;
     let texts = texts_of(source, json);
     let (vocabulary, told) = vocabulary::keys(&texts, config.vocabulary);
+    notes.extend(told);
     let mut parts = Vec::new();
     for (name, values) in tables {
         parts.push(made(name, values));
@@ -127,25 +134,14 @@ fn plan_or_say(
     for name in source.weights.names() {
         parts.extend(part(source, architecture, &config, &name, kinds)?);
     }
-    let size = place(&mut parts);
     let all = all_keys(source, architecture, keys, vocabulary, &parts);
-    let listed: Vec<Listed<'_>> = parts.iter().map(listed).collect();
-    let header = header(&all, &listed);
+    let files = split::files(&all, &mut parts, split_bytes);
     Ok(GgufPlan {
-        size_bytes: header.len() as u64 + size,
-        header,
+        size_bytes: files.iter().map(|file| split::size_of(file, &parts)).sum(),
+        files,
         parts,
-        notes: told.into_iter().collect(),
+        notes,
     })
-}
-
-fn listed(part: &GgufPart) -> Listed<'_> {
-    Listed {
-        name: &part.name,
-        shape: &part.shape,
-        kind: part.kind,
-        offset: part.offset,
-    }
 }
 
 fn all_keys(
@@ -207,6 +203,7 @@ fn made(name: &str, values: Vec<f32>) -> GgufPart {
             change: Change::None,
             heads: 0,
         },
+        as_it_is: AsItIs::No,
         offset: 0,
     }
 }
@@ -266,10 +263,19 @@ fn part(
         ));
     }
     let is_table = gguf.starts_with("position_embd") || gguf.starts_with("token_types");
-    let kind = match kinds.get(name) {
-        Some(&kind) => kind,
-        None if shape.len() < 2 || is_table => GgmlType::F32,
-        None => types::plain(info.dtype),
+    let blocks = source.packed.and_then(|packed| packed.blocks(name));
+    let kind = match (kinds.get(name), blocks) {
+        (Some(&kind), _) => kind,
+        _ if shape.len() < 2 || is_table => GgmlType::F32,
+        (None, Some(blocks)) => blocks.kind,
+        (None, None) => types::plain(info.dtype),
+    };
+    let is_same = |blocks: Blocks| blocks.kind == kind && blocks.order.agrees(order);
+    let keeps_values = !matches!(change, Change::Transposed | Change::PlusOne);
+    let as_it_is = match blocks {
+        Some(blocks) if is_same(blocks) => AsItIs::Blocks,
+        None if types::is_dtype(kind, info.dtype) && keeps_values => AsItIs::Rows,
+        _ => AsItIs::No,
     };
     let size_bytes = kind.bytes_of(info.elements());
     Ok(Some(GgufPart {
@@ -278,41 +284,41 @@ fn part(
         kind,
         shape,
         order,
+        as_it_is,
         offset: 0,
         size_bytes: size_bytes
             .ok_or_else(|| format!("{name} has rows that are no whole blocks of {kind}"))?,
     }))
 }
 
-/// Puts parts one behind the other and tells the bytes of all.
-fn place(parts: &mut [GgufPart]) -> u64 {
-    let mut offset = 0;
-    for part in parts {
-        part.offset = offset;
-        offset = (offset + part.size_bytes).next_multiple_of(ALIGNMENT);
+/// A text beside the model, whether it lies on disk or is made of the container.
+fn read_side(source: &PlanSource<'_>, name: &str) -> Option<Vec<u8>> {
+    let mut made = source.made_files.iter();
+    if let Some((_, bytes)) = made.find(|(path, _)| path == Path::new(name)) {
+        return Some(bytes.clone());
     }
-    offset
+    let listed = source.side_files.iter().any(|path| path == Path::new(name));
+    listed.then(|| std::fs::read(source.root.join(name)).ok())?
+}
+
+fn pooling(source: &PlanSource<'_>) -> Result<Pooling, String> {
+    let read = |name: &str| {
+        let text = read_side(source, name);
+        let parsed = text.map(|text| serde_json::from_slice(&text));
+        parsed
+            .transpose()
+            .map_err(|error| format!("is not JSON ({error})"))
+    };
+    pooling_of(&read).map_err(|wrong| format!("{}: {}", wrong.file, wrong.problem))
 }
 
 fn texts_of(source: &PlanSource<'_>, config: &Json) -> Texts {
-    let read = |name: &str| -> Option<Vec<u8>> {
-        let made = source
-            .made_files
-            .iter()
-            .find(|(path, _)| path == Path::new(name));
-        match made {
-            Some((_, bytes)) => Some(bytes.clone()),
-            None => {
-                let listed = source.side_files.iter().any(|path| path == Path::new(name));
-                listed.then(|| std::fs::read(source.root.join(name)).ok())?
-            }
-        }
-    };
-    let json = |name: &str| serde_json::from_slice(&read(name)?).ok();
+    let json = |name: &str| serde_json::from_slice(&read_side(source, name)?).ok();
     Texts {
         tokenizer: json("tokenizer.json"),
         tokenizer_config: json("tokenizer_config.json"),
         config: config.clone(),
-        chat_template: read("chat_template.jinja").and_then(|bytes| String::from_utf8(bytes).ok()),
+        chat_template: read_side(source, "chat_template.jinja")
+            .and_then(|bytes| String::from_utf8(bytes).ok()),
     }
 }

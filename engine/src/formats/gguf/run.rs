@@ -1,7 +1,7 @@
 //! A run in the format `gguf`: its one file, from the layers that were solved and the model that they came from.
 
 use super::plan::GgufPlan;
-use super::write::{Material, Materials, verify, write};
+use super::write::{AsItIs, Material, Materials, of_source, verify, write};
 use crate::checkpoint::Checkpoint;
 use crate::formats::layout::{Placement, Plan};
 use crate::formats::store::{StoreError, changed_tensor_of_run, layer_of_run};
@@ -33,13 +33,16 @@ pub(in crate::formats) fn verify_run(
     observer: &dyn Observer,
 ) -> Result<Verified, StoreError> {
     let reopened = Checkpoint::open(path)?;
-    verify(
-        path,
-        &gguf.solved_only(plan),
-        None,
-        &Run::new(plan, run, &reopened),
-        observer,
-    )
+    let materials = Run::new(plan, run, &reopened);
+    let mut compared = gguf.clone();
+    compared.parts.clear();
+    for part in &gguf.parts {
+        match part.tensor() {
+            Some(tensor) if materials.is_new(tensor)? => compared.parts.push(part.clone()),
+            _ => {}
+        }
+    }
+    verify(path, &compared, None, &materials, observer)
 }
 
 struct Run<'a> {
@@ -64,7 +67,7 @@ impl<'a> Run<'a> {
 }
 
 impl Materials for Run<'_> {
-    fn material(&self, tensor: &str) -> Result<Material, StoreError> {
+    fn material(&self, tensor: &str, as_it_is: AsItIs) -> Result<Material, StoreError> {
         if let Some(layer) = self.solved.get(tensor) {
             let stored = layer_of_run(self.run, layer)?.ok_or_else(|| StoreError::NoLayer {
                 layer: (*layer).to_owned(),
@@ -75,7 +78,11 @@ impl Materials for Run<'_> {
         if let Some(values) = changed_tensor_of_run(self.run, tensor)? {
             return Ok(Material::Values(values));
         }
-        Ok(Material::Values(self.source.read_f32(tensor)?))
+        of_source(self.source, tensor, as_it_is)
+    }
+
+    fn is_new(&self, tensor: &str) -> Result<bool, StoreError> {
+        Ok(self.solved.contains_key(tensor) || changed_tensor_of_run(self.run, tensor)?.is_some())
     }
 
     fn importance(&self, _: &str) -> Option<&[f32]> {

@@ -1,7 +1,7 @@
 //! Which type of ggml a layer gets: the one whose blocks hold its grid, or the nearest to what was asked.
 //!
 //! Q4_0 and Q5_0 hold symmetric grids of up to 4 and 5 bits, Q8_0 of up to 8; Q4_1 and Q5_1 hold grids with zeros, whose least
-//! value `-scale zero` they round to f16. Groups are whole blocks of 32, scales f16. Knows no file.
+//! value `-scale zero` they round to f16, so that pruned weights stay zero in symmetric blocks only. Groups are whole blocks of 32, scales f16. Knows no file.
 
 use crate::formats::layout::Held;
 use crate::ggml::{self, GgmlType};
@@ -24,6 +24,14 @@ pub(super) fn plain(dtype: Dtype) -> GgmlType {
     }
 }
 
+/// Whether values of a type are stored as those of a dtype.
+pub(super) fn is_dtype(kind: GgmlType, dtype: Dtype) -> bool {
+    matches!(
+        (kind, dtype),
+        (GgmlType::F32, Dtype::F32) | (GgmlType::F16, Dtype::F16) | (GgmlType::BF16, Dtype::BF16)
+    )
+}
+
 /// The type whose blocks hold codes of such a grid.
 pub(in crate::formats) fn of_grid(grid: GridConfig, columns: usize) -> Option<GgmlType> {
     let whole = columns.is_multiple_of(BLOCK) && grid.group.is_multiple_of(BLOCK);
@@ -40,11 +48,33 @@ pub(in crate::formats) fn of_grid(grid: GridConfig, columns: usize) -> Option<Gg
     })
 }
 
-/// The type whose blocks hold this layer's codes as they are.
+/// The type whose blocks hold this layer's codes as they are. Pruned weights are zero in symmetric blocks only: elsewhere zero
+/// would be a code times a scale plus a rounded offset.
 pub(super) fn of_solved(solved: &Solved) -> Option<GgmlType> {
     match &solved.grid {
-        Grid::Affine(grid) if solved.factors.is_none() => of_grid(grid.config, grid.columns),
+        Grid::Affine(grid) if solved.factors.is_none() => of_grid(grid.config, grid.columns)
+            .filter(|&kind| solved.mask.is_none() || holds_zero(kind)),
         _ => None,
+    }
+}
+
+/// Whether blocks have a code that means 0 exactly, which rounding gives to a 0.
+pub(super) fn holds_zero(kind: GgmlType) -> bool {
+    match kind {
+        GgmlType::Q4_1
+        | GgmlType::Q5_1
+        | GgmlType::Q2_K
+        | GgmlType::Q4_K
+        | GgmlType::Q5_K
+        | GgmlType::IQ4_NL => false,
+        GgmlType::F32
+        | GgmlType::F16
+        | GgmlType::BF16
+        | GgmlType::Q8_0
+        | GgmlType::Q4_0
+        | GgmlType::Q5_0
+        | GgmlType::Q3_K
+        | GgmlType::Q6_K => true,
     }
 }
 
@@ -57,10 +87,12 @@ pub(super) fn pack_row(
     bytes: &mut [u8],
 ) {
     let groups = grid.groups();
-    let middle = match kind {
-        GgmlType::Q4_0 => 8,
-        GgmlType::Q5_0 => 16,
-        _ => 0,
+    let (middle, range) = match kind {
+        GgmlType::Q4_0 => (8, 0..16),
+        GgmlType::Q5_0 => (16, 0..32),
+        GgmlType::Q8_0 => (0, -128..128),
+        GgmlType::Q5_1 => (0, 0..32),
+        _ => (0, 0..16),
     };
     let mut codes = solved.codes.row(row).to_vec();
     let mut steps = Vec::with_capacity(codes.len() / BLOCK);
@@ -71,10 +103,12 @@ pub(super) fn pack_row(
         for (place, code) in codes.iter_mut().enumerate() {
             let is_kept = kept.as_ref().is_none_or(|kept| kept[block * BLOCK + place]);
             let value = if is_kept { i32::from(*code) } else { zero };
-            *code = match grid.config.symmetric {
-                true => (value - zero + middle) as u8,
-                false => value as u8,
+            let value = match grid.config.symmetric {
+                true => value - zero + middle,
+                false => value,
             };
+            debug_assert!(range.contains(&value), "{kind} has no code {value}");
+            *code = value as u8;
         }
         steps.push((step.scale, -step.scale * step.zero));
     }
@@ -109,8 +143,21 @@ pub(super) fn unfit(asked: GgmlType, found: GgmlType, columns: usize) -> Option<
     })
 }
 
-/// The nearest type for values that no type holds exactly, by their bits.
-pub(super) fn nearest(settings: &LayerSettings, columns: usize) -> GgmlType {
+/// The nearest type for values that no type holds exactly, by their bits; of pruned layers one that holds zeros.
+pub(super) fn nearest(settings: &LayerSettings, columns: usize, is_pruned: bool) -> GgmlType {
+    if is_pruned {
+        let asked = match settings.bits {
+            ..=3 => GgmlType::Q3_K,
+            4 => GgmlType::Q4_0,
+            5 => GgmlType::Q5_0,
+            6 => GgmlType::Q6_K,
+            _ => GgmlType::Q8_0,
+        };
+        return match fitting(asked, columns) {
+            GgmlType::IQ4_NL => GgmlType::Q4_0,
+            found => found,
+        };
+    }
     let asked = match (settings.method, settings.bits) {
         (Method::Nf4, _) => GgmlType::IQ4_NL,
         (_, ..=2) => GgmlType::Q2_K,
@@ -159,27 +206,35 @@ pub(in crate::formats) fn hold(layer: &LayerInfo, asked: LayerSettings) -> Held 
     let mut changes = Vec::new();
     if settings.scale_dtype != ScaleDtype::F16 {
         settings.scale_dtype = ScaleDtype::F16;
-        changes.push(("f16 scales".to_owned(), "gguf keeps scales as f16"));
+        changes.push((
+            "f16 scales".to_owned(),
+            "gguf keeps scales as f16".to_owned(),
+        ));
     }
     if !settings.group.is_multiple_of(BLOCK) {
         settings.group = BLOCK;
-        changes.push(("group 32".to_owned(), "gguf's blocks hold 32 values"));
+        changes.push((
+            "group 32".to_owned(),
+            "gguf's blocks hold 32 values".to_owned(),
+        ));
     }
-    if settings.bits > 5 && !settings.symmetric {
+    if !settings.symmetric && !settings.prune.is_none() {
         settings.symmetric = true;
-        changes.push(("symmetric".to_owned(), "Q8_0 has no zeros"));
+        let reason = "only gguf's symmetric blocks hold pruned weights as zeros";
+        changes.push(("symmetric".to_owned(), reason.to_owned()));
     }
     let bits = match settings.bits {
         ..=4 => 4,
         5 => 5,
         _ => 8,
     };
+    if bits == 8 && !settings.symmetric {
+        settings.symmetric = true;
+        changes.push(("symmetric".to_owned(), "Q8_0 has no zeros".to_owned()));
+    }
     if settings.bits != bits {
+        changes.push((format!("{bits} bits"), other_bits(asked.bits, bits)));
         settings.bits = bits;
-        changes.push((
-            format!("{bits} bits"),
-            "no block of gguf with solved codes has so few",
-        ));
     }
     Held {
         fallback: told(&asked, changes),
@@ -187,11 +242,25 @@ pub(in crate::formats) fn hold(layer: &LayerInfo, asked: LayerSettings) -> Held 
     }
 }
 
-fn told(asked: &LayerSettings, changes: Vec<(String, &str)>) -> Option<Fallback> {
+/// Why codes of `asked` bits lie in blocks of `held` bits, and what would hold fewer.
+fn other_bits(asked: u8, held: u8) -> String {
+    let nearest = match asked {
+        2 => GgmlType::Q2_K,
+        3 => GgmlType::Q3_K,
+        _ => GgmlType::Q6_K,
+    };
+    format!(
+        "gguf's blocks hold solved codes of 4, 5 and 8 bits, so a weight takes {:.1} bits with its scale; {nearest} takes {:.1} by rounding again: compress to format pare, then export with --type {nearest}",
+        f64::from(held) + 0.5,
+        nearest.bits_per_weight()
+    )
+}
+
+fn told(asked: &LayerSettings, changes: Vec<(String, String)>) -> Option<Fallback> {
     if changes.is_empty() {
         return None;
     }
-    let (to, reasons): (Vec<String>, Vec<&str>) = changes.into_iter().unzip();
+    let (to, reasons): (Vec<String>, Vec<String>) = changes.into_iter().unzip();
     let grid = if asked.symmetric {
         "symmetric"
     } else {

@@ -5,20 +5,10 @@
 //! the tokenizers library gets exactly the same tokens. Source: llama.cpp's converters.
 
 use crate::checkpoint::gguf::TOKENIZER_JSON;
+use crate::checkpoint::gguf::token::{BYTE, CONTROL, NORMAL, SPACE, UNKNOWN, UNUSED, USER_DEFINED};
 use crate::checkpoint::gguf::value::Value;
 use serde_json::Value as Json;
 use std::collections::HashMap;
-
-/// Kinds of tokens, as llama.cpp numbers them.
-const NORMAL: i32 = 1;
-const UNKNOWN: i32 = 2;
-const CONTROL: i32 = 3;
-const USER_DEFINED: i32 = 4;
-const UNUSED: i32 = 5;
-const BYTE: i32 = 6;
-
-/// The space of SentencePiece.
-const SPACE: char = '\u{2581}';
 
 /// A model's texts beside its weights.
 #[derive(Debug, Default)]
@@ -63,9 +53,7 @@ pub(super) fn keys(texts: &Texts, rows: usize) -> (Vec<(String, Value)>, Option<
         "gpt2" => keys.push((key("merges"), Value::Texts(merges(model)))),
         "llama" => {
             keys.push((key("scores"), Value::floats(&words.scores(model))));
-            let prefix = tokenizer
-                .pointer("/normalizer")
-                .is_some_and(|found| found.to_string().contains("Prepend"));
+            let prefix = adds_space(tokenizer);
             keys.push((key("add_space_prefix"), Value::flag(prefix)));
         }
         _ => words.mark_beginnings(),
@@ -176,6 +164,26 @@ impl Words {
     }
 }
 
+/// Whether a text gets a space in front: from a normalizer, or from how words are cut where newer programs wrote the file.
+fn adds_space(tokenizer: &Json) -> bool {
+    let normalizer = steps(&tokenizer["normalizer"], "normalizers");
+    let cut = steps(&tokenizer["pre_tokenizer"], "pretokenizers");
+    let prepends = |step: &Json| step["type"] == "Prepend";
+    let by_spaces = |step: &Json| {
+        let scheme = step["prepend_scheme"].as_str();
+        let older = step["add_prefix_space"].as_bool().unwrap_or(true);
+        step["type"] == "Metaspace" && scheme.map_or(older, |scheme| scheme != "never")
+    };
+    normalizer.iter().any(prepends) || cut.iter().any(by_spaces)
+}
+
+/// The steps of a sequence, or the one step that there is.
+fn steps<'a>(step: &'a Json, key: &str) -> &'a [Json] {
+    step[key]
+        .as_array()
+        .map_or(std::slice::from_ref(step), Vec::as_slice)
+}
+
 fn is_byte(token: &str) -> bool {
     let digits = token
         .strip_prefix("<0x")
@@ -201,15 +209,11 @@ fn merges(model: &Json) -> Vec<String> {
 /// llama.cpp's name for how a text is cut before BPE.
 fn cutting(cut: &Json) -> (&'static str, Option<String>) {
     use crate::checkpoint::gguf::cuttings::{LLAMA3, QWEN2};
-    let steps = cut["pretokenizers"].as_array();
-    let expression = steps
-        .into_iter()
-        .flatten()
+    let all = steps(cut, "pretokenizers");
+    let expression = all
+        .iter()
         .find_map(|step| step["pattern"]["Regex"].as_str());
-    let by_digits = steps
-        .into_iter()
-        .flatten()
-        .any(|step| step["type"] == "Digits");
+    let by_digits = all.iter().any(|step| step["type"] == "Digits");
     match expression {
         Some(LLAMA3) => return ("llama-bpe", None),
         Some(QWEN2) => return ("qwen2", None),
@@ -264,10 +268,7 @@ fn specials(texts: &Texts, words: &Words) -> Vec<(String, Value)> {
 /// The tokens that the post-processor puts before and after a text.
 fn around(tokenizer: &Json) -> (Option<String>, Option<String>) {
     let post = &tokenizer["post_processor"];
-    let steps = post["processors"]
-        .as_array()
-        .map_or(std::slice::from_ref(post), Vec::as_slice);
-    for step in steps {
+    for step in steps(post, "processors") {
         let name = |place: &Json| Some(place["SpecialToken"]["id"].as_str()?.to_owned());
         if let Some(single) = step["single"].as_array() {
             let last = single.last().filter(|_| single.len() > 1);
@@ -278,4 +279,54 @@ fn around(tokenizer: &Json) -> (Option<String>, Option<String>) {
         }
     }
     (None, None)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_space_in_front_is_found_wherever_it_is_said() {
+        let prepend = json!({ "type": "Prepend", "prepend": "_" });
+        let replace = json!({ "type": "Replace", "pattern": { "String": " " }, "content": "_" });
+        let metaspace = |scheme: &str| json!({ "type": "Metaspace", "prepend_scheme": scheme });
+        let cases = [
+            (
+                json!({ "normalizer": { "type": "Sequence", "normalizers": [prepend, replace] } }),
+                true,
+            ),
+            (json!({ "normalizer": prepend }), true),
+            (json!({ "normalizer": replace }), false),
+            (
+                json!({ "normalizer": null, "pre_tokenizer": metaspace("first") }),
+                true,
+            ),
+            (
+                json!({ "normalizer": null, "pre_tokenizer": metaspace("always") }),
+                true,
+            ),
+            (
+                json!({ "normalizer": null, "pre_tokenizer": metaspace("never") }),
+                false,
+            ),
+            (
+                json!({ "pre_tokenizer": { "type": "Sequence", "pretokenizers": [metaspace("first")] } }),
+                true,
+            ),
+            (
+                json!({ "pre_tokenizer": { "type": "Metaspace", "add_prefix_space": true } }),
+                true,
+            ),
+            (
+                json!({ "pre_tokenizer": { "type": "Metaspace", "add_prefix_space": false } }),
+                false,
+            ),
+            (json!({ "normalizer": null, "pre_tokenizer": null }), false),
+        ];
+        for (tokenizer, expected) in cases {
+            assert_eq!(adds_space(&tokenizer), expected, "{tokenizer}");
+        }
+    }
 }

@@ -258,7 +258,7 @@ fn gguf_file(
         Placement::Blocks(kind) => Some((layer.tensor.clone(), *kind)),
         _ => None,
     });
-    let plan = gguf::plan(source, &kinds.collect())?;
+    let plan = gguf::plan(source, &kinds.collect(), None)?;
     Ok(PlannedFile {
         path: PathBuf::from(gguf::FILE_NAME),
         size_bytes: plan.size_bytes,
