@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import shutil
 import struct
 import subprocess
 
@@ -63,6 +64,18 @@ class Bench:
         place, out = self.folder / "config.json", self.folder / name
         place.write_text(json.dumps(config))
         self.call(self.blocks_path.with_name("make_checkpoint"), "--config", place, "--out", out, "--dtype", "f32", "--seed", "7")
+        return out
+
+    def copied(self, model: pathlib.Path, name: str, changes: dict) -> pathlib.Path:
+        """A copy of a model folder, with changed JSON files."""
+        out = self.folder / name
+        shutil.copytree(model, out, copy_function=shutil.copyfile)
+        for folder in (out, *(place for place in out.rglob("*") if place.is_dir())):
+            folder.chmod(0o755)
+        for file, change in changes.items():
+            place = out / file
+            place.chmod(0o644)
+            place.write_text(json.dumps(change(json.loads(place.read_text()))))
         return out
 
     def codec(self, *words: object, arrays: list[np.ndarray]) -> np.ndarray:
