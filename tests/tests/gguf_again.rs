@@ -7,7 +7,7 @@ use pare_engine::checkpoint::Checkpoint;
 use pare_engine::formats::Format;
 use pare_engine::ggml::GgmlType;
 use pare_engine::mask::SparsityPattern;
-use pare_engine::recipe::{PruneMethod, PruneScope};
+use pare_engine::recipe::{PruneMethod, PruneScope, Recipe};
 use pare_engine::report::ExportReport;
 use pare_engine::score::{Pooling, PoolingMode};
 use pare_engine::session::{GgufRequest, SessionError};
@@ -268,5 +268,26 @@ fn an_imatrix_of_another_model_is_refused() {
         let problem = export(&workshop, &workshop.model(), with(&workshop)).unwrap_err();
         assert!(problem.to_string().contains("another model"), "{problem}");
         export(&elsewhere, &elsewhere.model(), with(&elsewhere)).unwrap();
+    }
+}
+
+#[test]
+fn a_recipe_may_mix_types() {
+    let workshop = Workshop::new();
+    let mut recipe = workshop.recipe(Method::Rtn, 4, 32);
+    recipe.default.symmetric = true;
+    let more = "version = 1\n[[layer]]\nmatch = \"*.down_proj\"\nbits = 8\n[[layer]]\nmatch = \"*.v_proj\"\nsymmetric = false\n";
+    recipe.layers = Recipe::parse(more).unwrap().layers;
+    let session = workshop.open(&workshop.model()).unwrap();
+    let asked = workshop.request(recipe, "mixed", Format::Gguf);
+    session.compress(&asked, &Quiet::default()).unwrap();
+    let written = Checkpoint::open(&workshop.path("mixed")).unwrap();
+    for (name, kind) in [
+        ("mlp.down_proj", GgmlType::Q8_0),
+        ("self_attn.v_proj", GgmlType::Q4_1),
+        ("mlp.up_proj", GgmlType::Q4_0),
+    ] {
+        let tensor = format!("model.layers.1.{name}.weight");
+        assert_eq!(written.block_type(&tensor), Some(kind), "{name}");
     }
 }
