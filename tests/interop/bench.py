@@ -45,6 +45,26 @@ class Bench:
         self.report = self.pare("export", model, "--format", "gguf", "--out", out, *kinds, *words)
         return out
 
+    def compress(self, model: str, form: str, *words: object, out: str) -> pathlib.Path:
+        """A compressed copy of a shared model."""
+        folder = self.folder / out
+        self.report = self.pare("compress", self.model(model), "--out", folder, "--format", form, *words)
+        return folder
+
+    def dense_copy(self, model: pathlib.Path) -> pathlib.Path:
+        """All values of a quantized folder as Pare reads them, in F32."""
+        linked, out = self.folder / f"{model.name}-linked", self.folder / f"{model.name}-dense"
+        shutil.rmtree(out, ignore_errors=True)
+        shutil.rmtree(linked, ignore_errors=True)
+        linked.mkdir()
+        for file in filter(pathlib.Path.is_file, model.iterdir()):
+            (linked / file.name).symlink_to(file)
+        config = json.loads((model / "config.json").read_text())
+        (linked / "config.json").unlink()
+        (linked / "config.json").write_text(json.dumps({**config, "dtype": "float32", "torch_dtype": "float32"}))
+        self.pare("compress", linked, "--out", out, "--method", "none", "--format", "dense")
+        return out
+
     def logits(self, model: object, ids: np.ndarray) -> np.ndarray:
         """What Pare computes for token ids `[sequences, tokens]`."""
         asked, out = self.folder / "ids.safetensors", self.folder / "logits.safetensors"
