@@ -21,7 +21,7 @@ const CONV1D_FAMILIES: [&str; 1] = ["gpt2"];
 
 /// Settings of a whole model.
 #[derive(Debug)]
-pub(super) struct BnbConfig {
+pub(in crate::checkpoint) struct BnbConfig {
     transposed: bool,
     original_dtype: Option<Dtype>,
 }
@@ -63,7 +63,9 @@ pub(super) fn layer(name: &str, config: &BnbConfig, shards: &Shards) -> Result<F
     if length > MAX_STATE_BYTES {
         return Err(format!("has a quant_state of {length} bytes"));
     }
-    let bytes = shards.read_all(text).map_err(|error| format!("cannot be read: {error}"))?;
+    let bytes = shards
+        .read_all(text)
+        .map_err(|error| format!("cannot be read: {error}"))?;
     let state = parse_state(&bytes).map_err(|problem| format!("cannot be read: {problem}"))?;
     if state.quant_type.state_suffix() != suffix {
         return Err("has a quant_state under the name of another type".to_owned());
@@ -71,11 +73,22 @@ pub(super) fn layer(name: &str, config: &BnbConfig, shards: &Shards) -> Result<F
     let (_, weight) = find(suffixes::WEIGHT)?;
     let stored = shards.tensors[weight].info.size_bytes;
     if stored != state.weights()?.div_ceil(2) as u64 {
-        return Err(format!("has {stored} bytes of codes for {} x {} weights", state.rows, state.columns));
+        return Err(format!(
+            "has {stored} bytes of codes for {} x {} weights",
+            state.rows, state.columns
+        ));
     }
-    let mut parts = vec![(suffixes::WEIGHT, weight), find(suffixes::ABSMAX)?, find(suffixes::QUANT_MAP)?, (suffix, text)];
+    let mut parts = vec![
+        (suffixes::WEIGHT, weight),
+        find(suffixes::ABSMAX)?,
+        find(suffixes::QUANT_MAP)?,
+        (suffix, text),
+    ];
     if state.nested.is_some() {
-        parts.extend([find(suffixes::NESTED_ABSMAX)?, find(suffixes::NESTED_QUANT_MAP)?]);
+        parts.extend([
+            find(suffixes::NESTED_ABSMAX)?,
+            find(suffixes::NESTED_QUANT_MAP)?,
+        ]);
     }
     Ok(Found {
         name: name.to_owned(),
@@ -98,13 +111,20 @@ mod tests {
     fn four_bits_are_read_and_others_refused_by_name() {
         let of = |config: Value| BnbConfig::of_model(Path::new("m"), &config);
         assert!(of(json!({})).unwrap().is_none());
-        assert!(of(json!({ "quantization_config": { "quant_method": "gptq" } })).unwrap().is_none());
+        assert!(
+            of(json!({ "quantization_config": { "quant_method": "gptq" } }))
+                .unwrap()
+                .is_none()
+        );
         let four = json!({ "quant_method": "bitsandbytes", "load_in_4bit": true });
-        let found = of(json!({ "quantization_config": four, "model_type": "gpt2", "dtype": "float16" }));
+        let found =
+            of(json!({ "quantization_config": four, "model_type": "gpt2", "dtype": "float16" }));
         let found = found.unwrap().unwrap();
         assert!(found.transposed && found.original_dtype == Some(Dtype::F16));
         let eight = json!({ "quant_method": "bitsandbytes", "load_in_8bit": true });
-        let error = of(json!({ "quantization_config": eight })).unwrap_err().to_string();
+        let error = of(json!({ "quantization_config": eight }))
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("8 bits"), "{error}");
     }
 }

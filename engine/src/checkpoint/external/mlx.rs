@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use super::super::error::CheckpointError;
 use super::super::packed_source::{Found, find_part};
 use super::super::shards::Shards;
-use super::{original_dtype, text_of};
+use super::original_dtype;
 use crate::grid::{GridConfig, ScaleDtype};
 use crate::packed::ExternalLayer;
 use crate::packed::mlx::{BITS, GROUPS};
@@ -25,11 +25,18 @@ const WORD_BITS: usize = 32;
 
 /// Settings of a whole model.
 #[derive(Debug)]
-pub(super) struct MlxConfig {
-    group_size: usize,
-    /// Group of single layers; `None` in another mode.
-    layers: BTreeMap<String, Option<usize>>,
+pub(in crate::checkpoint) struct MlxConfig {
+    base: Own,
+    /// Those of single layers; `None` in another mode.
+    layers: BTreeMap<String, Option<Own>>,
     original_dtype: Option<Dtype>,
+}
+
+/// Settings of a layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Own {
+    group: usize,
+    bits: u8,
 }
 
 impl MlxConfig {
@@ -45,30 +52,31 @@ impl MlxConfig {
         if let Some(mode) = other_mode(quantization) {
             return Err(unknown(format!("mlx in the mode {mode}")));
         }
-        let group_size = group_of(quantization).ok_or_else(|| unknown("mlx without a group_size".to_owned()))?;
+        let base = own(quantization, None);
+        let base =
+            base.ok_or_else(|| unknown("mlx in bits or a group_size of no kernel".to_owned()))?;
         let layers = quantization
             .iter()
             .filter_map(|(name, value)| Some((name.clone(), value.as_object()?)))
-            .map(|(name, own)| {
-                let group = match other_mode(own) {
-                    Some(_) => None,
-                    None => Some(group_of(own).unwrap_or(group_size)),
-                };
-                (name, group)
+            .map(|(name, settings)| {
+                let is_affine = other_mode(settings).is_none();
+                (name, is_affine.then(|| own(settings, Some(base))).flatten())
             })
             .collect();
         Ok(Some(Self {
-            group_size,
+            base,
             layers,
             original_dtype: original_dtype(config),
         }))
     }
 
-    /// Weights per scale of a layer. The error is the end of a sentence.
-    fn group_of(&self, name: &str) -> Result<usize, String> {
+    /// The settings of a layer. The error is the end of a sentence.
+    fn of_layer(&self, name: &str) -> Result<Own, String> {
         match self.layers.get(name) {
-            None => Ok(self.group_size),
-            Some(group) => group.ok_or_else(|| "is in a mode of mlx other than affine, which cannot be read".to_owned()),
+            None => Ok(self.base),
+            Some(own) => own.ok_or_else(|| {
+                "is in a mode, bits or groups of mlx that cannot be read".to_owned()
+            }),
         }
     }
 }
@@ -79,19 +87,33 @@ fn quantization(config: &Value) -> Option<&Map<String, Value>> {
     entries
         .iter()
         .filter_map(|key| config.get(key)?.as_object())
-        .find(|found| !found.contains_key("quant_method") && found.contains_key("group_size") && found.contains_key("bits"))
+        .find(|found| {
+            !found.contains_key("quant_method")
+                && found.contains_key("group_size")
+                && found.contains_key("bits")
+        })
         .filter(|found| !found.contains_key("checkpoint_format"))
 }
 
 /// The mode where it is not affine.
 fn other_mode(settings: &Map<String, Value>) -> Option<String> {
     let mode = settings.get("mode")?;
-    (mode.as_str() != Some(AFFINE)).then(|| mode.as_str().map_or_else(|| mode.to_string(), str::to_owned))
+    (mode.as_str() != Some(AFFINE)).then(|| {
+        mode.as_str()
+            .map_or_else(|| mode.to_string(), str::to_owned)
+    })
 }
 
-fn group_of(settings: &Map<String, Value>) -> Option<usize> {
-    let group = usize::try_from(settings.get("group_size")?.as_u64()?).ok()?;
-    GROUPS.contains(&group).then_some(group)
+/// Group and bits that MLX has kernels for; where one is not told, that of `base`.
+fn own(settings: &Map<String, Value>, base: Option<Own>) -> Option<Own> {
+    let number = |key: &str, other: Option<usize>| match settings.get(key) {
+        None => other,
+        Some(value) => usize::try_from(value.as_u64()?).ok(),
+    };
+    let group = number("group_size", base.map(|base| base.group))?;
+    let bits = number("bits", base.map(|base| base.bits.into()))?;
+    let bits = u8::try_from(bits).ok()?;
+    (GROUPS.contains(&group) && BITS.contains(&bits)).then_some(Own { group, bits })
 }
 
 /// The layer of that name. The error is the end of a sentence that begins with the layer.
@@ -101,27 +123,35 @@ pub(super) fn layer(name: &str, config: &MlxConfig, shards: &Shards) -> Result<F
         let info = &shards.tensors[index].info;
         match info.shape.as_slice() {
             &[rows, width] => Ok((index, info.dtype, rows, width)),
-            shape => Err(format!("needs {suffix} with 2 dimensions, but the file has {shape:?}")),
+            shape => Err(format!(
+                "needs {suffix} with 2 dimensions, but the file has {shape:?}"
+            )),
         }
     };
     let (weight, dtype, rows, words) = part("weight")?;
     let (scales, scale_dtype, scale_rows, groups) = part("scales")?;
     let (biases, bias_dtype, bias_rows, bias_groups) = part("biases")?;
     if dtype != Dtype::U32 || bias_dtype != scale_dtype {
-        return Err(format!("has codes as {dtype}, scales as {scale_dtype} and biases as {bias_dtype}"));
+        return Err(format!(
+            "has codes as {dtype}, scales as {scale_dtype} and biases as {bias_dtype}"
+        ));
     }
-    if (scale_rows, groups) != (bias_rows, bias_groups) || scale_rows != rows || rows == 0 || groups == 0 {
+    if (scale_rows, groups) != (bias_rows, bias_groups)
+        || scale_rows != rows
+        || rows == 0
+        || groups == 0
+    {
         return Err(format!(
             "has {rows} rows of codes, {scale_rows} x {groups} scales and {bias_rows} x {bias_groups} biases"
         ));
     }
-    let group = config.group_of(name)?;
-    let columns = groups.checked_mul(group).ok_or("is too large for any machine")?;
+    let Own { group, bits } = config.of_layer(name)?;
+    let columns = columns_of(words, groups, group, bits)?;
     Ok(Found {
         name: name.to_owned(),
         layout: ExternalLayer::Mlx {
             grid: GridConfig {
-                bits: bits_of(words, columns)?,
+                bits,
                 group,
                 symmetric: false,
                 scale_dtype: dtype_of(scale_dtype)?,
@@ -135,12 +165,16 @@ pub(super) fn layer(name: &str, config: &MlxConfig, shards: &Shards) -> Result<F
     })
 }
 
-/// Bits of a code from the words that hold `columns` of them.
-fn bits_of(words: usize, columns: usize) -> Result<u8, String> {
-    let fits = |bits: u8| columns.checked_mul(bits.into()).map(|bits| bits / WORD_BITS) == Some(words);
-    BITS.into_iter()
-        .find(|&bits| fits(bits))
-        .ok_or_else(|| format!("has {words} words for {columns} inputs, which fits no number of bits"))
+/// Inputs that words and groups of a row agree on.
+fn columns_of(words: usize, groups: usize, group: usize, bits: u8) -> Result<usize, String> {
+    let columns = groups.checked_mul(group);
+    let fits = |columns: &usize| {
+        let found = columns.checked_mul(bits.into());
+        found.is_some_and(|found| found / WORD_BITS == words)
+    };
+    columns.filter(fits).ok_or_else(|| {
+        format!("has {words} words and {groups} scales to a row, which are no {bits} bits in groups of {group}")
+    })
 }
 
 fn dtype_of(dtype: Dtype) -> Result<ScaleDtype, String> {
@@ -172,11 +206,15 @@ mod tests {
             "d": { "bits": 8 },
         });
         for key in ["quantization", "quantization_config"] {
-            let config = of(json!({ key: quantization, "torch_dtype": "bfloat16" })).unwrap().unwrap();
+            let config = of(json!({ key: quantization, "torch_dtype": "bfloat16" }))
+                .unwrap()
+                .unwrap();
             assert_eq!(config.original_dtype, Some(Dtype::BF16), "{key}");
-            let groups = ["a", "c", "d", "x"].map(|name| config.group_of(name).unwrap());
-            assert_eq!(groups, [32, 64, 64, 64], "{key}");
-            assert!(config.group_of("b").unwrap_err().contains("mode"), "{key}");
+            let found = ["a", "c", "d", "x"].map(|name| config.of_layer(name).unwrap());
+            let expected =
+                [(32, 6), (64, 4), (64, 8), (64, 4)].map(|(group, bits)| Own { group, bits });
+            assert_eq!(found, expected, "{key}");
+            assert!(config.of_layer("b").unwrap_err().contains("mode"), "{key}");
         }
     }
 
@@ -192,23 +230,29 @@ mod tests {
             assert!(of(config.clone()).unwrap().is_none(), "{config}");
         }
         let wrong = [
-            (json!({ "bits": 4, "group_size": 32, "mode": "mxfp4" }), "mxfp4"),
+            (
+                json!({ "bits": 4, "group_size": 32, "mode": "mxfp4" }),
+                "mxfp4",
+            ),
             (json!({ "bits": 4, "group_size": 32, "mode": 7 }), "mode 7"),
             (json!({ "bits": 4, "group_size": 48 }), "group_size"),
             (json!({ "bits": 4, "group_size": -1 }), "group_size"),
+            (json!({ "bits": 300, "group_size": 64 }), "group_size"),
         ];
         for (quantization, expected) in wrong {
-            let error = of(json!({ "quantization": quantization })).unwrap_err().to_string();
+            let error = of(json!({ "quantization": quantization }))
+                .unwrap_err()
+                .to_string();
             assert!(error.contains(expected), "{error} instead of …{expected}…");
         }
     }
 
     #[test]
-    fn bits_follow_from_words() {
+    fn words_and_groups_must_agree() {
         for bits in BITS {
-            assert_eq!(bits_of(usize::from(bits) * 4, 128), Ok(bits));
+            assert_eq!(columns_of(usize::from(bits) * 4, 2, 64, bits), Ok(128));
         }
-        assert!(bits_of(28, 128).is_err());
-        assert!(bits_of(usize::MAX, usize::MAX).is_err());
+        assert!(columns_of(16, 2, 64, 3).is_err());
+        assert!(columns_of(usize::MAX, usize::MAX, 64, 4).is_err());
     }
 }

@@ -1,5 +1,6 @@
 //! A stored layer of bitsandbytes, whoever wrote it, becomes a solved one. Every length and value is checked.
 
+use super::super::external::{bytes_of, part_of};
 use super::super::{Part, floats};
 use super::state::{State, parse_state};
 use super::{Layout, NESTED_CODES, suffixes};
@@ -110,15 +111,6 @@ fn values(codes: &[u8], levels: &[f32], maxima: &[f32], block: usize) -> Vec<f32
                 .map(move |&code| levels[usize::from(code)] * maximum)
         })
         .collect()
-}
-
-fn part_of<'parts>(parts: &'parts [Part], suffix: &str) -> Result<&'parts Part, String> {
-    let found = parts.iter().find(|part| part.suffix == suffix);
-    found.ok_or_else(|| format!("it lacks its part {suffix}"))
-}
-
-fn bytes_of<'parts>(parts: &'parts [Part], suffix: &str) -> Result<&'parts [u8], String> {
-    part_of(parts, suffix).map(|part| part.bytes.as_slice())
 }
 
 /// So many finite f32.

@@ -33,16 +33,19 @@ pub(super) fn hold(layer: &LayerInfo, asked: LayerSettings) -> Held {
     let mut tell = |from: String, to: String, reason: Unfit| {
         told = Fallback::join(told.take(), Some(changed(from, to, reason.to_string())));
     };
-    let unfit = |settings: &LayerSettings| {
-        bnb::unfit(settings.method, settings.nf4_block(), layer.columns)
-    };
+    let unfit =
+        |settings: &LayerSettings| bnb::unfit(settings.method, settings.nf4_block(), layer.columns);
     if let Some(reason @ Unfit::Method(method)) = unfit(&settings) {
         if asked.bits > BITS {
             return left_dense(asked, format!("{reason} of {} bits", asked.bits));
         }
         settings.method = Method::Nf4;
         settings.bits = BITS;
-        tell(method.word().to_owned(), Method::Nf4.word().to_owned(), reason);
+        tell(
+            method.word().to_owned(),
+            Method::Nf4.word().to_owned(),
+            reason,
+        );
     }
     if let Some(reason @ Unfit::Block { block, columns }) = unfit(&settings)
         && let Some(nearest) = bnb::nearest_block(block, columns)
@@ -70,7 +73,11 @@ pub(super) fn layer(layer: &LayerInfo, settings: &LayerSettings) -> ExternalLaye
 
 /// The `quantization_config` of a plan whose tensors are settled; at least one layer lies in this layout.
 pub(super) fn quantization_config(plan: &Plan) -> Value {
-    let layouts: Vec<Layout> = plan.layers.iter().filter_map(|layer| layout(layer.placement)).collect();
+    let layouts: Vec<Layout> = plan
+        .layers
+        .iter()
+        .filter_map(|layer| layout(layer.placement))
+        .collect();
     let compute = match layouts.first().map(|layout| layout.dtype) {
         Some(Dtype::F16) => "float16",
         Some(Dtype::BF16) => "bfloat16",
