@@ -53,16 +53,11 @@ class Bench:
 
     def dense_copy(self, model: pathlib.Path) -> pathlib.Path:
         """All values of a quantized folder as Pare reads them, in F32."""
-        linked, out = self.folder / f"{model.name}-linked", self.folder / f"{model.name}-dense"
-        shutil.rmtree(out, ignore_errors=True)
-        shutil.rmtree(linked, ignore_errors=True)
-        linked.mkdir()
-        for file in filter(pathlib.Path.is_file, model.iterdir()):
-            (linked / file.name).symlink_to(file)
-        config = json.loads((model / "config.json").read_text())
-        (linked / "config.json").unlink()
-        (linked / "config.json").write_text(json.dumps({**config, "dtype": "float32", "torch_dtype": "float32"}))
-        self.pare("compress", linked, "--out", out, "--method", "none", "--format", "dense")
+        wide, out = self.folder / f"{model.name}-f32", self.folder / f"{model.name}-dense"
+        for place in (wide, out):
+            shutil.rmtree(place, ignore_errors=True)
+        self.copied(model, wide.name, {"config.json": lambda config: {**config, "dtype": "float32", "torch_dtype": "float32"}})
+        self.pare("compress", wide, "--out", out, "--method", "none", "--format", "dense")
         return out
 
     def logits(self, model: object, ids: np.ndarray) -> np.ndarray:
