@@ -96,8 +96,8 @@ mod tests {
     fn what_does_not_exist_lists_what_does() {
         let cases = [
             (
-                "pare report x",
-                "`report` is no verb of pare. These work: open, inspect, logits, calibrate, sensitivity, allocate, compress, distill, evaluate, generate, export, estimate, devices, bench.",
+                "pare merge x",
+                "`merge` is no verb of pare. These work: open, inspect, logits, calibrate, sensitivity, allocate, compress, distill, evaluate, generate, export, report, estimate, devices, bench.",
             ),
             (
                 "pare compress x --out o --method magic",
@@ -105,7 +105,7 @@ mod tests {
             ),
             (
                 "pare compress x --out o --format onnx",
-                "`onnx` does not work for --format. These do: pare, dense, gptq, gguf, mlx, bnb-nf4.",
+                "`onnx` does not work for --format. These do: pare, dense, gptq, gguf.",
             ),
             (
                 "pare bench magic",

@@ -138,11 +138,26 @@ pub(super) fn view() -> impl TypedValueParser<Value = View> {
 
 /// `--screenshot`: named as what it will be.
 pub(super) fn png() -> impl TypedValueParser<Value = PathBuf> {
-    PathBufValueParser::new().try_map(|path| {
+    ending("png", "pictures are PNG files, so the name ends with .png")
+}
+
+/// Of `report`: so that no file of a run is taken for its page.
+pub(super) fn html() -> impl TypedValueParser<Value = PathBuf> {
+    ending("html", "pages are HTML files, so the name ends with .html")
+}
+
+/// Of `report`.
+pub(super) fn csv() -> impl TypedValueParser<Value = PathBuf> {
+    ending("csv", "tables are CSV files, so the name ends with .csv")
+}
+
+/// A path named as what it will be.
+fn ending(wanted: &'static str, problem: &'static str) -> impl TypedValueParser<Value = PathBuf> {
+    PathBufValueParser::new().try_map(move |path| {
         let ending = path.extension().map(|ending| ending.to_ascii_lowercase());
-        match ending.is_some_and(|ending| ending == "png") {
+        match ending.is_some_and(|ending| ending == wanted) {
             true => Ok(path),
-            false => Err("pictures are PNG files, so the name ends with .png"),
+            false => Err(problem),
         }
     })
 }

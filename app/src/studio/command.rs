@@ -84,6 +84,8 @@ pub enum Command {
     TakeStep(StepKind),
     /// Take a run's recipe as the draft.
     CloneRun(RunId),
+    /// Take the nearest settings that a container holds into the draft, as one step.
+    FitDraft(Format),
     /// Take the draft of uniform bits: a baseline, as one step.
     Uniform(u8),
 
@@ -161,6 +163,8 @@ pub enum Command {
         /// The folder to make.
         out: PathBuf,
     },
+    /// Write the page that tells of a run.
+    SaveReport(RunId, PathBuf),
     /// Look what an export would meet: free space, the place.
     CheckPlace(PathBuf),
     /// An export as a command line, into the clipboard.

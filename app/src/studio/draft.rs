@@ -6,7 +6,7 @@
 pub use super::layer_edit::LayerEdit;
 use super::sparse;
 use pare_engine::compress::need_of;
-use pare_engine::formats::Format;
+use pare_engine::formats::{Format, layout};
 use pare_engine::model::{LayerInfo, LayerKind};
 use pare_engine::recipe::{
     BlockChoice, CalibrationSettings, LayerSettings, PruneMethod, Structure,
@@ -151,6 +151,19 @@ impl Draft {
             }
         }
         (draft, changed)
+    }
+
+    /// This draft with the nearest settings that `format` holds, locked layers left alone.
+    pub fn fitted(&self, infos: &[LayerInfo], format: Format) -> Self {
+        let asked = infos.iter().cloned().zip(self.settings.iter().copied());
+        let asked: Vec<(LayerInfo, LayerSettings)> = asked.collect();
+        let mut draft = self.clone();
+        for (layer, settings) in layout::fitted(format, &asked).into_iter().enumerate() {
+            if infos[layer].compressible && !self.locked[layer] {
+                draft.settings[layer] = settings;
+            }
+        }
+        draft
     }
 
     /// This draft with `layers` locked or free.

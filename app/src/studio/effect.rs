@@ -13,8 +13,8 @@ use super::smaller::Question;
 use pare_engine::formats::Format;
 use pare_engine::recipe::{CalibrationSettings, LayerSettings};
 use pare_engine::session::{
-    DistillRequest, EvaluateRequest, GenerateRequest, OriginalInputs, SensitivityRequest, Session,
-    SessionOptions,
+    DistillRequest, EvaluateRequest, GenerateRequest, OriginalInputs, ReportRequest,
+    SensitivityRequest, Session, SessionOptions,
 };
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -34,6 +34,8 @@ pub enum Purpose {
     EvaluationText,
     /// The folder that an export is put into.
     ExportFolder,
+    /// The page that tells of a run.
+    SaveReport(RunId),
     /// A model to learn from, beside the open one.
     Teacher,
     /// A model to train.
@@ -234,6 +236,13 @@ pub enum Job {
         /// Ends it early.
         control: Arc<Control>,
     },
+    /// Write the page that tells of a run.
+    Report {
+        /// The run's folder, and the page to write.
+        request: ReportRequest,
+        /// Ends it early.
+        control: Arc<Control>,
+    },
     /// Measure what this machine can do.
     MeasureMachine {
         /// How it may use the machine.
@@ -293,6 +302,7 @@ impl Job {
             | Self::Evaluate { .. }
             | Self::Generate { .. }
             | Self::Export { .. }
+            | Self::Report { .. }
             | Self::MeasureMachine { .. } => Lane::Long,
             _ => Lane::Disk,
         }
@@ -313,6 +323,7 @@ impl Job {
             Self::Evaluate { .. } => "measuring",
             Self::Generate { .. } => "writing text",
             Self::Export { .. } => "exporting",
+            Self::Report { .. } => "writing a report",
             Self::MeasureMachine { .. } => "measuring this machine",
             Self::FindDevices(_) => "looking for devices",
             Self::Restore => "opening the store",

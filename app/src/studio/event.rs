@@ -14,7 +14,7 @@ use pare_engine::device::DeviceProfile;
 use pare_engine::preview::Estimate;
 use pare_engine::report::DistillReport;
 use pare_engine::report::{Evaluation, ExportReport, LayerReport, LayerSensitivity, TrainPoint};
-use pare_engine::session::{CompressReport, OriginalInputs, Session};
+use pare_engine::session::{CompressReport, OriginalInputs, Session, WrittenReport};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -158,6 +158,8 @@ pub enum Event {
     },
     /// An export ended.
     Exported(Outcome<ExportReport>),
+    /// The page of a run was written, or not.
+    Reported(Outcome<WrittenReport>),
     /// What lies at a place.
     Looked(Place),
     /// A recipe was read.

@@ -23,6 +23,27 @@ pub fn devices_table(data_folder: &Path) -> PathBuf {
     data_folder.join("devices.toml")
 }
 
+/// Where the report of a run goes that nobody gave another place: beside the run, under its name.
+pub fn report_of(run: &Path) -> PathBuf {
+    let whole = absolute(run);
+    let mut name = whole.file_name().unwrap_or_default().to_owned();
+    name.push(".html");
+    whole.with_file_name(name)
+}
+
+/// `path` with the ending of a page, so that no file of a run is taken for its report.
+pub fn as_page(path: PathBuf) -> PathBuf {
+    let is_page = path
+        .extension()
+        .is_some_and(|ending| ending.eq_ignore_ascii_case("html"));
+    if is_page {
+        return path;
+    }
+    let mut name = path.into_os_string();
+    name.push(".html");
+    name.into()
+}
+
 #[expect(
     clippy::disallowed_methods,
     reason = "the user's folders are told by the environment, and nothing that is computed depends on them"
@@ -83,6 +104,22 @@ mod tests {
         assert!(absolute(Path::new("./sample")).is_absolute());
         assert!(absolute(Path::new("models/a")).ends_with("models/a"));
         assert_eq!(absolute(Path::new("")), Path::new(""));
+    }
+
+    #[test]
+    fn reports_are_pages_beside_their_runs() {
+        let run = env::temp_dir().join("runs").join("one.v2");
+        assert_eq!(
+            report_of(&run),
+            env::temp_dir().join("runs").join("one.v2.html")
+        );
+        for (typed, expected) in [
+            ("a", "a.html"),
+            ("a.HTML", "a.HTML"),
+            ("a.bin", "a.bin.html"),
+        ] {
+            assert_eq!(as_page(PathBuf::from(typed)), Path::new(expected));
+        }
     }
 
     #[test]

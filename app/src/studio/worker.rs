@@ -320,6 +320,7 @@ fn last_word(job: &Job) -> Option<LastWord> {
             })
         }
         Job::Export { .. } => Box::new(|reason: String| Event::Exported(Outcome::Failed(reason))),
+        Job::Report { .. } => Box::new(|reason: String| Event::Reported(Outcome::Failed(reason))),
         Job::MeasureMachine { .. } => {
             Box::new(|reason: String| Event::MachineMeasured(Outcome::Failed(reason)))
         }

@@ -24,6 +24,7 @@ mod logits;
 mod machines;
 mod open;
 mod place;
+mod report;
 mod sensitivity;
 mod structure;
 mod zeros;

@@ -77,18 +77,20 @@ pub fn export(
     let written = assemble(&partial, run, &plan, &source, observer)
         .and_then(|()| keep_recipe(&partial, recipe_toml.as_deref()))
         .and_then(|()| verify(&partial, run, &plan, observer))
-        .and_then(|verified| give_name(&partial, out).map(|()| verified));
+        .map(|verified| ExportReport {
+            out: out.display().to_string(),
+            format: format.word().to_owned(),
+            bytes: plan.bytes,
+            verified,
+            fallbacks,
+        })
+        .and_then(|report| keep_report(&partial, &report).map(|()| report))
+        .and_then(|report| give_name(&partial, out).map(|()| report));
     if written.is_err() {
         // Best effort: the error that is returned says what to do.
         let _ = fs::remove_dir_all(&partial);
     }
-    Ok(ExportReport {
-        out: out.display().to_string(),
-        format: format.word().to_owned(),
-        bytes: plan.bytes,
-        verified: written?,
-        fallbacks,
-    })
+    written
 }
 
 /// What is known of each layer's stored form; `None` for a layer that the run left as it was.
@@ -277,21 +279,18 @@ fn unsolved() -> LayerSettings {
     }
 }
 
-/// Whether the stored values fit the settings that the container holds: the same levels, or those of a grid with groups
-/// cut evenly. Other scales would be other values.
+/// Whether the stored values fit the settings that the container holds: the same grid, or the same with groups cut
+/// evenly. Other scales would be other values.
 fn holds_stored(layer: &LayerInfo, stored: &LayerSettings, held: &LayerSettings) -> bool {
-    let is_codebook = |method: Method| matches!(method, Method::Nf4 | Method::Palette);
-    let same_levels = match is_codebook(stored.method) || is_codebook(held.method) {
-        true => held.method == stored.method && held.group == stored.group,
-        false => held.symmetric == stored.symmetric && cuts_evenly(layer, stored, held),
-    };
     stored.method == Method::None
-        || (held.method != Method::None && held.scale_dtype == stored.scale_dtype && same_levels)
-}
-
-fn cuts_evenly(layer: &LayerInfo, stored: &LayerSettings, held: &LayerSettings) -> bool {
-    let size = stored.grid().groups(layer.columns).size();
-    held.group == stored.group || size.is_multiple_of(held.group.max(1))
+        || (held.method != Method::None
+            && held.scale_dtype == stored.scale_dtype
+            && (held.group == stored.group
+                || stored
+                    .grid()
+                    .groups(layer.columns)
+                    .size()
+                    .is_multiple_of(held.group.max(1))))
 }
 
 fn written_dense(stored: &LayerSettings, fallback: Fallback) -> Fallback {
@@ -315,6 +314,14 @@ fn keep_recipe(partial: &Path, recipe_toml: Option<&str>) -> Result<(), StoreErr
             .write_all(text.as_bytes())
             .map_err(StoreError::io("could not be written", &path))
     })
+}
+
+/// What was found goes along, so that the export can be reported like a run.
+fn keep_report(partial: &Path, report: &ExportReport) -> Result<(), StoreError> {
+    let own = partial.join(OWN_FOLDER);
+    fs::create_dir_all(&own).map_err(StoreError::io("could not be created", &own))?;
+    let text = serde_json::to_string_pretty(report).unwrap_or_default();
+    atomic::write_bytes(&own.join("export.json"), text.as_bytes())
 }
 
 fn give_name(partial: &Path, out: &Path) -> Result<(), StoreError> {

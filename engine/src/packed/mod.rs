@@ -34,7 +34,6 @@
 mod activations;
 pub mod bits;
 mod blocks;
-pub mod bnb;
 mod combinations;
 mod error;
 mod external;
@@ -44,7 +43,6 @@ pub mod gptq;
 mod kind;
 mod manifest;
 mod matmul;
-pub mod mlx;
 mod pack;
 mod source;
 mod sparse;

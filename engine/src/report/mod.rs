@@ -2,6 +2,8 @@
 //!
 //! Knows no format of a terminal or a window, and makes no measurement itself.
 
+mod environment;
+pub mod page;
 mod sensitivity;
 mod structure;
 mod train;
@@ -12,6 +14,7 @@ use crate::monitor::{Monitor, Unwatched};
 use crate::packed::ActivationPlan;
 use crate::settings::{KvCache, LayerSettings, PruneMethod};
 use crate::solved::{Method, Warning};
+pub use environment::{Environment, TextDigest};
 pub use sensitivity::{Anchor, LayerSensitivity, Measure, OptionError, Probe, SensitivityTable};
 use serde::{Deserialize, Serialize};
 pub use structure::{

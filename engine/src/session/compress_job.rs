@@ -3,6 +3,7 @@
 //! The way: rules -> settings (recipe) -> what the container holds (preflight) -> every byte (plan) -> the loop over
 //! layers (compress) -> files (assemble) -> reopened (verify) -> measured (evaluate) -> named (finish).
 
+use super::environment::environment;
 use super::evaluate_job::open_runnable;
 use super::machine::peak_rss_bytes;
 use super::original_inputs::OriginalInputs;
@@ -16,7 +17,7 @@ use crate::formats::{RunFolder, assemble_run, verify_run};
 use crate::model::Model;
 use crate::moments::Prefix;
 use crate::monitor::Unwatched;
-use crate::report::{Evaluation, LayerReport, Notice, Observer};
+use crate::report::{Environment, Evaluation, LayerReport, Notice, Observer};
 use crate::solved::Method;
 use crate::units::{BitsPerWeight, Bytes};
 use std::path::Path;
@@ -136,7 +137,8 @@ impl Session {
             request.resume,
         )?;
         let report = self.fill_run(request, &settled, &run, None, observer)?;
-        run.finish(&report_json(&report), request.keep_layers)?;
+        let made = environment_of(request);
+        run.finish(&report_json(&report, &made), request.keep_layers)?;
         Ok(report)
     }
 
@@ -347,6 +349,12 @@ impl Session {
             .map(|metadata| metadata.len())
             .sum()
     }
+}
+
+/// With what the run of `request` is made, in the pool that worked.
+pub(super) fn environment_of(request: &CompressRequest) -> Environment {
+    let calibration = request.recipe.calibration.corpus.as_deref();
+    environment(calibration, request.evaluate.as_deref())
 }
 
 /// Seconds of stages, one after another.

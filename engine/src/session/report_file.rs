@@ -2,6 +2,7 @@
 
 use super::{CompressReport, SessionError};
 use crate::formats::store::OWN_FOLDER;
+use crate::report::Environment;
 use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
@@ -9,9 +10,21 @@ use std::path::Path;
 /// A report takes about 12 kB a layer; anything far larger is none.
 const MAX_REPORT_BYTES: u64 = 256 << 20;
 
+/// What lies in the run: the report, and with what it was made.
+#[derive(serde::Serialize)]
+struct Written<'a> {
+    #[serde(flatten)]
+    report: &'a CompressReport,
+    environment: &'a Environment,
+}
+
 /// The report as it lies in the run. Numbers are finite by construction, so that JSON can hold them.
-pub(super) fn report_json(report: &CompressReport) -> String {
-    serde_json::to_string_pretty(report)
+pub(super) fn report_json(report: &CompressReport, environment: &Environment) -> String {
+    let written = Written {
+        report,
+        environment,
+    };
+    serde_json::to_string_pretty(&written)
         .unwrap_or_else(|error| format!("{{\"reason\": \"{error}\"}}"))
 }
 
@@ -22,33 +35,37 @@ pub fn read_report(run: &Path) -> Result<CompressReport, SessionError> {
         problem,
         path: path.clone(),
     };
-    let unread = |error: std::io::Error| {
+    let text = report_bytes(&path).map_err(|reason| {
         problem(format!(
-            "the run's report could not be read: {error}; choose a folder that pare compress finished"
+            "the run's report {reason}; choose a folder that pare compress finished"
         ))
-    };
-    let metadata = std::fs::metadata(&path).map_err(unread)?;
-    // Opening a pipe would wait for whoever writes to it.
-    if !metadata.is_file() {
-        return Err(problem(
-            "the run's report is no file; choose a folder that pare compress finished".to_owned(),
-        ));
-    }
-    let mut text = Vec::new();
-    let file = File::open(&path).map_err(unread)?;
-    // One byte more tells that there are too many, even of a file that grows.
-    let mut reader = file.take(MAX_REPORT_BYTES + 1);
-    reader.read_to_end(&mut text).map_err(unread)?;
-    if text.len() as u64 > MAX_REPORT_BYTES {
-        return Err(problem(format!(
-            "the run's report has more than {MAX_REPORT_BYTES} bytes, so it is none; compress again"
-        )));
-    }
+    })?;
     serde_json::from_slice(&text).map_err(|error| {
         problem(format!(
             "the run's report is damaged or of another version: {error}; compress again"
         ))
     })
+}
+
+/// The bytes of a report, or why there are none, as the middle of a sentence.
+pub(super) fn report_bytes(path: &Path) -> Result<Vec<u8>, String> {
+    let unread = |error: std::io::Error| format!("could not be read: {error}");
+    let metadata = std::fs::metadata(path).map_err(unread)?;
+    // Opening a pipe would wait for whoever writes to it.
+    if !metadata.is_file() {
+        return Err("is no file".to_owned());
+    }
+    let mut text = Vec::new();
+    let file = File::open(path).map_err(unread)?;
+    // One byte more tells that there are too many, even of a file that grows.
+    let mut reader = file.take(MAX_REPORT_BYTES + 1);
+    reader.read_to_end(&mut text).map_err(unread)?;
+    if text.len() as u64 > MAX_REPORT_BYTES {
+        return Err(format!(
+            "has more than {MAX_REPORT_BYTES} bytes, so it is none"
+        ));
+    }
+    Ok(text)
 }
 
 #[cfg(test)]
@@ -58,6 +75,7 @@ mod tests {
         clippy::disallowed_methods,
         reason = "damage is made as a crash makes it"
     )]
+    use super::super::environment::environment;
     use super::*;
     use crate::distortion::Histograms;
     use crate::recipe::Recipe;
@@ -136,7 +154,8 @@ mod tests {
 
     #[test]
     fn what_was_written_reads_back() {
-        let run = run_with(report_json(&report()).as_bytes());
+        let environment = environment(None, None);
+        let run = run_with(report_json(&report(), &environment).as_bytes());
         assert_eq!(read_report(run.path()).unwrap(), report());
     }
 

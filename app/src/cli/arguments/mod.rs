@@ -4,6 +4,7 @@
 
 mod choosing;
 mod machine;
+mod report;
 mod solving;
 mod structure;
 mod studio;
@@ -13,6 +14,7 @@ pub(crate) use choosing::{
     Allocate, ErrorsOf, Gain, Sensitivity, SensitivityFlags, VerificationFlags, WishFlags,
 };
 pub(crate) use machine::{Devices, Estimate, TargetFlags};
+pub(crate) use report::Report;
 pub(crate) use solving::{Calibrate, CalibrationFlags, Compress, SolverFlags, ZeroFlags};
 pub(crate) use structure::StructureFlags;
 pub(crate) use studio::Open;
@@ -91,6 +93,8 @@ pub(crate) enum Verb {
     Generate(Generate),
     /// Write a finished run in another format, without solving again.
     Export(Export),
+    /// Write a finished run as one page for a browser, with its layers as a table.
+    Report(Report),
     /// Estimate size, memory and speed on a device, without running the model.
     Estimate(Box<Estimate>),
     /// List devices, and measure this machine.

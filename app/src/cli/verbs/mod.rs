@@ -18,6 +18,7 @@ mod losses;
 mod open;
 mod quality;
 mod reasons;
+mod report;
 mod sensitivity;
 mod structure;
 
@@ -47,6 +48,7 @@ pub(super) fn run(
         Verb::Estimate(estimate) => estimate::run(estimate, context),
         Verb::Devices(devices) => devices::run(devices, context),
         Verb::Export(export) => export::run(export, context),
+        Verb::Report(report) => report::run(report, context),
         Verb::Bench(bench) => bench::run(bench, context),
     }
 }

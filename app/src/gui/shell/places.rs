@@ -163,7 +163,7 @@ impl Question {
         self.dialog = Some(match kind {
             Kind::Folder => Box::pin(dialog.pick_folder()),
             Kind::File => Box::pin(dialog.pick_file()),
-            Kind::NewFile => Box::pin(dialog.set_file_name("recipe.toml").save_file()),
+            Kind::NewFile(name) => Box::pin(dialog.set_file_name(name).save_file()),
         });
     }
 }
@@ -173,7 +173,8 @@ impl Question {
 enum Kind {
     Folder,
     File,
-    NewFile,
+    /// The name that it begins with.
+    NewFile(&'static str),
 }
 
 struct Words {
@@ -205,7 +206,7 @@ fn words(purpose: &Purpose) -> Words {
             title: "Save recipe",
             hint: "A .toml file; pare compress --recipe reads it too",
             accept: "Save",
-            dialogs: &[("Browse…", Kind::NewFile)],
+            dialogs: &[("Browse…", Kind::NewFile("recipe.toml"))],
         },
         Purpose::CalibrationText => Words {
             title: "Calibration text",
@@ -245,6 +246,12 @@ fn words(purpose: &Purpose) -> Words {
             hint: "A .txt or .jsonl file, or token ids as .safetensors; all of it is used",
             accept: "Choose",
             dialogs: FILE,
+        },
+        Purpose::SaveReport(_) => Words {
+            title: "Save report",
+            hint: "An .html file that every browser shows and prints; what lies there is replaced",
+            accept: "Save",
+            dialogs: &[("Browse…", Kind::NewFile("report.html"))],
         },
         Purpose::ExportFolder => Words {
             title: "Export to",

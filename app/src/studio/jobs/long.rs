@@ -104,6 +104,11 @@ pub(super) fn run(job: Job, office: &Office) {
             let result = session::export(&run, format, &out, &options, &watcher);
             office.outbox.send(Event::Exported(outcome(result)));
         }
+        Job::Report { request, control } => {
+            let watcher = Watcher::new(NO_RUN, 0, office.outbox.clone(), control);
+            let result = session::write_report(&request, &watcher);
+            office.outbox.send(Event::Reported(outcome(result)));
+        }
         // Other lanes' work never comes here.
         _ => {}
     }

@@ -152,7 +152,8 @@ pub fn run(job: Job, office: &Office, desk: &mut Desk) {
         | Job::Run(_)
         | Job::Evaluate { .. }
         | Job::Generate { .. }
-        | Job::Export { .. } => long::run(job, office),
+        | Job::Export { .. }
+        | Job::Report { .. } => long::run(job, office),
         Job::MeasureMachine { options, control } => machine::measure(&options, control, office),
         Job::FindDevices(options) => machine::find(&options, office),
         job => disk::run(job, office, &mut desk.disk),

@@ -66,6 +66,11 @@ impl Studio {
                 // Its loaders fuse q/k/v and gate/up, and refuse those that differ.
                 project.budget_rules.fused |= format.fuses_peers();
             }
+            Command::FitDraft(format) => {
+                let fitted = draft.fitted(&project.layers, format);
+                let label = format!("fit the recipe to {}", format.word());
+                project.history.push(fitted, label, None);
+            }
             Command::SetKvCache(kv_cache) => {
                 let label = format!("keep keys and values in {}", kv_cache.word());
                 project

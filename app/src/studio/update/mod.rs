@@ -11,6 +11,7 @@ mod machine;
 mod open;
 mod outcomes;
 mod plan;
+mod report;
 mod resume;
 mod run;
 mod structure;
@@ -54,6 +55,7 @@ impl Studio {
             | Command::Edit { .. }
             | Command::Lock(..)
             | Command::Uniform(_)
+            | Command::FitDraft(_)
             | Command::CloneRun(_) => self.change_draft(command),
             Command::MeasureSensitivity(_)
             | Command::StopSensitivity
@@ -84,6 +86,7 @@ impl Studio {
                 self.compared = (left, right);
                 Vec::new()
             }
+            Command::SaveReport(id, path) => self.save_report(id, path),
             Command::SetTraining(_) | Command::Train | Command::ShowCurve(_) => {
                 self.train_command(command)
             }
@@ -180,6 +183,7 @@ impl Studio {
                     format!("A defect in Pare ended {job}: {message}. Everything else goes on; please report it"),
                 )]
             }
+            Event::Reported(outcome) => self.reported(outcome),
             Event::Stepped(..)
             | Event::Sampled(..)
             | Event::Trained(..)

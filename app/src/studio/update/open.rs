@@ -290,6 +290,7 @@ impl Studio {
             }
             Purpose::EvaluationText => self.command(Command::SetEvaluation(Some(path))),
             Purpose::ExportFolder => self.command(Command::CheckPlace(path)),
+            Purpose::SaveReport(id) => self.command(Command::SaveReport(id, path)),
             Purpose::Teacher
             | Purpose::Student
             | Purpose::StudentConfig

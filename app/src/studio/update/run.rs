@@ -363,6 +363,7 @@ impl Studio {
             Job::Evaluate { control, .. }
             | Job::Generate { control, .. }
             | Job::Export { control, .. }
+            | Job::Report { control, .. }
             | Job::MeasureMachine { control, .. } => control.clone(),
             _ => Arc::new(Control::default()),
         };

@@ -20,6 +20,7 @@ pub use foresee::TrainForesight;
 pub use report::read_distill_report;
 pub use request::{DistillRequest, NoStudent, OtherTeacher, StudentSpec};
 
+use super::environment::environment;
 use super::evaluate_job::open_runnable;
 use super::machine::peak_rss_bytes;
 use super::requests::EvaluateRequest;
@@ -110,7 +111,10 @@ impl Session {
         }
         report.seconds = started.elapsed().as_secs_f64();
         report.peak_rss_bytes = peak_rss_bytes();
-        run.finish(&report::json(&report, written.as_ref()), written.is_some())?;
+        let text = request.recipe.calibration.corpus.as_deref();
+        let made = environment(text, request.evaluate.as_deref());
+        let json = report::json(&report, written.as_ref(), &made);
+        run.finish(&json, written.is_some())?;
         Ok(report)
     }
 

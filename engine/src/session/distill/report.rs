@@ -4,7 +4,7 @@ use super::super::SessionError;
 use super::super::requests::CompressReport;
 use crate::formats::store::OWN_FOLDER;
 use crate::recipe::TrainMode;
-use crate::report::DistillReport;
+use crate::report::{DistillReport, Environment};
 use serde_json::{Map, Value};
 use std::path::Path;
 
@@ -12,7 +12,11 @@ use std::path::Path;
 const MAX_REPORT_BYTES: u64 = 64 << 20;
 
 /// The report as text; of a compressed student also all that the report of a run says, which it is too.
-pub(super) fn json(report: &DistillReport, written: Option<&CompressReport>) -> String {
+pub(super) fn json(
+    report: &DistillReport,
+    written: Option<&CompressReport>,
+    environment: &Environment,
+) -> String {
     let value = |report: serde_json::Result<Value>| match report {
         Ok(Value::Object(keys)) => keys,
         other => {
@@ -23,6 +27,10 @@ pub(super) fn json(report: &DistillReport, written: Option<&CompressReport>) -> 
     let mut keys = written.map_or_else(Map::new, |written| value(serde_json::to_value(written)));
     let recipe = keys.get("recipe").cloned();
     keys.extend(value(serde_json::to_value(report)));
+    keys.insert(
+        "environment".to_owned(),
+        Value::Object(value(serde_json::to_value(environment))),
+    );
     // A run's recipe is that of its layers.
     if let Some(recipe) = recipe {
         keys.insert("recipe".to_owned(), recipe);

@@ -12,7 +12,7 @@ mod plan;
 mod tests;
 mod tokens;
 
-use super::compress_job::Origin;
+use super::compress_job::{Origin, environment_of};
 use super::prepared::Target;
 use super::report_file::report_json;
 use super::requests::{CompressReport, CompressRequest, DryRun, StageSeconds};
@@ -179,7 +179,8 @@ impl Session {
         report.seconds += seconds;
         report.warnings.extend(plan.notes);
         report.structure = Some(structure);
-        run.finish(&report_json(&report), request.keep_layers)?;
+        let made = environment_of(request);
+        run.finish(&report_json(&report, &made), request.keep_layers)?;
         Ok(report)
     }
 

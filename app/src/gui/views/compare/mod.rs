@@ -6,7 +6,7 @@ mod metrics;
 mod playground;
 
 use crate::gui::scene::Scene;
-use crate::gui::views::runs::recipe_changes;
+use crate::gui::views::runs::{recipe_changes, save_report};
 use crate::gui::widgets::{empty, sign_button};
 use crate::studio::Command;
 use crate::studio::action::{Action, View};
@@ -125,6 +125,7 @@ fn sides(ui: &mut Ui, scene: &mut Scene<'_>) {
             std::mem::swap(&mut left, &mut right);
         }
         side(ui, scene, "B", &mut right, width);
+        save_report(ui, scene, right.or(left));
     });
     if (left, right) != scene.studio.compared {
         scene.push(Command::Compare(left, right));

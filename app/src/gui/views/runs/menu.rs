@@ -4,6 +4,7 @@ use super::Memory;
 use crate::gui::scene::Scene;
 use crate::studio::Command;
 use crate::studio::action::View;
+use crate::studio::effect::Purpose;
 use crate::studio::runs::{Run, RunStatus};
 use egui::Ui;
 
@@ -55,6 +56,11 @@ pub(super) fn show(ui: &mut Ui, scene: &mut Scene<'_>, memory: &mut Memory, run:
             vec![Command::Open(run.out.clone())],
         ),
         ("Export…", can_export, vec![Command::Show(View::Export)]),
+        (
+            "Save report…",
+            is_done,
+            vec![Command::Choose(Purpose::SaveReport(run.id))],
+        ),
     ];
     for (text, availability, commands) in entries {
         if entry(ui, text, availability) {

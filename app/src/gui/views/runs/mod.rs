@@ -12,7 +12,8 @@ use crate::gui::widgets::empty;
 use crate::studio::Command;
 use crate::studio::action::{Action, View};
 use crate::studio::comparison::{self, RecipeChange};
-use crate::studio::runs::RunId;
+use crate::studio::effect::Purpose;
+use crate::studio::runs::{RunId, RunStatus};
 use egui::{RichText, Ui};
 use rows::{Column, Rows};
 
@@ -86,11 +87,30 @@ fn bar(ui: &mut Ui, scene: &mut Scene<'_>, memory: &mut Memory) {
             scene.push(Command::Compare(left, right));
             scene.push(Command::Show(View::Compare));
         }
+        let reported = match memory.selected[..] {
+            [one] => Some(one),
+            _ => None,
+        };
+        save_report(ui, scene, reported);
         let pinned = scene.studio.runs.iter().any(|run| run.pinned);
         let toggle = egui::Checkbox::new(&mut memory.differences, "Differences to the baseline");
         ui.add_enabled(pinned, toggle)
             .on_disabled_hover_text("Pin a run as the baseline first");
     });
+}
+
+/// The button that writes the page of a finished run.
+pub(in crate::gui::views) fn save_report(ui: &mut Ui, scene: &mut Scene<'_>, id: Option<RunId>) {
+    let run = id.and_then(|id| scene.studio.run(id));
+    let run = run.filter(|run| run.status == RunStatus::Done);
+    let id = run.map(|run| run.id);
+    let button = ui.add_enabled(id.is_some(), egui::Button::new("Save report…"));
+    let button = button
+        .on_hover_text("One page with the recipe, every layer, pictures and hashes")
+        .on_disabled_hover_text("Select one finished run");
+    if let (true, Some(id)) = (button.clicked(), id) {
+        scene.push(Command::Choose(Purpose::SaveReport(id)));
+    }
 }
 
 /// Forgetting cannot be taken back, so it asks: where the eye is, without a window.
