@@ -14,12 +14,14 @@ mod error;
 mod external;
 mod files;
 mod inputs;
+mod nearest;
 mod order;
 mod preflight;
 
 pub use carried::{mark_packed, preflight_of};
 pub use error::LayoutError;
 pub(in crate::formats) use external::placement as external_placement;
+pub use nearest::{fitted, nearest};
 pub use preflight::{Held, preflight};
 
 use super::Format;

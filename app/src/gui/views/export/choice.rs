@@ -2,6 +2,7 @@
 //!
 //! Asked when a run is chosen, never in an idle frame.
 
+use crate::studio::draft::Draft;
 use crate::studio::runs::Run;
 use crate::studio::{Project, compose};
 use pare_engine::formats::{Format, layout};
@@ -29,7 +30,10 @@ pub(super) fn outlooks(run: &Run, project: Option<&Project>) -> Vec<Outlook> {
     Format::ALL
         .into_iter()
         .map(|format| match project.zip(recipe.as_ref()) {
-            Some((project, recipe)) => outlook(format, project, recipe),
+            Some((project, recipe)) => {
+                let (draft, _) = compose::draft(recipe, &project.layers, None, format);
+                outlook(format, project, &draft)
+            }
             None => Outlook {
                 format,
                 refusal: None,
@@ -41,8 +45,28 @@ pub(super) fn outlooks(run: &Run, project: Option<&Project>) -> Vec<Outlook> {
         .collect()
 }
 
-fn outlook(format: Format, project: &Project, recipe: &Recipe) -> Outlook {
-    let (draft, _) = compose::draft(recipe, &project.layers, None, format);
+/// What all containers would make of the open model's draft.
+pub(super) fn outlooks_of_draft(project: &Project) -> Vec<Outlook> {
+    let draft = project.draft();
+    Format::ALL
+        .into_iter()
+        .map(|format| outlook(format, project, draft))
+        .collect()
+}
+
+impl Outlook {
+    /// What the container does otherwise than asked, in a few words; `None` where it holds everything.
+    pub(super) fn changes(&self) -> Option<String> {
+        match (&self.refusal, self.fallbacks.len()) {
+            (Some(_), _) => Some("holds none of its compressed layers".to_owned()),
+            (None, 0) => None,
+            (None, 1) => Some("stores 1 layer another way".to_owned()),
+            (None, count) => Some(format!("stores {count} layers another way")),
+        }
+    }
+}
+
+fn outlook(format: Format, project: &Project, draft: &Draft) -> Outlook {
     let pairs: Vec<_> = project
         .layers
         .iter()

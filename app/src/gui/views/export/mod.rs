@@ -2,21 +2,24 @@
 //!
 //! What the container cannot hold is settled when the choice changes (`choice`); `checklist` shows the outcome.
 
+mod before;
 mod checklist;
 mod choice;
+mod programs;
 
 use crate::gui::scene::Scene;
-use crate::gui::widgets::empty;
 use crate::studio::Command;
-use crate::studio::action::Action;
+use crate::studio::action::{Action, View};
+use crate::studio::draft::Draft;
 use crate::studio::effect::Purpose;
 use crate::studio::places::absolute;
 use crate::studio::runs::{Run, RunId, RunStatus};
-use choice::{Outlook, outlooks};
+use choice::{Outlook, outlooks, outlooks_of_draft};
 use egui::{Button, ComboBox, Grid, RichText, TextEdit, Ui};
 use pare_engine::formats::Format;
 use pare_engine::units::Bytes;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// What the view remembers between frames.
 #[derive(Debug, Default)]
@@ -30,6 +33,8 @@ pub struct Memory {
     is_choosing: bool,
     /// What each container makes of the run, and for which run and model.
     outlooks: Option<(RunId, PathBuf, Vec<Outlook>)>,
+    /// What each container would make of this draft.
+    drafted: Option<(Arc<Draft>, Vec<Outlook>)>,
 }
 
 /// One frame.
@@ -43,8 +48,7 @@ pub fn show(ui: &mut Ui, scene: &mut Scene<'_>, memory: &mut Memory) {
     let newest = scene.studio.exportable();
     let newest = newest.and_then(|id| runs.iter().find(|run| run.id == id));
     let Some(run) = chosen.or(newest).cloned() else {
-        let sentence = "A finished run can be exported from here to other programs' formats";
-        empty(ui, scene, sentence, &[Action::StartRun]);
+        without_run(ui, scene, memory);
         return;
     };
     memory.settle(&run, scene);
@@ -59,12 +63,44 @@ pub fn show(ui: &mut Ui, scene: &mut Scene<'_>, memory: &mut Memory) {
                     run_row(ui, &runs, &run, memory);
                     format_row(ui, scene, memory);
                     place_row(ui, scene, run.id, memory);
-                    written_row(ui, scene, memory);
+                    written_row(ui, scene, &run, memory);
                 });
             ui.add_space(4.0);
             buttons(ui, scene, &run, memory);
             checklist::show(ui, scene);
+            of_draft(ui, scene, memory);
+            programs::show(ui, scene, Some(memory.format()));
         });
+}
+
+/// Nothing can be exported yet: what would be possible of the recipe as it stands.
+fn without_run(ui: &mut Ui, scene: &mut Scene<'_>, memory: &mut Memory) {
+    egui::ScrollArea::vertical()
+        .auto_shrink(false)
+        .show(ui, |ui| {
+            let sentence = "A finished run can be exported from here to other programs' formats";
+            ui.horizontal(|ui| {
+                scene.action_button(ui, Action::StartRun);
+                ui.label(RichText::new(sentence).color(scene.look.colours.weak));
+            });
+            of_draft(ui, scene, memory);
+            programs::show(ui, scene, None);
+        });
+}
+
+/// What each container holds of the draft; asked again when the draft changes.
+fn of_draft(ui: &mut Ui, scene: &mut Scene<'_>, memory: &mut Memory) {
+    let Some(project) = scene.project() else {
+        memory.drafted = None;
+        return;
+    };
+    let known = memory.drafted.as_ref();
+    if !known.is_some_and(|(draft, _)| Arc::ptr_eq(draft, project.draft())) {
+        memory.drafted = Some((project.draft().clone(), outlooks_of_draft(project)));
+    }
+    if let Some((_, outlooks)) = &memory.drafted {
+        before::show(ui, scene, outlooks);
+    }
 }
 
 impl Memory {
@@ -144,19 +180,18 @@ fn run_row(ui: &mut Ui, runs: &[Run], run: &Run, memory: &mut Memory) {
 fn format_row(ui: &mut Ui, scene: &Scene<'_>, memory: &mut Memory) {
     ui.label("Format");
     ui.vertical(|ui| {
-        ui.horizontal(|ui| {
+        ui.horizontal_wrapped(|ui| {
             for format in Format::ALL {
-                let refusal = memory
-                    .outlook(format)
-                    .and_then(|outlook| outlook.refusal.clone());
+                let changes = memory.outlook(format).and_then(Outlook::changes);
                 let is_chosen = memory.format() == format;
-                let button = Button::new(format.word()).selected(is_chosen);
-                let response = ui.add_enabled(refusal.is_none(), button);
-                let response = match refusal {
-                    Some(reason) => response.on_disabled_hover_text(reason),
-                    None => response.on_hover_text(format.direct_programs()),
+                let text = match changes {
+                    Some(_) => RichText::new(format.word()).color(scene.look.colours.weak),
+                    None => RichText::new(format.word()),
                 };
-                if response.clicked() && !is_chosen {
+                let response = ui.add(Button::new(text).selected(is_chosen));
+                let hint =
+                    changes.unwrap_or_else(|| "holds every layer as it was solved".to_owned());
+                if response.on_hover_text(hint).clicked() && !is_chosen {
                     memory.format = Some(format);
                     memory.place.clear();
                 }
@@ -215,7 +250,7 @@ fn place_row(ui: &mut Ui, scene: &mut Scene<'_>, run: RunId, memory: &mut Memory
     ui.end_row();
 }
 
-fn written_row(ui: &mut Ui, scene: &Scene<'_>, memory: &Memory) {
+fn written_row(ui: &mut Ui, scene: &mut Scene<'_>, run: &Run, memory: &Memory) {
     let Some(outlook) = memory.outlook(memory.format()) else {
         return;
     };
@@ -228,22 +263,35 @@ fn written_row(ui: &mut Ui, scene: &Scene<'_>, memory: &Memory) {
             )),
             None => ui.label("How much is told once the run's model is open"),
         };
-        let count = outlook.fallbacks.len();
-        if count > 0 {
-            let text = format!(
-                "{count} of {} compressed layers will be stored in another way",
-                outlook.compressed
-            );
-            egui::CollapsingHeader::new(RichText::new(text).color(scene.look.colours.warning))
+        if let Some(changes) = outlook.changes() {
+            let text = format!("{} {changes}", outlook.format.word());
+            let header = RichText::new(text).color(scene.look.colours.warning);
+            egui::CollapsingHeader::new(header)
                 .id_salt("fallbacks")
                 .show(ui, |ui| {
-                    for line in outlook.fallbacks.iter().take(200) {
-                        ui.label(RichText::new(line).small());
-                    }
+                    ui.label(RichText::new(before::listed(outlook)).small());
                 });
+            fit_run(ui, scene, run, outlook.format);
         }
     });
     ui.end_row();
+}
+
+/// A run is never changed: one click drafts another that the container holds.
+fn fit_run(ui: &mut Ui, scene: &mut Scene<'_>, run: &Run, format: Format) {
+    let is_open = scene
+        .project()
+        .is_some_and(|project| project.path == run.model);
+    let button = Button::new(format!("Draft a run that fits {}", format.word()));
+    let response = ui
+        .add_enabled(is_open, button)
+        .on_hover_text("Takes this run's recipe with the nearest choices that the format holds")
+        .on_disabled_hover_text("Open the run's model first");
+    if response.clicked() {
+        scene.push(Command::CloneRun(run.id));
+        scene.push(Command::FitDraft(format));
+        scene.push(Command::Show(View::Run));
+    }
 }
 
 /// Why the export cannot begin, if it cannot.

@@ -1,0 +1,231 @@
+//! The nearest choice that a container holds as it is, found by asking `preflight` itself.
+//!
+//! Knows no container: whatever a new one refuses, its preflight says.
+
+use super::preflight::preflight;
+use crate::formats::Format;
+use crate::grid::ScaleDtype;
+use crate::model::LayerInfo;
+use crate::settings::{Activations, LayerSettings, Pruning, Rank};
+use crate::solved::Method;
+use std::collections::BTreeMap;
+
+/// Settings of all `layers`, each as near as can be to what was asked, that `format` holds without another word. A layer
+/// that it cannot hold in any codes stays as it is.
+pub fn fitted(format: Format, layers: &[(LayerInfo, LayerSettings)]) -> Vec<LayerSettings> {
+    let mut near: Vec<(LayerInfo, LayerSettings)> = layers
+        .iter()
+        .map(|(layer, asked)| {
+            let found = nearest(format, layer, asked).unwrap_or(dense(asked));
+            (layer.clone(), found)
+        })
+        .collect();
+    if format.fuses_peers() {
+        agree(format, &mut near);
+    }
+    let held = preflight(format, &near, false);
+    let told = held.map(|held| held.into_iter().map(|held| held.settings).collect());
+    told.unwrap_or_else(|_| near.into_iter().map(|(_, settings)| settings).collect())
+}
+
+/// The nearest settings of one layer that `format` holds as they are; `None` where it holds no codes of it at all.
+pub fn nearest(format: Format, layer: &LayerInfo, asked: &LayerSettings) -> Option<LayerSettings> {
+    if holds(format, layer, asked) {
+        return Some(*asked);
+    }
+    let mut candidates = candidates(asked);
+    candidates.sort_by_key(|(distance, _)| *distance);
+    let mut settings = candidates.into_iter().map(|(_, settings)| settings);
+    settings.find(|settings| holds(format, layer, settings))
+}
+
+fn holds(format: Format, layer: &LayerInfo, settings: &LayerSettings) -> bool {
+    let held = preflight(format, &[(layer.clone(), *settings)], false);
+    held.is_ok_and(|held| held[0].fallback.is_none() && held[0].settings == *settings)
+}
+
+fn dense(asked: &LayerSettings) -> LayerSettings {
+    LayerSettings {
+        method: Method::None,
+        ..*asked
+    }
+}
+
+/// Choices near `asked` and how far each is: steps of bits and of halved groups count most beside another method.
+fn candidates(asked: &LayerSettings) -> Vec<(u32, LayerSettings)> {
+    let mut all = Vec::new();
+    for (plain, of_plain) in simpler(asked) {
+        for (method, of_method) in methods(asked) {
+            for (bits, of_bits) in bits(asked) {
+                for (group, of_group) in groups(asked) {
+                    for (symmetric, of_symmetry) in [(asked.symmetric, 0), (!asked.symmetric, 2)] {
+                        for (scale_dtype, of_scale) in
+                            [(asked.scale_dtype, 0), (ScaleDtype::F16, 1)]
+                        {
+                            let distance =
+                                of_plain + of_method + of_bits + of_group + of_symmetry + of_scale;
+                            let settings = LayerSettings {
+                                method,
+                                bits,
+                                group,
+                                symmetric,
+                                scale_dtype,
+                                ..plain
+                            };
+                            all.push((distance, settings));
+                        }
+                    }
+                }
+            }
+        }
+    }
+    all
+}
+
+/// The same without rounded inputs, then also without factors, then also without zeros.
+fn simpler(asked: &LayerSettings) -> [(LayerSettings, u32); 4] {
+    let floats = LayerSettings {
+        activations: Activations::None,
+        activation_block: 0,
+        ..*asked
+    };
+    let unfactored = LayerSettings {
+        rank: Rank::None,
+        ..floats
+    };
+    let full = LayerSettings {
+        prune: Pruning::NONE,
+        ..unfactored
+    };
+    [(*asked, 0), (floats, 6), (unfactored, 12), (full, 24)]
+}
+
+fn methods(asked: &LayerSettings) -> Vec<(Method, u32)> {
+    let others = [Method::Gptq, Method::Rtn, Method::Nf4];
+    let near = std::iter::once((asked.method, 0));
+    let others = others.into_iter().zip([8, 9, 10]);
+    near.chain(others.filter(|(method, _)| *method != asked.method))
+        .collect()
+}
+
+/// More bits are nearer than as many fewer.
+fn bits(asked: &LayerSettings) -> Vec<(u8, u32)> {
+    let far = |bits: u8| {
+        let steps = u32::from(bits.abs_diff(asked.bits));
+        2 * steps + u32::from(bits < asked.bits)
+    };
+    let others = (2..=8).filter(|bits| *bits != asked.bits);
+    std::iter::once(asked.bits)
+        .chain(others)
+        .map(|bits| (bits, far(bits)))
+        .collect()
+}
+
+fn groups(asked: &LayerSettings) -> Vec<(usize, u32)> {
+    // A whole row is as a very large group.
+    let size = |group: usize| if group == 0 { 4096.0 } else { group as f64 };
+    let far = |group: usize| (size(group) / size(asked.group)).log2().abs().ceil() as u32;
+    let others = [16, 32, 64, 128, 256, 0].into_iter();
+    let others = others.filter(|group| *group != asked.group);
+    std::iter::once(asked.group)
+        .chain(others)
+        .map(|group| (group, far(group)))
+        .collect()
+}
+
+/// Layers that runtimes fuse get the choice of the one with most bits, where all of them can have it.
+fn agree(format: Format, layers: &mut [(LayerInfo, LayerSettings)]) {
+    let mut peers: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+    for (index, (layer, _)) in layers.iter().enumerate() {
+        if let Some(number) = layer.fused_peers {
+            peers.entry(number).or_default().push(index);
+        }
+    }
+    for members in peers.values() {
+        let of = |member: &usize| layers[*member].1;
+        let finest = members
+            .iter()
+            .map(of)
+            .max_by_key(|settings| (settings.bits, std::cmp::Reverse(settings.group)));
+        let has_dense = members
+            .iter()
+            .any(|member| of(member).method == Method::None);
+        let Some(finest) = finest.filter(|_| !has_dense) else {
+            continue;
+        };
+        let shared = |settings: LayerSettings| LayerSettings {
+            bits: finest.bits,
+            group: finest.group,
+            symmetric: finest.symmetric,
+            scale_dtype: finest.scale_dtype,
+            method: finest.method,
+            ..settings
+        };
+        let fits = |member: &usize| holds(format, &layers[*member].0, &shared(of(member)));
+        if members.iter().all(fits) {
+            for &member in members {
+                layers[member].1 = shared(layers[member].1);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::super::tests::layer;
+    use super::*;
+    use crate::model::Role;
+    use crate::recipe::Recipe;
+    use proptest::prelude::*;
+
+    fn asked(method: Method, bits: u8, group: usize, symmetric: bool) -> LayerSettings {
+        LayerSettings {
+            method,
+            bits,
+            group,
+            symmetric,
+            ..Recipe::default().default
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+        #[test]
+        fn what_is_fitted_is_held_as_it_is(
+            choices in prop::collection::vec((0usize..8, 2u8..9, 0usize..5, any::<bool>()), 4),
+        ) {
+            let names = ["q_proj", "k_proj", "down_proj", "lm_head"];
+            let layers: Vec<(LayerInfo, LayerSettings)> = choices
+                .iter()
+                .zip(names)
+                .map(|(&(method, bits, group, symmetric), name)| {
+                    let role = if name == "lm_head" { Role::Head } else { Role::Up };
+                    let peers = name.starts_with(['q', 'k']).then_some(0);
+                    let settings = asked(Method::ALL[method], bits, [0, 32, 48, 64, 128][group], symmetric);
+                    (layer(name, role, 64, 256, peers), settings.settled())
+                })
+                .collect();
+            for format in Format::ALL {
+                let settings = fitted(format, &layers);
+                let fitted: Vec<_> = layers.iter().map(|(layer, _)| layer.clone()).zip(settings).collect();
+                let held = preflight(format, &fitted, true);
+                prop_assert!(held.is_ok(), "{}: {:?}", format.word(), held.err());
+            }
+        }
+    }
+
+    #[test]
+    fn the_nearest_choice_changes_as_little_as_it_can() {
+        let linear = layer("up_proj", Role::Up, 64, 256, None);
+        let held = asked(Method::Gptq, 4, 64, false);
+        assert_eq!(nearest(Format::Gptq, &linear, &held), Some(held));
+        // The layout of GPTQ has 2, 3, 4 and 8 bits.
+        let five = asked(Method::Gptq, 5, 64, false);
+        let found = nearest(Format::Gptq, &linear, &five).unwrap();
+        assert_eq!(found, asked(Method::Gptq, 4, 64, false));
+        let head = layer("lm_head", Role::Head, 64, 256, None);
+        assert_eq!(nearest(Format::Gptq, &head, &five), None);
+        assert_eq!(nearest(Format::Pare, &head, &five), Some(five));
+    }
+}
