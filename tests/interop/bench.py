@@ -45,6 +45,21 @@ class Bench:
         self.report = self.pare("export", model, "--format", "gguf", "--out", out, *kinds, *words)
         return out
 
+    def compress(self, model: str, form: str, *words: object, out: str) -> pathlib.Path:
+        """A compressed copy of a shared model."""
+        folder = self.folder / out
+        self.report = self.pare("compress", self.model(model), "--out", folder, "--format", form, *words)
+        return folder
+
+    def dense_copy(self, model: pathlib.Path) -> pathlib.Path:
+        """All values of a quantized folder as Pare reads them, in F32."""
+        wide, out = self.folder / f"{model.name}-f32", self.folder / f"{model.name}-dense"
+        for place in (wide, out):
+            shutil.rmtree(place, ignore_errors=True)
+        self.copied(model, wide.name, {"config.json": lambda config: {**config, "dtype": "float32", "torch_dtype": "float32"}})
+        self.pare("compress", wide, "--out", out, "--method", "none", "--format", "dense")
+        return out
+
     def logits(self, model: object, ids: np.ndarray) -> np.ndarray:
         """What Pare computes for token ids `[sequences, tokens]`."""
         asked, out = self.folder / "ids.safetensors", self.folder / "logits.safetensors"

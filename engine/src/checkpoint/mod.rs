@@ -54,6 +54,10 @@ pub enum Container {
     Pare,
     /// A folder with layers in the `gptq` layout.
     Gptq,
+    /// A folder with layers that MLX quantized.
+    Mlx,
+    /// A folder with 4-bit layers of bitsandbytes.
+    BnbNf4,
     /// A GGUF file of llama.cpp, or a series of them.
     Gguf,
 }
@@ -62,6 +66,8 @@ impl From<External> for Container {
     fn from(external: External) -> Self {
         match external {
             External::Gptq => Self::Gptq,
+            External::Mlx => Self::Mlx,
+            External::Bnb => Self::BnbNf4,
         }
     }
 }

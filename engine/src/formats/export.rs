@@ -279,18 +279,21 @@ fn unsolved() -> LayerSettings {
     }
 }
 
-/// Whether the stored values fit the settings that the container holds: the same grid, or the same with groups cut
-/// evenly. Other scales would be other values.
+/// Whether the stored values fit the settings that the container holds: the same levels, or those of a grid with groups
+/// cut evenly. Other scales would be other values.
 fn holds_stored(layer: &LayerInfo, stored: &LayerSettings, held: &LayerSettings) -> bool {
+    let is_codebook = |method: Method| matches!(method, Method::Nf4 | Method::Palette);
+    let same_levels = match is_codebook(stored.method) || is_codebook(held.method) {
+        true => held.method == stored.method && held.group == stored.group,
+        false => held.symmetric == stored.symmetric && cuts_evenly(layer, stored, held),
+    };
     stored.method == Method::None
-        || (held.method != Method::None
-            && held.scale_dtype == stored.scale_dtype
-            && (held.group == stored.group
-                || stored
-                    .grid()
-                    .groups(layer.columns)
-                    .size()
-                    .is_multiple_of(held.group.max(1))))
+        || (held.method != Method::None && held.scale_dtype == stored.scale_dtype && same_levels)
+}
+
+fn cuts_evenly(layer: &LayerInfo, stored: &LayerSettings, held: &LayerSettings) -> bool {
+    let size = stored.grid().groups(layer.columns).size();
+    held.group == stored.group || size.is_multiple_of(held.group.max(1))
 }
 
 fn written_dense(stored: &LayerSettings, fallback: Fallback) -> Fallback {

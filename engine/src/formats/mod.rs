@@ -30,19 +30,34 @@ pub enum Format {
     Gptq,
     /// One file of llama.cpp.
     Gguf,
+    /// Quantized safetensors of mlx-lm.
+    Mlx,
+    /// 4-bit layers of bitsandbytes, as transformers saves them.
+    #[serde(rename = "bnb-nf4")]
+    BnbNf4,
 }
 
 impl Format {
     /// All formats, in the order in which errors list them.
-    pub const ALL: [Self; 4] = [Self::Pare, Self::Dense, Self::Gptq, Self::Gguf];
+    pub const ALL: [Self; 6] = [
+        Self::Pare,
+        Self::Dense,
+        Self::Gptq,
+        Self::Gguf,
+        Self::Mlx,
+        Self::BnbNf4,
+    ];
 
     /// Those that are folders of safetensors files under the source's own names.
-    pub const SAFETENSORS: [Self; 3] = [Self::Pare, Self::Dense, Self::Gptq];
+    pub const SAFETENSORS: [Self; 5] =
+        [Self::Pare, Self::Dense, Self::Gptq, Self::Mlx, Self::BnbNf4];
 
     /// The container of another program's safetensors that it is; `None` of our own and of GGUF.
     pub fn external(self) -> Option<External> {
         match self {
             Self::Gptq => Some(External::Gptq),
+            Self::Mlx => Some(External::Mlx),
+            Self::BnbNf4 => Some(External::Bnb),
             Self::Pare | Self::Dense | Self::Gguf => None,
         }
     }
@@ -59,13 +74,15 @@ impl Format {
             Self::Dense => "dense",
             Self::Gptq => "gptq",
             Self::Gguf => "gguf",
+            Self::Mlx => "mlx",
+            Self::BnbNf4 => "bnb-nf4",
         }
     }
 }
 
 /// A word that names no container.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("there is no format {word:?}; use one of pare, dense, gptq, gguf")]
+#[error("there is no format {word:?}; use one of pare, dense, gptq, gguf, mlx, bnb-nf4")]
 pub struct UnknownFormat {
     /// The word.
     pub word: String,

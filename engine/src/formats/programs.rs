@@ -113,6 +113,19 @@ impl Format {
             (Self::Gguf, Vllm) => Stated("experimental"),
             (Self::Gguf, Candle) => Stated("families that it has"),
             (Self::Gguf, OnnxRuntime | Mlx) => No,
+
+            (Self::Mlx, Mlx) => Checked {
+                pin: "mlx-lm==0.32.2",
+                how: "families that it has",
+            },
+            (Self::Mlx, Transformers | Vllm | LlamaCpp | OnnxRuntime | Candle) => No,
+
+            (Self::BnbNf4, Transformers) => Checked {
+                pin: "bitsandbytes==0.50.2",
+                how: "",
+            },
+            (Self::BnbNf4, Vllm) => Stated("families that it has"),
+            (Self::BnbNf4, LlamaCpp | OnnxRuntime | Mlx | Candle) => No,
         }
     }
 

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod carried;
+mod containers;
 
 use super::layout::{Plan, PlanSource, mark_packed, plan, preflight_of};
 use super::store::stream::{TensorSpec, write_tensors};
@@ -304,7 +305,7 @@ fn every_format_holds_what_it_says_in_the_bytes_it_planned() {
             .iter()
             .filter(|layer| layer.placement != layout::Placement::Source);
         assert_eq!(verified.tensors, solved.count(), "{format:?}");
-        if format == Format::Dense {
+        if !matches!(format, Format::Pare | Format::Gptq) {
             assert!(
                 verified.max_abs_difference < 1e-2,
                 "{format:?} {verified:?}"
@@ -322,10 +323,15 @@ fn every_format_holds_what_it_says_in_the_bytes_it_planned() {
         let (before, after) = (all_values(&model), all_values(&out));
         assert!(before.keys().eq(after.keys()), "{format:?}");
         assert_eq!(before["norm.weight"], after["norm.weight"]);
-        assert_ne!(before["a.weight"], after["a.weight"]);
+        let changed = if format == Format::BnbNf4 {
+            "b.weight"
+        } else {
+            "a.weight"
+        };
+        assert_ne!(before[changed], after[changed]);
         let expected = match format {
             Format::Pare => ROUNDED_INPUTS,
-            Format::Dense | Format::Gptq | Format::Gguf => FLOAT_INPUTS,
+            _ => FLOAT_INPUTS,
         };
         assert_eq!(rounded_inputs(&out), expected, "{format:?}");
     }
@@ -377,7 +383,7 @@ fn an_export_holds_the_same_values_as_its_run() {
             .map(|row| format!("{} {}", row.name, row.fallback.to))
             .collect();
         let expected: &[&str] = match format {
-            Format::Gptq => &["a dense", "b dense", "c dense"],
+            Format::Gptq | Format::Mlx | Format::BnbNf4 => &["a dense", "b dense", "c dense"],
             Format::Dense => &["a activations none", "c activations none"],
             Format::Pare | Format::Gguf => &[],
         };
@@ -546,5 +552,8 @@ fn formats_are_read_from_their_words() {
         assert_eq!(format.word().parse(), Ok(format));
     }
     let error = "onnx".parse::<Format>().unwrap_err().to_string();
-    assert!(error.contains("pare, dense, gptq, gguf"), "{error}");
+    assert!(
+        error.contains("pare, dense, gptq, gguf, mlx, bnb-nf4"),
+        "{error}"
+    );
 }

@@ -9,7 +9,7 @@ use super::activations::{ActivationKind, ActivationPlan};
 use super::gptq::{self, CheckpointFormat};
 use super::kind::{CodeKind, PartSpec};
 use super::stored::Stored;
-use super::{PackError, Part};
+use super::{PackError, Part, bnb, mlx};
 use crate::grid::GridConfig;
 use crate::solved::Solved;
 
@@ -18,6 +18,10 @@ use crate::solved::Solved;
 pub enum External {
     /// AutoGPTQ, GPTQModel, transformers, vLLM.
     Gptq,
+    /// mlx-lm.
+    Mlx,
+    /// 4-bit layers of bitsandbytes, as transformers saves them.
+    Bnb,
 }
 
 /// How one layer lies in such a container: all that decides its tensors and their sizes, known before it is solved.
@@ -30,6 +34,13 @@ pub enum ExternalLayer {
         /// How zeros are stored; one for a whole model.
         format: CheckpointFormat,
     },
+    /// `mlx`.
+    Mlx {
+        /// Bits, group, dtype of scales.
+        grid: GridConfig,
+    },
+    /// `bnb-nf4`.
+    Bnb(bnb::Layout),
 }
 
 impl External {
@@ -37,6 +48,16 @@ impl External {
     pub fn word(self) -> &'static str {
         match self {
             Self::Gptq => "gptq",
+            Self::Mlx => "mlx",
+            Self::Bnb => "bnb-nf4",
+        }
+    }
+
+    /// Whether it has a place for embeddings and output heads.
+    pub fn holds_outer_layers(self) -> bool {
+        match self {
+            Self::Gptq | Self::Bnb => false,
+            Self::Mlx => true,
         }
     }
 
@@ -44,6 +65,7 @@ impl External {
     pub fn fuses_peers(self) -> bool {
         match self {
             Self::Gptq => true,
+            Self::Mlx | Self::Bnb => false,
         }
     }
 }
@@ -53,6 +75,8 @@ impl ExternalLayer {
     pub fn external(&self) -> External {
         match self {
             Self::Gptq { .. } => External::Gptq,
+            Self::Mlx { .. } => External::Mlx,
+            Self::Bnb(_) => External::Bnb,
         }
     }
 
@@ -60,6 +84,8 @@ impl ExternalLayer {
     pub fn parts(&self, rows: usize, columns: usize) -> Option<Vec<PartSpec>> {
         match self {
             Self::Gptq { grid, .. } => gptq::parts(*grid, rows, columns),
+            Self::Mlx { grid } => mlx::parts(*grid, rows, columns),
+            Self::Bnb(layout) => bnb::parts(*layout, rows, columns),
         }
     }
 
@@ -67,6 +93,8 @@ impl ExternalLayer {
     pub fn stored_bytes(&self, rows: usize, columns: usize) -> Option<u64> {
         match self {
             Self::Gptq { grid, .. } => gptq::stored_bytes(*grid, rows, columns),
+            Self::Mlx { grid } => mlx::stored_bytes(*grid, rows, columns),
+            Self::Bnb(layout) => bnb::stored_bytes(*layout, rows, columns),
         }
     }
 
@@ -80,6 +108,8 @@ impl ExternalLayer {
         let _ = activations;
         match self {
             Self::Gptq { format, .. } => gptq::pack(name, solved, *format),
+            Self::Mlx { grid } => mlx::pack(name, solved, grid.bits),
+            Self::Bnb(layout) => bnb::pack(name, solved, *layout),
         }
     }
 
@@ -96,13 +126,22 @@ impl ExternalLayer {
                 };
                 gptq::unpack(*grid, rows, columns, *format, stored)
             }
+            Self::Mlx { grid } => {
+                let stored = mlx::Stored {
+                    weight: bytes_of(parts, "weight")?,
+                    scales: bytes_of(parts, "scales")?,
+                    biases: bytes_of(parts, "biases")?,
+                };
+                mlx::unpack(*grid, rows, columns, stored)
+            }
+            Self::Bnb(layout) => bnb::unpack(*layout, rows, columns, parts),
         }
     }
 
     /// What the container says of how the layer's inputs are rounded.
     pub fn activation_kind(&self) -> ActivationKind {
         match self {
-            Self::Gptq { .. } => ActivationKind::NONE,
+            Self::Gptq { .. } | Self::Mlx { .. } | Self::Bnb(_) => ActivationKind::NONE,
         }
     }
 
@@ -116,13 +155,16 @@ impl ExternalLayer {
     pub fn stored(&self) -> Stored {
         match self {
             Self::Gptq { grid, .. } => CodeKind::affine(*grid, false).into(),
+            Self::Mlx { grid } => CodeKind::affine(*grid, true).into(),
+            Self::Bnb(layout) => layout.code_kind().into(),
         }
     }
 
     /// The affine grid that codes lie on; `None` where they lie on none.
     pub fn grid(&self) -> Option<GridConfig> {
         match self {
-            Self::Gptq { grid, .. } => Some(*grid),
+            Self::Gptq { grid, .. } | Self::Mlx { grid } => Some(*grid),
+            Self::Bnb(_) => None,
         }
     }
 
@@ -130,6 +172,7 @@ impl ExternalLayer {
     pub fn group_indices(&self) -> Option<&'static str> {
         match self {
             Self::Gptq { .. } => Some("g_idx"),
+            Self::Mlx { .. } | Self::Bnb(_) => None,
         }
     }
 
@@ -137,6 +180,9 @@ impl ExternalLayer {
     pub fn is_exact(&self) -> bool {
         match self {
             Self::Gptq { .. } => true,
+            // Biases take the dtype of scales; of doubly quantized maxima two roundings of f32 change places.
+            Self::Mlx { .. } => false,
+            Self::Bnb(layout) => !layout.double_quant,
         }
     }
 }
@@ -147,6 +193,10 @@ pub(super) fn part_of<'parts>(parts: &'parts [Part], suffix: &str) -> Result<&'p
     found.ok_or_else(|| format!("it lacks its part {suffix}"))
 }
 
-fn bytes_of<'parts>(parts: &'parts [Part], suffix: &str) -> Result<&'parts [u8], String> {
+/// Its bytes.
+pub(super) fn bytes_of<'parts>(
+    parts: &'parts [Part],
+    suffix: &str,
+) -> Result<&'parts [u8], String> {
     part_of(parts, suffix).map(|part| part.bytes.as_slice())
 }

@@ -34,6 +34,7 @@
 mod activations;
 pub mod bits;
 mod blocks;
+pub mod bnb;
 mod combinations;
 mod error;
 mod external;
@@ -43,6 +44,7 @@ pub mod gptq;
 mod kind;
 mod manifest;
 mod matmul;
+pub mod mlx;
 mod pack;
 mod source;
 mod sparse;

@@ -106,7 +106,7 @@ pub(super) fn affine(
     }
 }
 
-fn nf4(rows: usize, columns: usize, block: usize, double: bool, seed: u64) -> Solved {
+pub(super) fn nf4(rows: usize, columns: usize, block: usize, double: bool, seed: u64) -> Solved {
     let mut next = noise(seed);
     let blocks = rows * columns.div_ceil(block);
     let scales = if double {

@@ -3,7 +3,9 @@
 //! One module for each container; what the bytes mean is `packed`'s knowledge. Everything that headers can tell is checked
 //! here, everything else when a layer is read.
 
+mod bnb;
 mod gptq;
+mod mlx;
 
 use std::path::Path;
 
@@ -14,13 +16,19 @@ use super::packed_source::{PackedTensor, packed_error};
 use super::shards::Shards;
 use crate::packed::External;
 use crate::tensor::Dtype;
+use bnb::BnbConfig;
 use gptq::GptqConfig;
+use mlx::MlxConfig;
 
 /// How a whole model is quantized.
 #[derive(Debug)]
 pub(super) enum Quantization {
     /// `gptq`.
     Gptq(GptqConfig),
+    /// `mlx`.
+    Mlx(MlxConfig),
+    /// `bnb-nf4`.
+    Bnb(BnbConfig),
 }
 
 impl Quantization {
@@ -31,6 +39,12 @@ impl Quantization {
         config: &Value,
         older: Option<&Value>,
     ) -> Result<Option<Self>, CheckpointError> {
+        if let Some(mlx) = MlxConfig::of_model(root, config)? {
+            return Ok(Some(Self::Mlx(mlx)));
+        }
+        if let Some(bnb) = BnbConfig::of_model(root, config)? {
+            return Ok(Some(Self::Bnb(bnb)));
+        }
         let gptq = GptqConfig::of_model(root, config, older)?;
         Ok(gptq.map(Self::Gptq))
     }
@@ -39,6 +53,8 @@ impl Quantization {
     pub(super) fn external(&self) -> External {
         match self {
             Self::Gptq(_) => External::Gptq,
+            Self::Mlx(_) => External::Mlx,
+            Self::Bnb(_) => External::Bnb,
         }
     }
 
@@ -51,6 +67,8 @@ impl Quantization {
         // Each container has a tensor that every one of its layers has.
         let mark = match self {
             Self::Gptq(_) => ".qweight",
+            Self::Mlx(_) => ".scales",
+            Self::Bnb(_) => ".weight.absmax",
         };
         let names = shards.tensors.iter();
         names
@@ -58,6 +76,8 @@ impl Quantization {
             .map(|name| {
                 let found = match self {
                     Self::Gptq(config) => gptq::layer(name, config, shards),
+                    Self::Mlx(config) => mlx::layer(name, config, shards),
+                    Self::Bnb(config) => bnb::layer(name, config, shards),
                 };
                 let found = found.map_err(|problem| packed_error(root, name, problem))?;
                 Ok(found.into_tensor(shards))

@@ -3,7 +3,9 @@
 //! One module for each container, asked through here alone; the layout of their tensors is `packed`'s knowledge. Opens no
 //! file and solves nothing.
 
+mod bnb;
 mod gptq;
+mod mlx;
 
 use super::preflight::{Held, as_asked, left_dense};
 use super::{Placement, Plan};
@@ -37,13 +39,15 @@ pub(super) fn hold(external: External, layer: &LayerInfo, asked: LayerSettings) 
     }
     match external {
         External::Gptq => gptq::hold(layer, asked),
+        External::Mlx => mlx::hold(layer, asked),
+        External::Bnb => bnb::hold(layer, asked),
     }
 }
 
 /// Where a layer goes whose settings `hold` has settled.
 pub(in crate::formats) fn placement(
     external: External,
-    _layer: &LayerInfo,
+    layer: &LayerInfo,
     settings: &LayerSettings,
 ) -> Placement {
     if has_no_codes(settings) {
@@ -54,6 +58,10 @@ pub(in crate::formats) fn placement(
             grid: settings.grid(),
             format: CheckpointFormat::V1,
         },
+        External::Mlx => ExternalLayer::Mlx {
+            grid: settings.grid(),
+        },
+        External::Bnb => bnb::layer(layer, settings),
     })
 }
 
@@ -74,6 +82,11 @@ pub(super) fn quantization(plan: &Plan) -> Option<Map<String, Value>> {
             let config = gptq::quantization_config(&plan.layers);
             entries.insert("quantization_config".to_owned(), config);
         }
+        External::Mlx => entries = mlx::entries(&plan.layers),
+        External::Bnb => {
+            let config = bnb::quantization_config(plan);
+            entries.insert("quantization_config".to_owned(), config);
+        }
     }
     Some(entries)
 }
@@ -82,19 +95,31 @@ pub(super) fn quantization(plan: &Plan) -> Option<Map<String, Value>> {
 pub(super) fn no_place(external: External, layer: &LayerInfo) -> Option<String> {
     let word = external.word();
     match layer.kind {
+        LayerKind::Embedding | LayerKind::Head if external.holds_outer_layers() => {
+            no_name(word, layer)
+        }
         LayerKind::Embedding => Some(format!("{word} has no place for embeddings")),
         LayerKind::Head => Some(format!("loaders of {word} expect a dense output head")),
-        _ if !layer.tensor.ends_with(".weight") => Some(format!(
-            "{word} replaces tensors whose names end with .weight"
-        )),
-        _ => None,
+        _ => no_name(word, layer),
     }
+}
+
+fn no_name(word: &str, layer: &LayerInfo) -> Option<String> {
+    let is_named = layer.tensor.ends_with(".weight");
+    (!is_named).then(|| format!("{word} replaces tensors whose names end with .weight"))
+}
+
+/// One change that a container needs.
+fn changed(from: String, to: String, reason: String) -> Fallback {
+    Fallback { from, to, reason }
 }
 
 /// Why the container cannot say how inputs are rounded.
 pub(super) fn no_rounded_inputs(external: External) -> Option<&'static str> {
     match external {
         External::Gptq => Some("gptq has no place for rounded inputs"),
+        External::Mlx => Some("mlx has no place for rounded inputs"),
+        External::Bnb => Some("bnb-nf4 has no place for rounded inputs"),
     }
 }
 

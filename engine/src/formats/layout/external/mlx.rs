@@ -1,0 +1,118 @@
+//! The MLX container: what it holds, and the `quantization` that mlx-lm reads.
+//!
+//! mlx-lm takes the bits and group of the whole model from the top of that entry and those of a layer from an entry under
+//! the layer's name; a layer without `scales` is dense. It wants the entry twice, under the name that the hub knows too.
+
+use super::super::preflight::{Held, left_dense};
+use super::super::{Placement, PlannedLayer};
+use super::changed;
+use crate::grid::GridConfig;
+use crate::model::LayerInfo;
+use crate::packed::ExternalLayer;
+use crate::packed::mlx::{self, Unfit};
+use crate::report::Fallback;
+use crate::settings::{LayerSettings, Rank};
+use crate::solved::Method;
+use serde_json::{Map, Value, json};
+
+/// What the container holds of settings with codes. Levels that are not evenly spaced become a grid of as many bits.
+pub(super) fn hold(layer: &LayerInfo, asked: LayerSettings) -> Held {
+    let mut settings = asked;
+    let mut told = None;
+    let mut tell = |from: String, to: String, reason: Unfit| {
+        told = Fallback::join(told.take(), Some(changed(from, to, reason.to_string())));
+    };
+    if layer.transposed {
+        let reason = "mlx-lm turns the weights of this family around when it loads them";
+        return left_dense(asked, reason.to_owned());
+    }
+    if let Some(reason @ (Unfit::Codebook | Unfit::Palette)) = unfit(layer, &settings) {
+        settings.method = Method::Rtn;
+        let of_words = |settings: &LayerSettings| settings.method.word().to_owned();
+        tell(of_words(&asked), of_words(&settings), reason);
+        if asked.method == Method::Nf4 {
+            (settings.bits, settings.group) = (4, asked.nf4_block());
+        }
+    }
+    if let Some(reason @ Unfit::Bits(bits)) = unfit(layer, &settings) {
+        settings.bits = mlx::nearest_bits(bits);
+        let of_bits = |bits: u8| format!("{bits} bits");
+        tell(of_bits(bits), of_bits(settings.bits), reason);
+    }
+    if let Some(reason @ Unfit::Zeros) = unfit(layer, &settings) {
+        settings.symmetric = true;
+        tell("asymmetric".to_owned(), "symmetric".to_owned(), reason);
+    }
+    if let Some(reason @ Unfit::Group { group, columns }) = unfit(layer, &settings)
+        && let Some(nearest) = mlx::nearest_group(group, columns)
+    {
+        settings.group = nearest;
+        tell(format!("group {group}"), format!("group {nearest}"), reason);
+    }
+    match unfit(layer, &settings) {
+        Some(reason) => left_dense(asked, reason.to_string()),
+        None => Held {
+            settings,
+            fallback: told,
+        },
+    }
+}
+
+fn unfit(layer: &LayerInfo, settings: &LayerSettings) -> Option<Unfit> {
+    match settings.rank {
+        Rank::None => mlx::unfit(
+            settings.method,
+            settings.grid(),
+            !settings.prune.is_none(),
+            layer.columns,
+        ),
+        _ => Some(Unfit::Factors),
+    }
+}
+
+/// The entries of `config.json` for these layers; at least one lies in the MLX layout.
+pub(super) fn entries(layers: &[PlannedLayer]) -> Map<String, Value> {
+    let base = most_common(layers);
+    let mut quantization = Map::new();
+    quantization.insert("group_size".to_owned(), json!(base.0));
+    quantization.insert("bits".to_owned(), json!(base.1));
+    quantization.insert("mode".to_owned(), json!("affine"));
+    for layer in layers {
+        if let Some(own) = group_and_bits(layer)
+            && own != base
+        {
+            let settings = json!({ "group_size": own.0, "bits": own.1 });
+            quantization.insert(layer.name.clone(), settings);
+        }
+    }
+    let quantization = Value::Object(quantization);
+    let mut entries = Map::new();
+    entries.insert("quantization".to_owned(), quantization.clone());
+    entries.insert("quantization_config".to_owned(), quantization);
+    entries
+}
+
+/// Group and bits of most layers; among equals, of the first.
+fn most_common(layers: &[PlannedLayer]) -> (usize, u8) {
+    let all: Vec<(usize, u8)> = layers.iter().filter_map(group_and_bits).collect();
+    let count = |own: &(usize, u8)| all.iter().filter(|other| *other == own).count();
+    let mut best = *all.first().expect("at least one layer lies in the layout");
+    for own in &all {
+        if count(own) > count(&best) {
+            best = *own;
+        }
+    }
+    best
+}
+
+fn group_and_bits(layer: &PlannedLayer) -> Option<(usize, u8)> {
+    match layer.placement {
+        Placement::External(ExternalLayer::Mlx { grid }) => Some((size(grid, layer), grid.bits)),
+        _ => None,
+    }
+}
+
+/// Weights of a group; a whole row is one group only where MLX knows that size.
+fn size(grid: GridConfig, layer: &PlannedLayer) -> usize {
+    grid.groups(layer.columns).size()
+}
