@@ -105,7 +105,7 @@ mod tests {
             ),
             (
                 "pare compress x --out o --format onnx",
-                "`onnx` does not work for --format. These do: pare, dense, gptq, gguf, mlx, bnb-nf4.",
+                "`onnx` does not work for --format. These do: pare, dense, gptq, awq, compressed-tensors, gguf, mlx, bnb-nf4.",
             ),
             (
                 "pare bench magic",

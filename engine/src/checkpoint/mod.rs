@@ -58,6 +58,10 @@ pub enum Container {
     Mlx,
     /// A folder with 4-bit layers of bitsandbytes.
     BnbNf4,
+    /// A folder with layers in the layouts of compressed-tensors.
+    CompressedTensors,
+    /// A folder with layers in AutoAWQ's layout.
+    Awq,
     /// A GGUF file of llama.cpp, or a series of them.
     Gguf,
 }
@@ -68,6 +72,8 @@ impl From<External> for Container {
             External::Gptq => Self::Gptq,
             External::Mlx => Self::Mlx,
             External::Bnb => Self::BnbNf4,
+            External::CompressedTensors => Self::CompressedTensors,
+            External::Awq => Self::Awq,
         }
     }
 }

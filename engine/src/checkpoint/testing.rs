@@ -66,3 +66,71 @@ pub(super) fn f32_file(tensors: &[(&str, &[f32])]) -> Vec<u8> {
 pub(super) fn put(folder: &Path, name: &str, bytes: impl AsRef<[u8]>) {
     std::fs::write(folder.join(name), bytes).expect("a temporary folder can be written");
 }
+
+/// Opens a folder of this `config.json` and these tensors.
+pub(super) fn open_folder(
+    config: &serde_json::Value,
+    tensors: &[Tensor],
+) -> Result<super::Checkpoint, super::CheckpointError> {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    put(folder.path(), "config.json", config.to_string());
+    put(
+        folder.path(),
+        "model.safetensors",
+        tensor_file(&[], tensors),
+    );
+    // Files stay readable while they are open, also after their folder is gone.
+    super::Checkpoint::open(folder.path())
+}
+
+/// The tensors of a layer of another program's container.
+pub(super) fn tensors_of(layer: &str, parts: Vec<crate::packed::Part>) -> Vec<Tensor> {
+    let parts = parts.into_iter().map(|part| Tensor {
+        name: format!("{layer}.{}", part.suffix),
+        dtype: part.dtype,
+        shape: part.shape,
+        bytes: part.bytes,
+    });
+    parts.collect()
+}
+
+/// A layer on `config` whose codes, zeros and scales all differ a little.
+pub(super) fn layer_on(
+    config: crate::grid::GridConfig,
+    rows: usize,
+    columns: usize,
+) -> crate::solved::Solved {
+    let levels = 1usize << config.bits;
+    let mut grid = crate::grid::AffineGrid::neutral(config, rows, columns);
+    for (index, scale) in grid.scales.iter_mut().enumerate() {
+        *scale = config.scale_dtype.snap_scale(0.01 * (index + 1) as f32);
+    }
+    if !config.symmetric {
+        for (index, zero) in grid.zeros.iter_mut().enumerate() {
+            *zero = (index % levels) as f32;
+        }
+    }
+    crate::solved::Solved {
+        method: crate::solved::Method::Rtn,
+        codes: crate::solved::Codes {
+            rows,
+            columns,
+            values: (0..rows * columns)
+                .map(|index| ((index * 7 + index / columns) % levels) as u8)
+                .collect(),
+        },
+        grid: crate::solved::Grid::Affine(grid),
+        mask: None,
+        factors: None,
+        loss: None,
+        warnings: Vec::new(),
+    }
+}
+
+/// Why nothing was opened.
+pub(super) fn refusal(result: Result<super::Checkpoint, super::CheckpointError>) -> String {
+    match result {
+        Ok(_) => panic!("expected an error"),
+        Err(error) => error.to_string(),
+    }
+}

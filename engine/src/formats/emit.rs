@@ -49,9 +49,10 @@ pub fn layer_parts(layer: &PlannedLayer, stored: &StoredLayer) -> Result<Vec<Par
             }
         }
         Placement::External(external) => {
-            let finer = external
-                .grid()
-                .and_then(|grid| regrouped(solved, grid.group));
+            let grid = external.grid();
+            let wider = grid.and_then(|grid| widened(solved, grid));
+            let solved = wider.as_ref().unwrap_or(solved);
+            let finer = grid.and_then(|grid| regrouped(solved, grid.group));
             let solved = finer.as_ref().unwrap_or(solved);
             external.pack(&layer.name, solved, &stored.activations)
         }
@@ -161,6 +162,39 @@ fn fitted(solved: &Solved, planned: CodeKind) -> Option<Solved> {
         _ => return None,
     }
     Some(changed)
+}
+
+/// The same values in more bits: whole zeros keep their distance from codes. `None` where the bits are as planned, or the
+/// values do not lie so.
+fn widened(solved: &Solved, planned: GridConfig) -> Option<Solved> {
+    let Grid::Affine(narrow) = &solved.grid else {
+        return None;
+    };
+    let found = narrow.config;
+    let is_held = !narrow.fractional_zeros && (found.symmetric || !planned.symmetric);
+    if found.bits >= planned.bits || !is_held {
+        return None;
+    }
+    // Symmetric grids have their zero in the middle, wherever that lies.
+    let shift = match planned.symmetric {
+        true => (planned.middle() - found.middle()) as u8,
+        false => 0,
+    };
+    let mut wide = solved.clone();
+    for code in &mut wide.codes.values {
+        *code += shift;
+    }
+    let zeros = narrow.zeros.iter();
+    wide.grid = Grid::Affine(AffineGrid {
+        config: GridConfig {
+            bits: planned.bits,
+            symmetric: planned.symmetric,
+            ..found
+        },
+        zeros: zeros.map(|zero| zero + f32::from(shift)).collect(),
+        ..narrow.clone()
+    });
+    Some(wide)
 }
 
 /// The same values with smaller groups: scales and zeros repeat. `None` where the groups are as planned, or cannot be.

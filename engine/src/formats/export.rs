@@ -6,8 +6,8 @@
 use super::Format;
 use super::assemble::{assemble, verify};
 use super::layout::{
-    LayoutError, Placement, PlanSource, SHARD_BYTES, external_placement, mark_packed, plan_placed,
-    preflight_of, untouched,
+    LayoutError, Placement, PlanSource, SHARD_BYTES, external_placement, inputs_left_alone,
+    mark_packed, plan_placed, preflight_of, untouched,
 };
 use super::store::{
     OWN_FOLDER, StoreError, StoredLayer, atomic, check_output, layer_of_run, parent_of,
@@ -18,7 +18,7 @@ use crate::model::{LayerInfo, ModelConfig, list_layers};
 use crate::packed::{CodeKind, LayerManifest};
 use crate::recipe::Recipe;
 use crate::report::{ExportReport, Fallback, LayerFallback, Observer};
-use crate::settings::{LayerSettings, Pruning, Rank};
+use crate::settings::{Activations, LayerSettings, Pruning, Rank};
 use crate::solved::Method;
 use std::collections::HashSet;
 use std::fs;
@@ -224,11 +224,33 @@ fn place(
         .collect();
     let first = preflight_of(source, format, &asked, strict)?;
     // Layers whose values would change are written dense, and then so are their peers.
-    for ((layer, settings), held) in asked.iter_mut().zip(&first) {
-        if !holds_stored(layer, settings, &held.settings) {
+    // Where rounded inputs ask for other values, the values stay and the inputs go.
+    let mut told = first.clone();
+    for index in 0..asked.len() {
+        let (layer, settings) = &mut asked[index];
+        if holds_stored(layer, settings, &first[index].settings) {
+            continue;
+        }
+        let unrounded = LayerSettings {
+            activations: Activations::None,
+            ..*settings
+        };
+        let alone = preflight_of(source, format, &[(layer.clone(), unrounded)], false)?;
+        let is_held = settings.activations != Activations::None
+            && alone
+                .iter()
+                .all(|held| holds_stored(layer, settings, &held.settings));
+        if is_held {
+            told[index].fallback = inputs_left_alone(
+                settings.activations,
+                "the container rounds inputs of layers of another grid only",
+            );
+            *settings = unrounded;
+        } else {
             settings.method = Method::None;
         }
     }
+    let first = told;
     let second = preflight_of(source, format, &asked, strict)?;
     let mut placements = Vec::with_capacity(layers.len());
     let mut fallbacks = Vec::new();

@@ -20,7 +20,7 @@ use crate::packed::External;
 
 /// The words for containers, as the command line spells them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum Format {
     /// Holds everything that solvers yield.
     Pare,
@@ -28,6 +28,10 @@ pub enum Format {
     Dense,
     /// The layout of AutoGPTQ, GPTQModel, transformers and vLLM.
     Gptq,
+    /// The layout of AutoAWQ, transformers and vLLM.
+    Awq,
+    /// compressed-tensors: vLLM and transformers.
+    CompressedTensors,
     /// One file of llama.cpp.
     Gguf,
     /// Quantized safetensors of mlx-lm.
@@ -39,18 +43,27 @@ pub enum Format {
 
 impl Format {
     /// All formats, in the order in which errors list them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::Pare,
         Self::Dense,
         Self::Gptq,
+        Self::Awq,
+        Self::CompressedTensors,
         Self::Gguf,
         Self::Mlx,
         Self::BnbNf4,
     ];
 
     /// Those that are folders of safetensors files under the source's own names.
-    pub const SAFETENSORS: [Self; 5] =
-        [Self::Pare, Self::Dense, Self::Gptq, Self::Mlx, Self::BnbNf4];
+    pub const SAFETENSORS: [Self; 7] = [
+        Self::Pare,
+        Self::Dense,
+        Self::Gptq,
+        Self::Awq,
+        Self::CompressedTensors,
+        Self::Mlx,
+        Self::BnbNf4,
+    ];
 
     /// The container of another program's safetensors that it is; `None` of our own and of GGUF.
     pub fn external(self) -> Option<External> {
@@ -58,6 +71,8 @@ impl Format {
             Self::Gptq => Some(External::Gptq),
             Self::Mlx => Some(External::Mlx),
             Self::BnbNf4 => Some(External::Bnb),
+            Self::CompressedTensors => Some(External::CompressedTensors),
+            Self::Awq => Some(External::Awq),
             Self::Pare | Self::Dense | Self::Gguf => None,
         }
     }
@@ -73,6 +88,8 @@ impl Format {
             Self::Pare => "pare",
             Self::Dense => "dense",
             Self::Gptq => "gptq",
+            Self::CompressedTensors => "compressed-tensors",
+            Self::Awq => "awq",
             Self::Gguf => "gguf",
             Self::Mlx => "mlx",
             Self::BnbNf4 => "bnb-nf4",
@@ -82,7 +99,9 @@ impl Format {
 
 /// A word that names no container.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("there is no format {word:?}; use one of pare, dense, gptq, gguf, mlx, bnb-nf4")]
+#[error(
+    "there is no format {word:?}; use one of pare, dense, gptq, awq, compressed-tensors, gguf, mlx, bnb-nf4"
+)]
 pub struct UnknownFormat {
     /// The word.
     pub word: String,

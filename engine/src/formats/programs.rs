@@ -101,9 +101,26 @@ impl Format {
             (Self::Dense, Mlx) => Stated("mlx_lm, families that it has"),
             (Self::Dense, Candle) => Stated("families that it has"),
 
-            (Self::Gptq, Transformers) => Stated("with GPTQModel or optimum"),
+            (Self::Gptq, Transformers) => Checked {
+                pin: "gptqmodel==7.7.0",
+                how: "with optimum",
+            },
             (Self::Gptq, Vllm) => Stated("symmetric, 4 and 8 bits"),
             (Self::Gptq, LlamaCpp | OnnxRuntime | Mlx | Candle) => No,
+
+            (Self::CompressedTensors, Transformers) => Checked {
+                pin: "compressed-tensors==0.20.0",
+                how: "",
+            },
+            (Self::CompressedTensors, Vllm) => Stated("4 and 8 bits, integers with rounded inputs"),
+            (Self::CompressedTensors, LlamaCpp | OnnxRuntime | Mlx | Candle) => No,
+
+            (Self::Awq, Transformers) => Checked {
+                pin: "gptqmodel==7.7.0",
+                how: "",
+            },
+            (Self::Awq, Vllm) => Stated("groups of 32, 64 and 128"),
+            (Self::Awq, LlamaCpp | OnnxRuntime | Mlx | Candle) => No,
 
             (Self::Gguf, LlamaCpp) => Checked {
                 pin: "llama-cpp-python==0.3.36",

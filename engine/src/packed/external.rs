@@ -6,6 +6,8 @@
 //! `checkpoint` reads those.
 
 use super::activations::{ActivationKind, ActivationPlan};
+use super::awq;
+use super::compressed_tensors::CompressedLayer;
 use super::gptq::{self, CheckpointFormat};
 use super::kind::{CodeKind, PartSpec};
 use super::stored::Stored;
@@ -22,6 +24,10 @@ pub enum External {
     Mlx,
     /// 4-bit layers of bitsandbytes, as transformers saves them.
     Bnb,
+    /// compressed-tensors: vLLM, transformers.
+    CompressedTensors,
+    /// AutoAWQ, transformers, vLLM.
+    Awq,
 }
 
 /// How one layer lies in such a container: all that decides its tensors and their sizes, known before it is solved.
@@ -41,6 +47,10 @@ pub enum ExternalLayer {
     },
     /// `bnb-nf4`.
     Bnb(bnb::Layout),
+    /// `compressed_tensors`.
+    CompressedTensors(CompressedLayer),
+    /// `awq`.
+    Awq(GridConfig),
 }
 
 impl External {
@@ -48,6 +58,8 @@ impl External {
     pub fn word(self) -> &'static str {
         match self {
             Self::Gptq => "gptq",
+            Self::CompressedTensors => "compressed-tensors",
+            Self::Awq => "awq",
             Self::Mlx => "mlx",
             Self::Bnb => "bnb-nf4",
         }
@@ -56,16 +68,16 @@ impl External {
     /// Whether it has a place for embeddings and output heads.
     pub fn holds_outer_layers(self) -> bool {
         match self {
-            Self::Gptq | Self::Bnb => false,
             Self::Mlx => true,
+            Self::Gptq | Self::CompressedTensors | Self::Awq | Self::Bnb => false,
         }
     }
 
     /// Whether programs that load it fuse q/k/v and gate/up into one weight, so that those must lie alike.
     pub fn fuses_peers(self) -> bool {
         match self {
-            Self::Gptq => true,
             Self::Mlx | Self::Bnb => false,
+            Self::Gptq | Self::CompressedTensors | Self::Awq => true,
         }
     }
 }
@@ -77,6 +89,8 @@ impl ExternalLayer {
             Self::Gptq { .. } => External::Gptq,
             Self::Mlx { .. } => External::Mlx,
             Self::Bnb(_) => External::Bnb,
+            Self::CompressedTensors(_) => External::CompressedTensors,
+            Self::Awq(_) => External::Awq,
         }
     }
 
@@ -86,6 +100,8 @@ impl ExternalLayer {
             Self::Gptq { grid, .. } => gptq::parts(*grid, rows, columns),
             Self::Mlx { grid } => mlx::parts(*grid, rows, columns),
             Self::Bnb(layout) => bnb::parts(*layout, rows, columns),
+            Self::CompressedTensors(layer) => layer.parts(rows, columns),
+            Self::Awq(grid) => awq::parts(*grid, rows, columns),
         }
     }
 
@@ -95,6 +111,12 @@ impl ExternalLayer {
             Self::Gptq { grid, .. } => gptq::stored_bytes(*grid, rows, columns),
             Self::Mlx { grid } => mlx::stored_bytes(*grid, rows, columns),
             Self::Bnb(layout) => bnb::stored_bytes(*layout, rows, columns),
+            _ => {
+                let sizes = self.parts(rows, columns)?.into_iter();
+                sizes
+                    .map(|part| part.size_bytes)
+                    .try_fold(0, u64::checked_add)
+            }
         }
     }
 
@@ -105,11 +127,12 @@ impl ExternalLayer {
         solved: &Solved,
         activations: &ActivationPlan,
     ) -> Result<Vec<Part>, PackError> {
-        let _ = activations;
         match self {
             Self::Gptq { format, .. } => gptq::pack(name, solved, *format),
             Self::Mlx { grid } => mlx::pack(name, solved, grid.bits),
             Self::Bnb(layout) => bnb::pack(name, solved, *layout),
+            Self::CompressedTensors(layer) => layer.pack(name, solved, activations),
+            Self::Awq(grid) => awq::pack(name, solved, *grid),
         }
     }
 
@@ -135,35 +158,44 @@ impl ExternalLayer {
                 mlx::unpack(*grid, rows, columns, stored)
             }
             Self::Bnb(layout) => bnb::unpack(*layout, rows, columns, parts),
+            Self::CompressedTensors(layer) => layer.unpack(rows, columns, parts),
+            Self::Awq(grid) => awq::unpack(*grid, rows, columns, parts),
         }
     }
 
     /// What the container says of how the layer's inputs are rounded.
     pub fn activation_kind(&self) -> ActivationKind {
         match self {
-            Self::Gptq { .. } | Self::Mlx { .. } | Self::Bnb(_) => ActivationKind::NONE,
+            Self::CompressedTensors(layer) => layer.activation_kind(),
+            Self::Gptq { .. } | Self::Awq(_) | Self::Mlx { .. } | Self::Bnb(_) => {
+                ActivationKind::NONE
+            }
         }
     }
 
     /// The same with the step that a static scale needs. The error is the end of a sentence.
     pub fn activations(&self, parts: &[Part]) -> Result<ActivationPlan, String> {
-        let _ = parts;
-        Ok(ActivationPlan::new(self.activation_kind(), None))
+        match self {
+            Self::CompressedTensors(layer) => layer.activation_plan(parts),
+            _ => Ok(ActivationPlan::NONE),
+        }
     }
 
     /// What gives the codes their meaning.
     pub fn stored(&self) -> Stored {
         match self {
-            Self::Gptq { grid, .. } => CodeKind::affine(*grid, false).into(),
             Self::Mlx { grid } => CodeKind::affine(*grid, true).into(),
             Self::Bnb(layout) => layout.code_kind().into(),
+            Self::Gptq { grid, .. } | Self::Awq(grid) => CodeKind::affine(*grid, false).into(),
+            Self::CompressedTensors(layer) => CodeKind::affine(layer.grid, false).into(),
         }
     }
 
     /// The affine grid that codes lie on; `None` where they lie on none.
     pub fn grid(&self) -> Option<GridConfig> {
         match self {
-            Self::Gptq { grid, .. } | Self::Mlx { grid } => Some(*grid),
+            Self::Gptq { grid, .. } | Self::Awq(grid) | Self::Mlx { grid } => Some(*grid),
+            Self::CompressedTensors(layer) => Some(layer.grid),
             Self::Bnb(_) => None,
         }
     }
@@ -172,17 +204,17 @@ impl ExternalLayer {
     pub fn group_indices(&self) -> Option<&'static str> {
         match self {
             Self::Gptq { .. } => Some("g_idx"),
-            Self::Mlx { .. } | Self::Bnb(_) => None,
+            _ => None,
         }
     }
 
     /// Whether solved values come back as they are; else they are rounded once more on the way in.
     pub fn is_exact(&self) -> bool {
         match self {
-            Self::Gptq { .. } => true,
             // Biases take the dtype of scales; of doubly quantized maxima two roundings of f32 change places.
             Self::Mlx { .. } => false,
             Self::Bnb(layout) => !layout.double_quant,
+            Self::Gptq { .. } | Self::CompressedTensors(_) | Self::Awq(_) => true,
         }
     }
 }

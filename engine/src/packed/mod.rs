@@ -32,10 +32,12 @@
 //! The layouts of other programs are under `external`. Knows no file: `checkpoint` reads and `formats` writes what is made here.
 
 mod activations;
+pub mod awq;
 pub mod bits;
 mod blocks;
 pub mod bnb;
 mod combinations;
+pub mod compressed_tensors;
 mod error;
 mod external;
 pub mod floats;
@@ -50,6 +52,7 @@ mod source;
 mod sparse;
 mod stored;
 mod unpack;
+mod whole;
 
 pub use activations::{ActivationKind, ActivationPlan, unpack_activations};
 pub use blocks::{Blocks, Change, Order};

@@ -11,9 +11,9 @@ use regex::Regex;
 use serde_json::Value;
 
 use super::super::error::CheckpointError;
-use super::super::packed_source::{Found, find_part};
+use super::super::packed_source::Found;
 use super::super::shards::Shards;
-use super::{original_dtype, text_of};
+use super::{original_dtype, part, text_of};
 use crate::grid::{GridConfig, ScaleDtype};
 use crate::packed::ExternalLayer;
 use crate::packed::gptq::CheckpointFormat;
@@ -132,22 +132,11 @@ fn group_of(settings: &Value) -> Option<usize> {
 
 /// The layer of that name. The error is the end of a sentence that begins with the layer.
 pub(super) fn layer(name: &str, config: &GptqConfig, shards: &Shards) -> Result<Found, String> {
-    let part = |suffix: &str, dtype: Dtype, dimensions: usize| {
-        let index = find_part(shards, &format!("{name}.{suffix}"))?;
-        let info = &shards.tensors[index].info;
-        if info.dtype != dtype || info.shape.len() != dimensions {
-            return Err(format!(
-                "needs {suffix} as {dtype} with {dimensions} dimensions, but the file has {} {:?}",
-                info.dtype, info.shape
-            ));
-        }
-        Ok((index, &info.shape))
-    };
-    let (qweight, words) = part("qweight", Dtype::I32, 2)?;
-    let (qzeros, _) = part("qzeros", Dtype::I32, 2)?;
-    let (scales, groups) = part("scales", Dtype::F16, 2)?;
+    let (qweight, words) = part(shards, name, "qweight", &[Dtype::I32], 2)?;
+    let (qzeros, _) = part(shards, name, "qzeros", &[Dtype::I32], 2)?;
+    let (scales, groups) = part(shards, name, "scales", &[Dtype::F16], 2)?;
     let indices = match shards.find(&format!("{name}.g_idx")) {
-        Some(_) => Some(part("g_idx", Dtype::I32, 1)?),
+        Some(_) => Some(part(shards, name, "g_idx", &[Dtype::I32], 1)?),
         None => None,
     };
     let (bits, group_size) = config.of_layer(name);
@@ -248,7 +237,7 @@ mod tests {
     #[test]
     fn other_quantizations_are_refused_by_name() {
         let cases = [
-            (json!({ "quant_method": "awq", "bits": 4 }), "awq"),
+            (json!({ "quant_method": "quip", "bits": 4 }), "quip"),
             (
                 json!({ "quant_method": "gptq", "bits": 4, "checkpoint_format": "marlin" }),
                 "marlin",

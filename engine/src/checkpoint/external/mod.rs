@@ -3,7 +3,9 @@
 //! One module for each container; what the bytes mean is `packed`'s knowledge. Everything that headers can tell is checked
 //! here, everything else when a layer is read.
 
+mod awq;
 mod bnb;
+mod compressed_tensors;
 mod gptq;
 mod mlx;
 
@@ -12,11 +14,13 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::error::CheckpointError;
-use super::packed_source::{PackedTensor, packed_error};
-use super::shards::Shards;
+use super::packed_source::{PackedTensor, find_part, packed_error};
+use super::shards::{Shards, StoredTensor};
 use crate::packed::External;
 use crate::tensor::Dtype;
+use awq::AwqConfig;
 use bnb::BnbConfig;
+use compressed_tensors::CompressedConfig;
 use gptq::GptqConfig;
 use mlx::MlxConfig;
 
@@ -29,6 +33,10 @@ pub(super) enum Quantization {
     Mlx(MlxConfig),
     /// `bnb-nf4`.
     Bnb(BnbConfig),
+    /// `compressed_tensors`.
+    CompressedTensors(CompressedConfig),
+    /// `awq`.
+    Awq(AwqConfig),
 }
 
 impl Quantization {
@@ -45,8 +53,19 @@ impl Quantization {
         if let Some(bnb) = BnbConfig::of_model(root, config)? {
             return Ok(Some(Self::Bnb(bnb)));
         }
-        let gptq = GptqConfig::of_model(root, config, older)?;
-        Ok(gptq.map(Self::Gptq))
+        let named = config
+            .get("quantization_config")
+            .filter(|found| found.is_object());
+        let method = named.and_then(|found| text_of(found, "quant_method"));
+        Ok(match (method, named) {
+            (Some("compressed-tensors"), Some(found)) => Some(Self::CompressedTensors(
+                CompressedConfig::of_model(root, config, found)?,
+            )),
+            (Some("awq"), Some(found)) => {
+                Some(Self::Awq(AwqConfig::of_model(root, config, found)?))
+            }
+            _ => GptqConfig::of_model(root, config, older)?.map(Self::Gptq),
+        })
     }
 
     /// The container.
@@ -55,6 +74,8 @@ impl Quantization {
             Self::Gptq(_) => External::Gptq,
             Self::Mlx(_) => External::Mlx,
             Self::Bnb(_) => External::Bnb,
+            Self::CompressedTensors(_) => External::CompressedTensors,
+            Self::Awq(_) => External::Awq,
         }
     }
 
@@ -64,26 +85,60 @@ impl Quantization {
         root: &Path,
         shards: &Shards,
     ) -> Result<Vec<PackedTensor>, CheckpointError> {
-        // Each container has a tensor that every one of its layers has.
-        let mark = match self {
-            Self::Gptq(_) => ".qweight",
-            Self::Mlx(_) => ".scales",
-            Self::Bnb(_) => ".weight.absmax",
-        };
         let names = shards.tensors.iter();
         names
-            .filter_map(|tensor| tensor.name.strip_suffix(mark))
+            .filter_map(|tensor| self.layer_of(tensor))
             .map(|name| {
                 let found = match self {
                     Self::Gptq(config) => gptq::layer(name, config, shards),
                     Self::Mlx(config) => mlx::layer(name, config, shards),
                     Self::Bnb(config) => bnb::layer(name, config, shards),
+                    Self::CompressedTensors(config) => {
+                        compressed_tensors::layer(name, config, shards)
+                    }
+                    Self::Awq(config) => awq::layer(name, config, shards),
                 };
                 let found = found.map_err(|problem| packed_error(root, name, problem))?;
                 Ok(found.into_tensor(shards))
             })
             .collect()
     }
+
+    /// The layer of a tensor of which every layer of the container has exactly one.
+    fn layer_of<'tensor>(&self, tensor: &'tensor StoredTensor) -> Option<&'tensor str> {
+        let name = tensor.name.as_str();
+        match self {
+            Self::Gptq(_) | Self::Awq(_) => name.strip_suffix(".qweight"),
+            Self::Mlx(_) => name.strip_suffix(".scales"),
+            Self::Bnb(_) => name.strip_suffix(".weight.absmax"),
+            Self::CompressedTensors(_) if tensor.info.dtype == Dtype::I8 => {
+                name.strip_suffix(".weight")
+            }
+            Self::CompressedTensors(_) => name.strip_suffix(".weight_packed"),
+        }
+    }
+}
+
+/// Index and shape of a layer's part of one of these types. The error is the end of a sentence that begins with the layer.
+fn part<'shards>(
+    shards: &'shards Shards,
+    name: &str,
+    suffix: &str,
+    dtypes: &[Dtype],
+    dimensions: usize,
+) -> Result<(usize, &'shards [usize]), String> {
+    let index = find_part(shards, &format!("{name}.{suffix}"))?;
+    let info = &shards.tensors[index].info;
+    if dtypes.contains(&info.dtype) && info.shape.len() == dimensions {
+        return Ok((index, &info.shape));
+    }
+    let words: Vec<String> = dtypes.iter().map(Dtype::to_string).collect();
+    Err(format!(
+        "needs {suffix} as {} with {dimensions} dimensions, but the file has {} {:?}",
+        words.join(" or "),
+        info.dtype,
+        info.shape
+    ))
 }
 
 /// The dtype that the model had before it was quantized.

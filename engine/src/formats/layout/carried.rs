@@ -42,7 +42,12 @@ pub fn preflight_of(
 /// What `format` cannot keep of a layer that stays as it is.
 fn lost(source: &PlanSource<'_>, format: Format, layer: &LayerInfo) -> Option<Fallback> {
     let rounding = manifest_of(source, layer)?.activations.mode;
-    let reason = no_rounded_inputs(format).filter(|_| rounding != Activations::None)?;
+    let dense = "a layer that stays dense says nothing of its inputs";
+    let reason = match format {
+        Format::Pare => None,
+        _ => no_rounded_inputs(format).or(Some(dense)),
+    };
+    let reason = reason.filter(|_| rounding != Activations::None)?;
     Some(Fallback {
         from: format!("activations {}", rounding.word()),
         to: format!("activations {}", Activations::None.word()),

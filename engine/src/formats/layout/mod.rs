@@ -20,7 +20,7 @@ mod preflight;
 
 pub use carried::{mark_packed, preflight_of};
 pub use error::LayoutError;
-pub(in crate::formats) use external::placement as external_placement;
+pub(in crate::formats) use external::{inputs_left_alone, placement as external_placement};
 pub use nearest::{fitted, nearest};
 pub use preflight::{Held, preflight};
 
@@ -94,6 +94,8 @@ pub struct PlannedLayer {
     pub columns: usize,
     /// Whether it is a weight of a block.
     pub in_block: bool,
+    /// Whether it is a table to look up in.
+    pub is_embedding: bool,
     /// How it is stored.
     pub placement: Placement,
     /// What the source says of parts that are taken over.
@@ -296,6 +298,7 @@ fn planned_layer(
         rows: layer.rows,
         columns: layer.columns,
         in_block: !matches!(layer.kind, LayerKind::Embedding | LayerKind::Head),
+        is_embedding: layer.kind == LayerKind::Embedding,
         placement,
         carried,
         stored_bytes,

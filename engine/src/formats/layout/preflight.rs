@@ -43,8 +43,12 @@ pub fn preflight(
             joined(weights, inputs)
         })
         .collect();
+    let infos: Vec<&LayerInfo> = layers.iter().map(|(layer, _)| layer).collect();
+    if let Some(external) = format.external() {
+        let asked: Vec<LayerSettings> = layers.iter().map(|(_, settings)| *settings).collect();
+        external::agree(external, &infos, &asked, &mut held);
+    }
     if format.fuses_peers() {
-        let infos: Vec<&LayerInfo> = layers.iter().map(|(layer, _)| layer).collect();
         let asked: Vec<Method> = layers.iter().map(|(_, settings)| settings.method).collect();
         agree_with_peers(&infos, &asked, &mut held);
     }
@@ -145,7 +149,11 @@ fn agree_with_peers(layers: &[&LayerInfo], asked: &[Method], held: &mut [Held]) 
 
 fn same_shape_of_codes(left: &LayerSettings, right: &LayerSettings) -> bool {
     let dense = external::has_no_codes;
-    (dense(left) && dense(right)) || (!dense(left) && !dense(right) && left.grid() == right.grid())
+    (dense(left) && dense(right))
+        || (!dense(left)
+            && !dense(right)
+            && left.grid() == right.grid()
+            && left.activations == right.activations)
 }
 
 /// Members of each fused weight, by their index in `layers`.

@@ -12,6 +12,7 @@ use crate::tensor::{Dtype, SourceError};
 use safetensors::SafeTensors;
 use serde_json::{Value, json};
 
+mod external;
 mod others;
 mod zeros;
 

@@ -78,6 +78,10 @@ fn inputs_that_another_container_leaves_as_floats_are_told_of() {
         (Format::Pare, [None, None, None]),
         (Format::Dense, [Some("dynamic8"), None, Some("static8")]),
         (Format::Gptq, [Some("dynamic8"), None, Some("static8")]),
+        (
+            Format::CompressedTensors,
+            [Some("dynamic8"), None, Some("static8")],
+        ),
     ] {
         let held = preflight_of(&plan_source, format, &layers, false).unwrap();
         for (held, expected) in held.iter().zip(expected) {

@@ -7,6 +7,7 @@
 
 use super::super::preflight::{Held, left_dense, told};
 use super::super::{Placement, PlannedLayer};
+use super::escape;
 use crate::grid::{GridConfig, ScaleDtype};
 use crate::model::LayerInfo;
 use crate::packed::ExternalLayer;
@@ -66,7 +67,7 @@ pub(super) fn quantization_config(layers: &[PlannedLayer]) -> Value {
     let mut quantization = json!({
         "quant_method": "gptq",
         "bits": base.bits,
-        "group_size": group_size(base),
+        "group_size": super::group_size(base.group),
         "sym": base.symmetric,
         "desc_act": false,
         "checkpoint_format": format.word(),
@@ -112,14 +113,6 @@ fn gptq_grid(layer: &PlannedLayer) -> Option<GridConfig> {
     }
 }
 
-fn group_size(grid: GridConfig) -> i64 {
-    if grid.group == 0 {
-        -1
-    } else {
-        grid.group as i64
-    }
-}
-
 fn dynamic(layers: &[PlannedLayer], base: GridConfig) -> Map<String, Value> {
     let mut entries = Map::new();
     for layer in layers.iter().filter(|layer| layer.in_block) {
@@ -131,7 +124,7 @@ fn dynamic(layers: &[PlannedLayer], base: GridConfig) -> Map<String, Value> {
             Some(grid) if grid != base => {
                 let settings = json!({
                     "bits": grid.bits,
-                    "group_size": group_size(grid),
+                    "group_size": super::group_size(grid.group),
                     "sym": grid.symmetric,
                     "desc_act": false,
                 });
@@ -157,16 +150,4 @@ fn pattern(name: &str) -> String {
     } else {
         format!("^(.*\\.)?{}\\.{last}$", escape(parent))
     }
-}
-
-/// Escapes what a regex would read as more than a letter.
-fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for letter in text.chars() {
-        if !(letter.is_alphanumeric() || letter == '_') {
-            escaped.push('\\');
-        }
-        escaped.push(letter);
-    }
-    escaped
 }

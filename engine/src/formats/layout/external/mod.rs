@@ -3,19 +3,24 @@
 //! One module for each container, asked through here alone; the layout of their tensors is `packed`'s knowledge. Opens no
 //! file and solves nothing.
 
+mod awq;
 mod bnb;
+mod changes;
+mod compressed_tensors;
 mod gptq;
 mod mlx;
 
 use super::preflight::{Held, as_asked, left_dense};
-use super::{Placement, Plan};
+use super::{Placement, Plan, PlannedLayer};
 use crate::formats::Format;
 use crate::model::{LayerInfo, LayerKind};
 use crate::packed::gptq::CheckpointFormat;
 use crate::packed::{External, ExternalLayer};
 use crate::report::Fallback;
-use crate::settings::LayerSettings;
+use crate::settings::{Activations, LayerSettings, Rank};
 use crate::solved::Method;
+use changes::Changes;
+pub(in crate::formats) use changes::inputs_left_alone;
 use serde_json::{Map, Value};
 
 /// What the container holds of these settings, and what is done where it cannot.
@@ -25,13 +30,21 @@ pub(super) fn hold(external: External, layer: &LayerInfo, asked: LayerSettings) 
     }
     if has_no_codes(&asked) {
         let reason = "holds codes; zeros and factors of floats are written as values";
-        return Held {
+        let held = Held {
             settings: asked,
             fallback: Some(Fallback {
                 from: asked.method.word().to_owned(),
                 to: Format::Dense.word().to_owned(),
                 reason: format!("{} {reason}", external.word()),
             }),
+        };
+        let inputs = inputs_left_alone(asked.activations, "values say nothing of inputs");
+        return Held {
+            settings: LayerSettings {
+                activations: Activations::None,
+                ..asked
+            },
+            fallback: Fallback::join(held.fallback, inputs),
         };
     }
     if let Some(reason) = no_place(external, layer) {
@@ -41,6 +54,8 @@ pub(super) fn hold(external: External, layer: &LayerInfo, asked: LayerSettings) 
         External::Gptq => gptq::hold(layer, asked),
         External::Mlx => mlx::hold(layer, asked),
         External::Bnb => bnb::hold(layer, asked),
+        External::CompressedTensors => compressed_tensors::hold(layer, asked),
+        External::Awq => awq::hold(layer, asked),
     }
 }
 
@@ -62,7 +77,21 @@ pub(in crate::formats) fn placement(
             grid: settings.grid(),
         },
         External::Bnb => bnb::layer(layer, settings),
+        External::CompressedTensors => compressed_tensors::layout(settings),
+        External::Awq => awq::layout(settings),
     })
+}
+
+/// What all layers of a model share, before anything is solved: settings that differ are brought together.
+pub(super) fn agree(
+    external: External,
+    layers: &[&LayerInfo],
+    asked: &[LayerSettings],
+    held: &mut [Held],
+) {
+    if external == External::Awq {
+        awq::agree(layers, asked, held);
+    }
 }
 
 /// Brings into one what all layers of a model share.
@@ -76,18 +105,16 @@ pub(super) fn quantization(plan: &Plan) -> Option<Map<String, Value>> {
         Placement::External(found) => Some(found.external()),
         _ => None,
     })?;
+    let layers = plan.layers.as_slice();
+    let config = match external {
+        External::Gptq => gptq::quantization_config(layers),
+        External::CompressedTensors => compressed_tensors::quantization_config(layers),
+        External::Awq => awq::quantization_config(layers),
+        External::Mlx => return Some(mlx::entries(layers)),
+        External::Bnb => bnb::quantization_config(plan),
+    };
     let mut entries = Map::new();
-    match external {
-        External::Gptq => {
-            let config = gptq::quantization_config(&plan.layers);
-            entries.insert("quantization_config".to_owned(), config);
-        }
-        External::Mlx => entries = mlx::entries(&plan.layers),
-        External::Bnb => {
-            let config = bnb::quantization_config(plan);
-            entries.insert("quantization_config".to_owned(), config);
-        }
-    }
+    entries.insert("quantization_config".to_owned(), config);
     Some(entries)
 }
 
@@ -120,10 +147,52 @@ pub(super) fn no_rounded_inputs(external: External) -> Option<&'static str> {
         External::Gptq => Some("gptq has no place for rounded inputs"),
         External::Mlx => Some("mlx has no place for rounded inputs"),
         External::Bnb => Some("bnb-nf4 has no place for rounded inputs"),
+        External::Awq => Some("awq has no place for rounded inputs"),
+        External::CompressedTensors => None,
     }
 }
 
 /// Whether what was solved lies there as values: it has no codes, and loses its form alone.
 pub(super) fn has_no_codes(settings: &LayerSettings) -> bool {
     matches!(settings.method, Method::Float | Method::None)
+}
+
+/// How a planned layer lies; `None` where it is dense.
+fn placed(layer: &PlannedLayer) -> Option<ExternalLayer> {
+    match layer.placement {
+        Placement::External(found) => Some(found),
+        _ => None,
+    }
+}
+
+/// Why evenly spaced levels of linear layers cannot hold what is asked of a layer.
+fn no_levels(word: &str, layer: &LayerInfo, asked: &LayerSettings) -> Option<String> {
+    let problem = match asked.method {
+        _ if layer.transposed => "takes weights that lie [out, in], and this one lies [in, out]",
+        Method::Nf4 => "holds evenly spaced levels, not nf4",
+        Method::Palette => "holds evenly spaced levels, not palettes",
+        _ if asked.rank != Rank::None => "has no place for factors",
+        _ => return None,
+    };
+    Some(format!("{word} {problem}"))
+}
+
+/// A group as these configs spell it: -1 for a whole row.
+fn group_size(group: usize) -> i64 {
+    match group {
+        0 => -1,
+        group => group as i64,
+    }
+}
+
+/// Escapes what a regex would read as more than a letter.
+fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for letter in text.chars() {
+        if !(letter.is_alphanumeric() || letter == '_') {
+            escaped.push('\\');
+        }
+        escaped.push(letter);
+    }
+    escaped
 }
