@@ -85,7 +85,7 @@ impl StopFlag {
                 folder.display()
             ),
             Some(Kept::Training(folder)) if folder.exists() => format!(
-                "Stopped by Ctrl-C. The last step is kept; the same command with --resume goes on from it: {}",
+                "Stopped by Ctrl-C. What is finished is kept (the last step, with --round the last block); the same command with --resume goes on from there: {}",
                 folder.display()
             ),
             Some(Kept::Cache(folder)) => format!(

@@ -51,7 +51,7 @@ pub(super) fn describe(facts: Facts<'_>, weights: &Matrix, solved: &Solved) -> L
             .and_then(|moments| distortion::relative_output_error(weights, &after, &moments.gram)),
         sqnr_db: distortion::sqnr_db(weights, &after),
         cosine: distortion::cosine(weights, &after),
-        max_error: distortion::max_error(weights, &after),
+        max_error: Some(distortion::max_error(weights, &after)),
         seconds: facts.seconds,
         fallback: Fallback::join(facts.fallback, fallback_of(solved)),
         warnings: solved.warnings.clone(),
@@ -60,19 +60,35 @@ pub(super) fn describe(facts: Facts<'_>, weights: &Matrix, solved: &Solved) -> L
         activations: facts.activations,
         settings: facts.settings,
         histograms: Some(Histograms::of(weights, &after, solved.mask.as_ref())),
+        reason: None,
     }
 }
 
-/// `report` of a layer whose codes or scales have changed since; what its outputs lose now nobody has measured.
-pub fn redescribe(report: &LayerReport, weights: &Matrix, solved: &Solved) -> LayerReport {
+/// `report` of a layer whose codes or scales have changed since. `weights` are those that they are to stand for; `None`
+/// where these are not known: a fold had changed the original's.
+pub fn redescribe(report: &LayerReport, weights: Option<&Matrix>, solved: &Solved) -> LayerReport {
     let after = solved.dequantize();
+    let other_method = (solved.method != report.method).then(|| Fallback {
+        from: report.method.word().to_owned(),
+        to: solved.method.word().to_owned(),
+        reason: "weights changed, and their codes were chosen again without inputs".to_owned(),
+    });
+    let reason = match weights {
+        Some(_) => "what the new codes do to outputs was not measured layer by layer",
+        None => {
+            "a fold had changed the weights before they were solved, and they were not kept: nothing is there to compare the new codes with"
+        }
+    };
     LayerReport {
+        method: solved.method,
         relative_output_error: None,
-        sqnr_db: distortion::sqnr_db(weights, &after),
-        cosine: distortion::cosine(weights, &after),
-        max_error: distortion::max_error(weights, &after),
+        sqnr_db: weights.and_then(|weights| distortion::sqnr_db(weights, &after)),
+        cosine: weights.and_then(|weights| distortion::cosine(weights, &after)),
+        max_error: weights.map(|weights| distortion::max_error(weights, &after)),
+        fallback: Fallback::join(report.fallback.clone(), other_method),
         codes_used: codes_used(solved),
-        histograms: Some(Histograms::of(weights, &after, solved.mask.as_ref())),
+        histograms: weights.map(|weights| Histograms::of(weights, &after, solved.mask.as_ref())),
+        reason: Some(reason.to_owned()),
         ..report.clone()
     }
 }
@@ -94,7 +110,7 @@ pub(super) fn describe_untouched(layer: &LayerInfo, choice: &Choice) -> LayerRep
         relative_output_error: Some(0.0),
         sqnr_db: None,
         cosine: Some(1.0),
-        max_error: 0.0,
+        max_error: Some(0.0),
         seconds: 0.0,
         fallback: choice.fallback.clone(),
         warnings: Vec::new(),
@@ -103,6 +119,7 @@ pub(super) fn describe_untouched(layer: &LayerInfo, choice: &Choice) -> LayerRep
         activations: ActivationPlan::NONE,
         settings: choice.settings,
         histograms: None,
+        reason: None,
     }
 }
 

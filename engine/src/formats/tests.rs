@@ -147,7 +147,7 @@ fn report(layer: &LayerInfo, settings: &LayerSettings, bytes: u64) -> LayerRepor
         relative_output_error: None,
         sqnr_db: None,
         cosine: None,
-        max_error: 0.0,
+        max_error: Some(0.0),
         seconds: 0.0,
         fallback: None,
         warnings: Vec::new(),
@@ -160,6 +160,7 @@ fn report(layer: &LayerInfo, settings: &LayerSettings, bytes: u64) -> LayerRepor
         activations: ActivationPlan::NONE,
         settings: *settings,
         histograms: None,
+        reason: None,
     }
 }
 

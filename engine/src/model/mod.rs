@@ -20,6 +20,7 @@ mod fused;
 mod keys;
 mod layers;
 mod linear;
+mod naming;
 mod norm;
 mod ops;
 mod plan;
@@ -68,6 +69,8 @@ pub struct Model {
     layers: Arc<Vec<LayerInfo>>,
     /// Where codes come from; `None` = all weights are dense.
     packed: Option<Arc<dyn PackedSource>>,
+    /// Where all tensors come from in place of both.
+    provider: Option<Arc<dyn Provider + Send + Sync>>,
 }
 
 impl Model {
@@ -86,6 +89,7 @@ impl Model {
             prefix,
             layers: Arc::new(layers),
             packed: None,
+            provider: None,
         })
     }
 
@@ -94,6 +98,15 @@ impl Model {
     pub fn on_kernels(&self, source: Arc<dyn PackedSource>) -> Self {
         Self {
             packed: Some(source),
+            ..self.clone()
+        }
+    }
+
+    /// The same network with tensors, and what stands around them, from `provider`: for instance a trained adapter beside
+    /// the model's own weights.
+    pub fn over(&self, provider: Arc<dyn Provider + Send + Sync>) -> Self {
+        Self {
+            provider: Some(provider),
             ..self.clone()
         }
     }
@@ -154,6 +167,9 @@ impl Model {
 
     /// Reads embedding, final norm and head.
     pub fn load_ends(&self) -> Result<Ends, ModelError> {
+        if let Some(provider) = self.provider.as_deref() {
+            return self.build_ends(provider);
+        }
         let weights = Weights(self.source.as_ref());
         match self.packed.as_deref() {
             Some(packed) => self.build_ends(&OnKernels { weights, packed }),
@@ -163,6 +179,9 @@ impl Model {
 
     /// Reads block `index`.
     pub fn load_block(&self, index: usize) -> Result<Block, ModelError> {
+        if let Some(provider) = self.provider.as_deref() {
+            return self.build_block(index, provider);
+        }
         let weights = Weights(self.source.as_ref());
         match self.packed.as_deref() {
             Some(packed) => self.build_block(index, &OnKernels { weights, packed }),

@@ -20,6 +20,7 @@ mod section;
 #[cfg(test)]
 mod tests;
 mod train;
+mod train_modes;
 mod words;
 mod write;
 

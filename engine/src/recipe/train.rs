@@ -80,7 +80,7 @@ pub enum StateStorage {
 #[allow(missing_docs)]
 pub struct TrainSettings {
     pub mode: TrainMode,
-    /// Optimizer steps.
+    /// Optimizer steps; of `TrainMode::Round` those of each block.
     pub steps: u64,
     /// Sequences of a step.
     pub batch: usize,
@@ -89,7 +89,7 @@ pub struct TrainSettings {
     /// Tokens of a sequence; 0 = the smaller of 512 and the context (128 for an encoder's sentences).
     pub length: usize,
     pub optimizer: OptimizerKind,
-    /// Highest learning rate.
+    /// Highest learning rate; of `TrainMode::Round` in codes, 0 = one over the steps.
     pub rate: f64,
     pub schedule: Schedule,
     /// Steps until the highest rate.
@@ -221,7 +221,7 @@ const KEYS: [&str; 30] = [
 /// Reads `[train]`.
 pub(super) fn train(text: &str, table: &DeTable<'_>) -> Result<TrainSettings, RecipeError> {
     let section = Section::new(text, "[train]", table, &KEYS)?;
-    let base = TrainSettings::default();
+    let base = TrainSettings::of_mode(section.word("mode")?.unwrap_or_default());
     let count = |key, least: u64, default: u64| {
         let found = section.whole(key, least..=LARGEST)?;
         Ok::<u64, RecipeError>(found.unwrap_or(default))
@@ -230,7 +230,7 @@ pub(super) fn train(text: &str, table: &DeTable<'_>) -> Result<TrainSettings, Re
     let amount = |key, default: f64| Ok(section.amount(key)?.unwrap_or(default));
     let share = |key, default: f64| Ok(section.share(key)?.unwrap_or(default));
     Ok(TrainSettings {
-        mode: section.word("mode")?.unwrap_or(base.mode),
+        mode: base.mode,
         steps: count("steps", 1, base.steps)?,
         batch: size("batch", 1, base.batch)?,
         micro_batch: size("micro_batch", 0, base.micro_batch)?,

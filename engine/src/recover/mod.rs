@@ -2,14 +2,14 @@
 //! the original gives.
 //!
 //! Peak memory: one block of each network, its variables, and two buffers of activations, spilled to disk when they
-//! exceed their share. Knows no folder: codes come in, better codes go out.
+//! exceed their share. Knows no folder: codes come in, better codes go out, and a `Keeper` holds the finished ones.
 
 #[cfg(test)]
 mod tests;
 
 use crate::calibrate::{CalibrateError, SpillPolicy, Stream};
 use crate::model::{Block, LayerInfo, LayerKind, Model, ModelError};
-use crate::monitor::{Silent, Stopped};
+use crate::monitor::{Monitor, Silent, Stopped};
 use crate::packed::{ActivationPlan, PackedMatrix, PackedSource};
 use crate::report::{Notice, Observer};
 use crate::solved::{Grid, Solved};
@@ -64,12 +64,34 @@ pub struct RoundingJob<'a> {
     pub student: &'a Model,
     /// The codes of the compressed one.
     pub codes: &'a dyn PackedSource,
+    /// For each layer, whether a fold changed its weights before they were solved: what its codes stand for is then not
+    /// what the original holds.
+    pub folded: &'a [bool],
     /// Sequences, all of one length.
     pub sequences: &'a [Vec<u32>],
     /// Where activations go that do not fit.
     pub spill: &'a SpillPolicy,
     /// How rounding is learnt.
     pub config: RoundingConfig,
+    /// Where finished blocks are kept.
+    pub keeper: &'a dyn Keeper,
+}
+
+/// Keeps finished blocks, so that a stopped loop goes on behind them.
+pub trait Keeper {
+    /// What an earlier try of the same job made of block `block`; `None` = nothing whole.
+    fn find(&self, block: usize) -> Result<Option<FinishedBlock>, TrainError>;
+    /// Keeps a finished block.
+    fn keep(&self, block: &FinishedBlock) -> Result<(), TrainError>;
+}
+
+/// A block whose rounding has been learnt.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FinishedBlock {
+    /// How it went.
+    pub recovery: BlockRecovery,
+    /// Its layers.
+    pub layers: Vec<TrainedLayer>,
 }
 
 /// What learning came to in one block.
@@ -111,45 +133,23 @@ pub fn learn_rounding(
         Stream::embed(model, &ends, job.sequences, job.spill, &silent).map_err(RecoverError::from)
     };
     let (original, seen) = (embed(job.original)?, embed(job.student)?);
-    let rest = Frozen::new(job.student.source().clone());
     let mut recovery = Recovery {
         layers: Vec::new(),
         blocks: Vec::new(),
     };
     for index in 0..blocks {
         original.advance(&job.original.load_block(index)?, &silent)?;
-        let starts = starts(job, index)?;
         let mut block = job.student.load_block(index)?;
-        if !starts.is_empty() {
-            let plans: Vec<ActivationPlan> = starts.iter().map(|(_, plan)| *plan).collect();
-            let starts = starts.into_iter().map(|(start, _)| start).collect();
-            let pairs = Pairs {
-                inputs: &seen,
-                targets: &original,
-            };
-            let rounded = round_block(
-                job.student,
-                index,
-                starts,
-                &rest,
-                &pairs,
-                job.config,
-                &silent,
-            )?;
-            recovery.blocks.push(BlockRecovery {
-                block: index,
-                error_before: rounded.error_before,
-                error_after: rounded.error_after,
-                best_step: rounded.best_step,
-            });
-            for ((layer, solved), activations) in rounded.layers.into_iter().zip(plans) {
-                put(&mut block, layer, &solved, activations)?;
-                recovery.layers.push(TrainedLayer {
-                    layer,
-                    solved,
-                    activations,
-                });
+        let pairs = Pairs {
+            inputs: &seen,
+            targets: &original,
+        };
+        if let Some(finished) = finished(job, index, &pairs, &silent)? {
+            for layer in &finished.layers {
+                put(&mut block, layer.layer, &layer.solved, layer.activations)?;
             }
+            recovery.blocks.push(finished.recovery);
+            recovery.layers.extend(finished.layers);
         }
         seen.advance(&block, &silent)?;
         observer.step(index as u64 + 1, blocks as u64);
@@ -161,6 +161,53 @@ pub fn learn_rounding(
         )
         .into()),
     }
+}
+
+/// One block, kept or learnt; `None` where nothing of it can be learnt.
+fn finished(
+    job: RoundingJob<'_>,
+    index: usize,
+    pairs: &Pairs<'_>,
+    monitor: &dyn Monitor,
+) -> Result<Option<FinishedBlock>, RecoverError> {
+    if let Some(finished) = job.keeper.find(index)? {
+        return Ok(Some(finished));
+    }
+    let starts = starts(job, index)?;
+    if starts.is_empty() {
+        return Ok(None);
+    }
+    let plans: Vec<ActivationPlan> = starts.iter().map(|(_, plan)| *plan).collect();
+    let starts = starts.into_iter().map(|(start, _)| start).collect();
+    // Of one block: what is not learnt is read, kept and dropped with it.
+    let rest = Frozen::new(job.student.source().clone());
+    let rounded = round_block(
+        job.student,
+        index,
+        starts,
+        &rest,
+        pairs,
+        job.config,
+        monitor,
+    )?;
+    let layers = rounded.layers.into_iter().zip(plans);
+    let finished = FinishedBlock {
+        recovery: BlockRecovery {
+            block: index,
+            error_before: rounded.error_before,
+            error_after: rounded.error_after,
+            best_step: rounded.best_step,
+        },
+        layers: layers
+            .map(|((layer, solved), activations)| TrainedLayer {
+                layer,
+                solved,
+                activations,
+            })
+            .collect(),
+    };
+    job.keeper.keep(&finished)?;
+    Ok(Some(finished))
 }
 
 /// Both networks must be one.
@@ -199,7 +246,7 @@ fn starts(
     block: usize,
 ) -> Result<Vec<(StartLayer, ActivationPlan)>, RecoverError> {
     let own = |info: &&LayerInfo| info.block == Some(block);
-    let has_original_weights = is_unfolded(job, block)?;
+    let is_of_original = is_of_original([job.original, job.student], job.folded, Some(block))?;
     let mut starts = Vec::new();
     let layers = job.student.layers().iter().enumerate();
     for (layer, info) in layers.filter(|(_, info)| own(info) && info.kind == LayerKind::Linear) {
@@ -209,7 +256,8 @@ fn starts(
         if !can_learn(&solved) {
             continue;
         }
-        let weights = match has_original_weights {
+        let is_folded = job.folded.get(layer).is_none_or(|&folded| folded);
+        let weights = match is_of_original && !is_folded {
             true => Some(info.read(job.original.source().as_ref())?),
             false => None,
         };
@@ -233,15 +281,26 @@ fn can_learn(solved: &Solved) -> bool {
     whole_zeros && solved.mask.is_none() && solved.factors.is_none()
 }
 
-/// Whether norms and biases of a block are the original's: where a fold changed them, it changed the weights too.
-fn is_unfolded(job: RoundingJob<'_>, block: usize) -> Result<bool, RecoverError> {
-    let (original, student) = (job.original.source(), job.student.source());
-    for info in job.student.layers() {
-        if info.block == Some(block) && info.kind == LayerKind::Other && info.dtype.is_float() {
-            let kept = student.read_f32(&info.tensor)? == original.read_f32(&info.tensor)?;
-            if !kept {
-                return Ok(false);
-            }
+/// Whether a block of `student` was made of the original's weights, as far as folds (`folded`, by layer) do not explain the
+/// difference: norms and biases are the same.
+pub fn is_of_original(
+    [original, student]: [&Model; 2],
+    folded: &[bool],
+    block: Option<usize>,
+) -> Result<bool, SourceError> {
+    let own = || {
+        let layers = student.layers().iter().zip(folded);
+        layers.filter(|(info, _)| info.block == block)
+    };
+    if own().any(|(_, &folded)| folded) {
+        return Ok(true);
+    }
+    for (info, _) in own().filter(|(info, _)| info.kind == LayerKind::Other) {
+        let is_kept = !info.dtype.is_float()
+            || student.source().read_f32(&info.tensor)?
+                == original.source().read_f32(&info.tensor)?;
+        if !is_kept {
+            return Ok(false);
         }
     }
     Ok(true)

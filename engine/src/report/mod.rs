@@ -124,8 +124,8 @@ pub struct LayerReport {
     pub sqnr_db: Option<f64>,
     /// Cosine of original and solved weights; null for an all-zero layer.
     pub cosine: Option<f64>,
-    /// Largest absolute error of a weight.
-    pub max_error: f64,
+    /// Largest absolute error of a weight; null where what the codes stand for is not known any more.
+    pub max_error: Option<f64>,
     /// Seconds of solving.
     pub seconds: f64,
     /// Null, or what was done instead of what was asked.
@@ -143,6 +143,9 @@ pub struct LayerReport {
     pub settings: LayerSettings,
     /// Histograms of weights before and after and of the error.
     pub histograms: Option<Histograms>,
+    /// Why figures are null that were known when the layer was solved.
+    #[serde(default)]
+    pub reason: Option<String>,
 }
 
 /// Quality of a decoder.

@@ -96,7 +96,7 @@ mod tests {
             relative_output_error: Some(1.0 / 3.0),
             sqnr_db: None,
             cosine: Some(0.999),
-            max_error: 1e-9,
+            max_error: Some(1e-9),
             seconds: 0.25,
             fallback: None,
             warnings: vec![Warning::DeadInputs { count: 2 }],
@@ -109,6 +109,7 @@ mod tests {
             activations: crate::packed::ActivationPlan::NONE,
             settings: Recipe::default().default,
             histograms: Some(Histograms::of(&weights, &weights, None)),
+            reason: None,
         };
         CompressReport {
             out: "out".to_owned(),

@@ -8,6 +8,7 @@ use super::error::TrainError;
 use super::frozen::Frozen;
 use super::learner::{Learner, Variable};
 use super::values::{values_of, variable};
+use crate::formats::peft::{PeftLayer, scaling};
 use crate::model::{
     Adapter, Around, Dropout, LayerInfo, LayerKind, Model, ModelError, Multiplied, Provider,
 };
@@ -41,39 +42,7 @@ pub struct AdapterConfig {
 impl AdapterConfig {
     /// What the product of both matrices is multiplied by.
     pub fn scaling(&self) -> f64 {
-        match self.by_root {
-            true => self.alpha / (self.rank as f64).sqrt(),
-            false => self.alpha / self.rank as f64,
-        }
-    }
-}
-
-/// The two matrices of one layer.
-#[derive(Debug, Clone, PartialEq)]
-pub struct AdapterLayer {
-    /// The layer's name, without `.weight`.
-    pub name: String,
-    /// `[rank, in]`.
-    pub down: Matrix,
-    /// `[out, rank]`.
-    pub up: Matrix,
-}
-
-impl AdapterLayer {
-    /// What is added to the weight, `[out, in]`.
-    pub fn product(&self, scaling: f64) -> Matrix {
-        let (rows, columns) = (self.up.rows(), self.down.columns());
-        let mut sum = Matrix::zeros(rows, columns);
-        for row in 0..rows {
-            let output = sum.row_mut(row);
-            for (rank, &share) in self.up.row(row).iter().enumerate() {
-                let share = (f64::from(share) * scaling) as f32;
-                for (value, inner) in output.iter_mut().zip(self.down.row(rank)) {
-                    *value += share * inner;
-                }
-            }
-        }
-        sum
+        scaling(self.alpha, self.rank, self.by_root)
     }
 }
 
@@ -166,13 +135,13 @@ impl AdapterLearner {
     }
 
     /// The matrices as they stand, in the order of names.
-    pub fn layers(&self) -> Result<Vec<AdapterLayer>, TrainError> {
+    pub fn layers(&self) -> Result<Vec<PeftLayer>, TrainError> {
         let matrix = |var: &Var| -> Result<Matrix, TrainError> {
             let (rows, columns) = var.dims2()?;
             Ok(Matrix::new(rows, columns, values_of(var)?))
         };
         let layers = self.layers.values().map(|layer| {
-            Ok(AdapterLayer {
+            Ok(PeftLayer {
                 name: layer.name.clone(),
                 down: matrix(&layer.down)?,
                 up: matrix(&layer.up)?,
@@ -231,10 +200,16 @@ impl Provider for AdapterLearner {
     }
 
     fn around(&self, name: &str) -> Result<Option<Around>, ModelError> {
+        // At rest nobody asks for gradients, and none are kept.
+        let rests = self.rests.load(Ordering::Relaxed);
+        let tensor = |var: &Var| match rests {
+            true => var.as_detached_tensor(),
+            false => var.as_tensor().clone(),
+        };
         Ok(self.layers.get(name).map(|layer| {
             Around::Adapter(Adapter {
-                down: layer.down.as_tensor().clone(),
-                up: layer.up.as_tensor().clone(),
+                down: tensor(&layer.down),
+                up: tensor(&layer.up),
                 scaling: self.config.scaling(),
                 dropout: self.dropout(layer),
             })

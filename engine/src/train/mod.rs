@@ -6,6 +6,7 @@
 pub mod adapter;
 mod batch;
 mod batches;
+mod beside;
 mod curve;
 mod dense;
 mod distill;
@@ -29,6 +30,7 @@ mod run;
 pub mod scales;
 mod schedule;
 mod state;
+mod stored;
 mod teacher;
 #[cfg(test)]
 mod tests;

@@ -5,14 +5,14 @@
 //! 2020, arXiv 1902.08153, section 2.2. Scales are learnt as `start * (1 + v)`. What comes out is the integer form whose
 //! weights are those that the network saw, to the last bit. Knows no file and no loss.
 
+use super::beside::{Norms, in_order, rounded_inputs};
 use super::error::TrainError;
 use super::fake::{LatentGrid, fake_quantize};
 use super::frozen::Frozen;
 use super::learner::{Learner, Variable};
 use super::scales::TrainedLayer;
 use super::values::{constant, values_of, variable};
-use crate::model::{Around, ChangedTensor, LayerInfo, Model, ModelError, Provider};
-use crate::model::{Role, RoundedInputs};
+use crate::model::{Around, ChangedTensor, LayerInfo, Model, ModelError, Provider, Role};
 use crate::packed::{ActivationPlan, PackedSource};
 use crate::solved::{Grid, Method, Solved};
 use candle_core::{Tensor, Var};
@@ -39,34 +39,35 @@ struct Layer {
 pub struct QatLearner {
     frozen: Frozen,
     layers: BTreeMap<String, Layer>,
-    norms: BTreeMap<String, Var>,
+    norms: Norms,
     variables: Vec<Variable>,
 }
 
 impl QatLearner {
-    /// Over the layers that `packed` holds on affine grids; latent weights start at those of `original` where it is the
-    /// same network before any fold, else at what the codes stand for. `student` is the compressed model, dense.
-    pub fn new(
-        student: &Model,
+    /// Over the layers that `packed` holds on affine grids; latent weights start at those of the model that `original`
+    /// gives for a layer, else at what the codes stand for. `student` is the compressed model, dense.
+    pub fn new<'a>(
+        student: &'a Model,
         packed: &dyn PackedSource,
-        original: Option<&Model>,
+        original: &dyn Fn(usize) -> Option<&'a Model>,
     ) -> Result<Self, TrainError> {
         let mut learner = Self {
             frozen: Frozen::new(student.source().clone()),
             layers: BTreeMap::new(),
-            norms: BTreeMap::new(),
+            norms: Norms::default(),
             variables: Vec::new(),
         };
         for (index, info) in student.layers().iter().enumerate() {
             if info.role == Role::Norm && info.dtype.is_float() {
-                let var = variable(learner.frozen.values(&info.tensor)?, info.shape.as_slice())?;
-                learner.add(&info.tensor, &var, false, 1.0);
-                learner.norms.insert(info.tensor.clone(), var);
+                let norm = learner
+                    .norms
+                    .add(info, learner.frozen.values(&info.tensor)?)?;
+                learner.variables.push(norm);
                 continue;
             }
             let found = packed.solved(&info.tensor).map_err(ModelError::from)?;
             if let Some((solved, activations)) = found {
-                let model = original.unwrap_or(student);
+                let model = original(index).unwrap_or(student);
                 learner.add_layer(index, info, model, &solved, activations)?;
             }
         }
@@ -136,7 +137,7 @@ impl QatLearner {
 
     /// Every layer in its integer form.
     pub fn layers(&self) -> Result<Vec<TrainedLayer>, TrainError> {
-        let trained = self.layers.values().map(|layer| {
+        in_order(self.layers.values().map(|layer| {
             let weights = values_of(&layer.weights)?;
             let scales = values_of(&layer.moved_scales()?)?;
             let integers = layer
@@ -150,18 +151,12 @@ impl QatLearner {
                 },
                 activations: layer.activations,
             })
-        });
-        let mut trained = trained.collect::<Result<Vec<_>, TrainError>>()?;
-        trained.sort_by_key(|layer| layer.layer);
-        Ok(trained)
+        }))
     }
 
-    /// Norms as they were trained.
+    /// Norms as they were trained and will be stored.
     pub fn changed_tensors(&self) -> Result<Vec<ChangedTensor>, TrainError> {
-        let changed = self.norms.iter();
-        let changed =
-            changed.map(|(name, var)| Ok((name.clone(), var.dims().to_vec(), values_of(var)?)));
-        changed.collect()
+        self.norms.changed()
     }
 }
 
@@ -207,20 +202,15 @@ impl Provider for QatLearner {
         if let Some(layer) = self.layers.get(name) {
             return Ok(layer.shown()?);
         }
-        match self.norms.get(name) {
-            Some(var) => Ok(var.as_tensor().clone()),
+        match self.norms.tensor(name)? {
+            Some(norm) => Ok(norm),
             None => self.frozen.tensor(name, shape),
         }
     }
 
     fn around(&self, name: &str) -> Result<Option<Around>, ModelError> {
-        let rounds = |layer: &&Layer| layer.activations != ActivationPlan::NONE;
-        Ok(self.layers.get(name).filter(rounds).map(|layer| {
-            Around::RoundedInputs(RoundedInputs {
-                plan: layer.activations,
-                group: layer.grid.config.group,
-            })
-        }))
+        let layer = self.layers.get(name);
+        Ok(layer.and_then(|layer| rounded_inputs(layer.activations, layer.grid.config.group)))
     }
 }
 
@@ -268,7 +258,7 @@ mod tests {
     fn the_integer_form_gives_the_outputs_that_were_trained() {
         for plan in [ActivationPlan::NONE, DYNAMIC] {
             let pair = Pair::new(&tiny_llama(), plan);
-            let learner = QatLearner::new(&pair.model, &pair.codes, None).unwrap();
+            let learner = QatLearner::new(&pair.model, &pair.codes, &|_| None).unwrap();
             // As after some training.
             for (place, variable) in learner.variables().iter().enumerate() {
                 let mut rng = crate::rng::Rng::new(8, place as u64);
@@ -334,7 +324,7 @@ mod tests {
     #[test]
     fn untrained_it_shows_the_nearest_codes_of_the_original() {
         let pair = Pair::new(&tiny_llama(), ActivationPlan::NONE);
-        let learner = QatLearner::new(&pair.model, &pair.codes, None).unwrap();
+        let learner = QatLearner::new(&pair.model, &pair.codes, &|_| None).unwrap();
         for layer in learner.layers().unwrap() {
             let tensor = &pair.model.layers()[layer.layer].tensor;
             assert_eq!(layer.solved, pair.codes.0[tensor].0, "{tensor}");

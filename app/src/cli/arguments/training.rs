@@ -66,7 +66,7 @@ pub(crate) struct ModeFlags {
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Training")]
 pub(crate) struct TrainingFlags {
-    /// Optimizer steps; default 1000.
+    /// Optimizer steps; default 1000. With --round for each block; default 200.
     #[arg(long, value_name = "N", value_parser = words::count)]
     pub(crate) steps: Option<usize>,
     /// Sequences of a step; default 8.
@@ -75,7 +75,7 @@ pub(crate) struct TrainingFlags {
     /// Tokens of a sequence; default: the smaller of 512 and the student's context (128 for sentences).
     #[arg(long, value_name = "L", value_parser = words::count)]
     pub(crate) length: Option<usize>,
-    /// Highest learning rate; default 0.0001.
+    /// Highest learning rate; default 0.0001, with --scales 0.003, with --round (in codes) one over the steps.
     #[arg(long, value_name = "X", value_parser = words::rate)]
     pub(crate) rate: Option<f64>,
     /// Temperature of teacher and student in the divergence; default 1.

@@ -57,9 +57,11 @@ fn request(
     let mut recipe = given.recipe;
     recipe.calibration = calibration;
     let mut train = recipe.train.take().unwrap_or_default();
+    if let Some(mode) = mode(&arguments.mode) {
+        train = train.in_mode(mode);
+    }
     put_over(&mut train, &arguments.training);
     adapt(&mut train, &arguments.adapting);
-    train.mode = mode(&arguments.mode).unwrap_or(train.mode);
     train.seed = context.seed.unwrap_or(train.seed);
     recipe.train = Some(train);
     let others = arguments.teacher.iter().zip(&weights).skip(1);
@@ -150,32 +152,45 @@ fn evaluation_text(
 
 fn page(report: &DistillReport) -> String {
     let number = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |x| format!("{x:.4}"));
-    let mut text = format!(
-        "trained     {} for {} steps of {:.3} s ({:.0} tokens/s), {} skipped{}\n",
-        report.mode,
-        report.steps,
-        report.step_seconds,
-        report.tokens_per_second,
-        report.skipped_steps,
-        match report.ended_early {
-            true => ", ended early: the held-out loss fell no more",
-            false => "",
-        }
-    );
+    let mut text = match report.mode.as_str() {
+        // Its steps are those of each block, on hidden states.
+        "round" => format!(
+            "trained     round for {} steps in each block\n",
+            report.steps
+        ),
+        mode => format!(
+            "trained     {mode} for {} steps of {:.3} s ({:.0} tokens/s), {} skipped{}\n",
+            report.steps,
+            report.step_seconds,
+            report.tokens_per_second,
+            report.skipped_steps,
+            match report.ended_early {
+                true => ", ended early: the held-out loss fell no more",
+                false => "",
+            }
+        ),
+    };
     if let Some(share) = report.of_fma_bound {
         text.push_str(&format!(
             "products    {:.1} % of this machine's multiply-add rate\n",
             100.0 * share
         ));
     }
-    text.push_str(&format!(
-        "loss        {} -> {}, held out {} -> {} (step {})\n",
-        number(report.loss_first),
-        number(report.loss_last),
-        number(report.held_out_first),
-        number(report.held_out_best),
-        report.best_step.unwrap_or(report.steps)
-    ));
+    text.push_str(&match report.mode.as_str() {
+        "round" => format!(
+            "error       {} -> {}, of the outputs of a block on average\n",
+            number(report.loss_first),
+            number(report.loss_last)
+        ),
+        _ => format!(
+            "loss        {} -> {}, held out {} -> {} (step {})\n",
+            number(report.loss_first),
+            number(report.loss_last),
+            number(report.held_out_first),
+            number(report.held_out_best),
+            report.best_step.unwrap_or(report.steps)
+        ),
+    });
     if let (Some(before), Some(after)) = (report.perplexity_before, report.perplexity_after) {
         text.push_str(&format!(
             "perplexity  {before:.4} -> {after:.4}, the teacher's {}\n",

@@ -34,7 +34,7 @@ fn report() -> CompressReport {
         relative_output_error: Some(0.125),
         sqnr_db: None,
         cosine: None,
-        max_error: 1.0 / 3.0,
+        max_error: Some(1.0 / 3.0),
         seconds: 0.1,
         fallback: None,
         warnings: Vec::new(),
@@ -52,6 +52,7 @@ fn report() -> CompressReport {
             after: histogram(),
             error: histogram(),
         }),
+        reason: None,
     };
     CompressReport {
         out: "out".to_owned(),

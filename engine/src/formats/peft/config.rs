@@ -30,10 +30,7 @@ pub struct PeftConfig {
 impl PeftConfig {
     /// What the product of both matrices is multiplied by.
     pub fn scaling(&self) -> f64 {
-        match self.by_root {
-            true => self.alpha / (self.rank as f64).sqrt(),
-            false => self.alpha / self.rank as f64,
-        }
+        super::scaling(self.alpha, self.rank, self.by_root)
     }
 
     /// As PEFT writes it.

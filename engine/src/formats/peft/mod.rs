@@ -1,7 +1,7 @@
 //! Adapters as the PEFT library lays them out: `adapter_config.json` and `adapter_model.safetensors`.
 //!
 //! Tensors are `base_model.model.<layer>.lora_A.weight` `[rank, in]` and `….lora_B.weight` `[out, rank]`, in f32. Layers
-//! are called as in the checkpoint of the base. Knows no network: which layers there are, others say.
+//! are called as in the class that transformers loads the base into. Knows no network: which layers there are, others say.
 
 mod config;
 mod read;
@@ -35,6 +35,32 @@ pub struct PeftLayer {
     pub down: Matrix,
     /// `[out, rank]`.
     pub up: Matrix,
+}
+
+impl PeftLayer {
+    /// What is added to the weight, `[out, in]`, where the product of both matrices counts `scaling`.
+    pub fn product(&self, scaling: f64) -> Matrix {
+        let mut sum = Matrix::zeros(self.up.rows(), self.down.columns());
+        for row in 0..self.up.rows() {
+            let output = sum.row_mut(row);
+            for (rank, &share) in self.up.row(row).iter().enumerate() {
+                let share = (f64::from(share) * scaling) as f32;
+                for (value, inner) in output.iter_mut().zip(self.down.row(rank)) {
+                    *value += share * inner;
+                }
+            }
+        }
+        sum
+    }
+}
+
+/// What the product of both matrices is multiplied by: `alpha / rank`, or `alpha / sqrt(rank)` where `by_root`
+/// (Kalajdzievski 2023, arXiv 2312.03732).
+pub fn scaling(alpha: f64, rank: usize, by_root: bool) -> f64 {
+    match by_root {
+        true => alpha / (rank as f64).sqrt(),
+        false => alpha / rank as f64,
+    }
 }
 
 /// An adapter.
@@ -73,18 +99,36 @@ pub fn write_peft(adapter: &Peft, out: &Path) -> Result<u64, StoreError> {
     Ok(file_bytes(&specs, &metadata) + text.len() as u64)
 }
 
-/// The words by which PEFT finds `adapted` among `all` linear layers: last parts of names where these mean no other
-/// layer, else whole names.
+/// The words by which PEFT finds `adapted` among `all` modules: as many last parts of their names as it takes to mean no
+/// other module, else whole names.
 pub fn target_words(adapted: &[&str], all: &[&str]) -> Vec<String> {
-    let last = |name: &str| name.rsplit('.').next().unwrap_or(name).to_owned();
-    let mut words: Vec<String> = adapted.iter().map(|name| last(name)).collect();
-    words.sort();
-    words.dedup();
-    let means_others = all
-        .iter()
-        .any(|name| words.contains(&last(name)) && !adapted.contains(name));
-    if means_others {
-        return adapted.iter().map(|&name| name.to_owned()).collect();
+    let others: Vec<&&str> = all.iter().filter(|name| !adapted.contains(name)).collect();
+    for parts in 1..=MOST_PARTS {
+        let mut words: Vec<&str> = adapted.iter().map(|name| last_parts(name, parts)).collect();
+        words.sort_unstable();
+        words.dedup();
+        let means_others = others
+            .iter()
+            .any(|name| words.iter().any(|word| is_meant(name, word)));
+        if !means_others {
+            return words.into_iter().map(str::to_owned).collect();
+        }
     }
-    words
+    adapted.iter().map(|&name| name.to_owned()).collect()
+}
+
+/// More would soon take in the number of the block.
+const MOST_PARTS: usize = 2;
+
+fn last_parts(name: &str, parts: usize) -> &str {
+    let dots = name.rmatch_indices('.');
+    dots.map(|(place, _)| place + 1)
+        .nth(parts - 1)
+        .map_or(name, |start| &name[start..])
+}
+
+/// As PEFT asks: the name itself, or its end behind a dot.
+fn is_meant(name: &str, word: &str) -> bool {
+    let before = name.strip_suffix(word);
+    before.is_some_and(|before| before.is_empty() || before.ends_with('.'))
 }

@@ -59,7 +59,11 @@ fn what_is_written_reads_back_and_weighs_what_was_said() {
 fn targets_are_short_where_they_mean_no_other_layer() {
     let all = ["a.0.q", "a.1.q", "a.0.k"];
     assert_eq!(target_words(&["a.0.q", "a.1.q"], &all), ["q"]);
-    assert_eq!(target_words(&["a.1.q"], &all), ["a.1.q"]);
+    assert_eq!(target_words(&["a.1.q"], &all), ["1.q"]);
+    let all = ["e.0.out.dense", "e.0.mid.dense", "pooler.dense", "e.0.q"];
+    assert_eq!(target_words(&all[..2], &all), ["mid.dense", "out.dense"]);
+    let all = ["e.0.out.dense", "x.out.dense"];
+    assert_eq!(target_words(&all[..1], &all), ["e.0.out.dense"]);
 }
 
 #[test]

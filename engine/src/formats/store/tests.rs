@@ -54,7 +54,7 @@ fn report(name: &str) -> LayerReport {
         relative_output_error: None,
         sqnr_db: Some(20.0),
         cosine: Some(1.0),
-        max_error: 0.5,
+        max_error: Some(0.5),
         seconds: 0.1,
         fallback: None,
         warnings: vec![],
@@ -67,6 +67,7 @@ fn report(name: &str) -> LayerReport {
         activations: ActivationPlan::NONE,
         settings: Recipe::default().default,
         histograms: None,
+        reason: None,
     }
 }
 

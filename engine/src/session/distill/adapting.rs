@@ -1,22 +1,21 @@
 //! An adapter beside a frozen student: trained, written as PEFT lays it out, and worked into the weights where asked.
+//!
+//! What cannot be worked in is found before the first step.
 
 use super::super::evaluate_job::open_runnable;
-use super::super::recovery::{Merged, Recovered, requantized};
+use super::super::recovery::Merged;
 use super::super::{Session, SessionError};
+use super::merging::{made, reread};
 use super::modes::{Reports, count};
-use super::write::verify;
 use super::{Measured, Prepared};
-use crate::formats::peft::{Peft, PeftConfig, PeftLayer, read_peft, target_words, write_peft};
-use crate::formats::{RunFolder, StoreError};
-use crate::model::{LayerInfo, LayerKind, Model};
+use crate::formats::RunFolder;
+use crate::formats::peft::write_peft;
+use crate::model::{LayerInfo, LayerKind};
 use crate::packed::PackedSource;
-use crate::recipe::AdapterSettings;
-use crate::report::{Observer, Verified};
-use crate::tensor::{Matrix, WeightSource};
-use crate::train::adapter::{AdapterConfig, AdapterLayer, AdapterLearner};
-use std::collections::BTreeMap;
-use std::fs;
-use std::path::Path;
+use crate::recipe::{AdapterSettings, Pattern, StateStorage, TrainSettings};
+use crate::report::{Notice, Observer};
+use crate::train::Learner as _;
+use crate::train::adapter::{AdapterConfig, AdapterLearner};
 use std::sync::Arc;
 
 /// Folder of the adapter inside a merged model.
@@ -30,14 +29,85 @@ impl Session {
         observer: &dyn Observer,
     ) -> Result<Reports, SessionError> {
         let (student, settings) = (&prepared.student, &prepared.settings.adapter);
-        let (teacher, model) = (self.model_on_kernels()?, student.model()?);
-        let codes = student
-            .has_codes()
-            .then(|| student.checkpoint.clone() as Arc<dyn PackedSource>);
-        let patterns = settings
-            .patterns()
-            .map_err(|problem| self.input_problem(&problem))?;
-        let targets = |info: &LayerInfo| patterns.iter().any(|pattern| pattern.hits(&info.name));
+        let learner = Arc::new(self.adapter_learner(prepared)?);
+        let no_base = student.no_base_for_peft();
+        let told = no_base.filter(|_| !settings.merge);
+        if let Some(warning) = told {
+            observer.notice(Notice::Warning(warning));
+        }
+        let before = self.measure_before(prepared, observer)?;
+        let outcome = self.with_judge(prepared, observer, |judge| {
+            self.train(prepared, learner.as_ref(), judge, run, observer)
+        })?;
+        let layers = learner.layers()?;
+        let adapter = student.as_peft(&layers, settings)?;
+        let partial = run.partial();
+        let folder = match settings.merge {
+            true => partial.join(ADAPTER),
+            false => partial.to_owned(),
+        };
+        let mut bytes = write_peft(&adapter, made(&folder)?)?;
+        let mut verified = reread(&adapter, &folder)?;
+        let mut written = None;
+        let adapted = if settings.merge {
+            let scaling = adapter.config.scaling();
+            let merged = Merged::new(student.model()?, layers, scaling);
+            if student.has_codes() {
+                let recovered = student.recovered(&merged, observer)?;
+                let report = student.write_recovered(self.model()?, &recovered, run, observer)?;
+                bytes += report.bytes_after;
+                verified = report.verified;
+                written = Some(report);
+            } else {
+                let (dense, reopened) = student.write_merged(&merged, partial, observer)?;
+                bytes += dense;
+                verified = reopened;
+            }
+            open_runnable(partial)?
+        } else {
+            // Beside the weights as they run, not beside what they stand for: comparable with what was before.
+            learner.rest(true);
+            student.model_on_kernels()?.over(learner.clone())
+        };
+        let teacher = self.model_on_kernels()?;
+        let measured = Measured {
+            before,
+            after: student.measure_for(prepared, &adapted, Some(&teacher), observer)?,
+        };
+        let numbers = (measured, verified, bytes, None);
+        let count = count(learner.as_ref());
+        let mut report = self.training_report(prepared, count, outcome, numbers)?;
+        report.warnings.extend(told.map(str::to_owned));
+        Ok((report, written))
+    }
+
+    /// An error where no adapter can be trained beside `student`, or not be worked into it.
+    pub(super) fn check_adapter(
+        &self,
+        student: &Self,
+        settings: &TrainSettings,
+    ) -> Result<(), SessionError> {
+        if settings.adapter.dropout > 0.0 && settings.states == StateStorage::Bf16 {
+            return Err(self.input_problem(
+                "dropout is drawn by the values that it leaves out, and states = \"bf16\" changes these on the way back; use states = \"f32\", or no dropout",
+            ));
+        }
+        let patterns = self.targets(&settings.adapter)?;
+        match settings.adapter.merge {
+            true => student.check_mergeable(&|info| is_target(&patterns, info)),
+            false => Ok(()),
+        }
+    }
+
+    fn targets(&self, settings: &AdapterSettings) -> Result<Vec<Pattern>, SessionError> {
+        let patterns = settings.patterns();
+        patterns.map_err(|problem| self.input_problem(&problem))
+    }
+
+    /// Adapters where the settings want them.
+    fn adapter_learner(&self, prepared: &Prepared<'_>) -> Result<AdapterLearner, SessionError> {
+        let (student, settings) = (&prepared.student, &prepared.settings.adapter);
+        let patterns = self.targets(settings)?;
         let config = AdapterConfig {
             rank: settings.rank,
             alpha: settings.alpha,
@@ -45,170 +115,20 @@ impl Session {
             by_root: settings.rslora,
             seed: prepared.settings.seed,
         };
-        let learner = AdapterLearner::new(model, codes, &targets, config)?;
-        let own = student.model_on_kernels()?;
-        let mut measured = Measured {
-            before: student.measure_for(prepared, &own, Some(&teacher), observer)?,
-            after: None,
-        };
-        let outcome = self.with_judge(prepared, observer, |judge| {
-            self.train(prepared, &learner, judge, run, observer)
-        })?;
-        let layers = learner.layers()?;
-        let folder = match settings.merge {
-            true => run.partial().join(ADAPTER),
-            false => run.partial().to_owned(),
-        };
-        fs::create_dir_all(&folder).map_err(StoreError::io("could not be created", &folder))?;
-        let adapter = student.as_peft(&layers, settings)?;
-        let mut bytes = write_peft(&adapter, &folder)?;
-        let mut verified = reread(&adapter, &folder)?;
-        let merged = student.merged(&layers, config.scaling())?;
-        let mut written = None;
-        let adapted = if settings.merge {
-            if student.has_codes() {
-                let recovered = student.recovered(&merged, &layers, observer)?;
-                let report = student.write_recovered(self.model()?, &recovered, run, observer)?;
-                bytes += report.bytes_after;
-                verified = report.verified;
-                written = Some(report);
-            } else {
-                let values = |name: &str| match merged.added.contains_key(name) {
-                    true => Ok(Some(
-                        merged
-                            .read_f32(name)
-                            .map_err(crate::model::ModelError::from)?,
-                    )),
-                    false => Ok(None),
-                };
-                bytes += student.write_trained(&values, run.partial(), observer)?;
-                verified = verify(run.partial(), &values)?;
-            }
-            open_runnable(run.partial())?
-        } else {
-            student.adapted(merged)?
-        };
-        measured.after = student.measure_for(prepared, &adapted, Some(&teacher), observer)?;
-        let told = (measured, verified, bytes, None);
-        let report = self.training_report(prepared, count(&learner), outcome, told)?;
-        Ok((report, written))
-    }
-
-    /// The adapter as PEFT writes it, with this model as its base.
-    fn as_peft(
-        &self,
-        layers: &[AdapterLayer],
-        settings: &AdapterSettings,
-    ) -> Result<Peft, SessionError> {
-        let model = self.model()?;
-        let linear = model
-            .layers()
-            .iter()
-            .filter(|info| info.kind == LayerKind::Linear);
-        let all: Vec<&str> = linear.map(|info| info.name.as_str()).collect();
-        let adapted: Vec<&str> = layers.iter().map(|layer| layer.name.as_str()).collect();
-        let mut infos = model.layers().iter();
-        let base = self
-            .path
-            .canonicalize()
-            .unwrap_or_else(|_| self.path.clone());
-        let layers = layers.iter().map(|layer| PeftLayer {
-            name: layer.name.clone(),
-            down: layer.down.clone(),
-            up: layer.up.clone(),
-        });
-        Ok(Peft {
-            config: PeftConfig {
-                base: base.display().to_string(),
-                rank: settings.rank,
-                alpha: settings.alpha,
-                dropout: settings.dropout,
-                by_root: settings.rslora,
-                targets: target_words(&adapted, &all),
-                transposed: infos.any(|info| info.kind == LayerKind::Linear && info.transposed),
-                encoder: model.is_encoder(),
-            },
-            layers: layers.collect(),
-        })
-    }
-
-    /// This model's weights with the adapter's products added.
-    fn merged(&self, layers: &[AdapterLayer], scaling: f64) -> Result<Merged, SessionError> {
-        let model = self.model()?;
-        let mut added = BTreeMap::new();
-        for layer in layers {
-            if let Some(info) = model.layers().iter().find(|info| info.name == layer.name) {
-                let product = layer.product(scaling);
-                let stored = match info.transposed {
-                    true => product.transposed(),
-                    false => product,
-                };
-                added.insert(info.tensor.clone(), stored.into_data());
-            }
-        }
-        Ok(Merged {
-            source: model.source().clone(),
-            added,
-        })
-    }
-
-    /// The network over merged weights.
-    fn adapted(&self, merged: Merged) -> Result<Model, SessionError> {
-        let config = self
-            .checkpoint
-            .config_json()
-            .unwrap_or(&serde_json::Value::Null);
-        Ok(Model::open(Arc::new(merged), config)?)
-    }
-
-    /// Codes for merged weights, where there were codes.
-    fn recovered(
-        &self,
-        merged: &Merged,
-        layers: &[AdapterLayer],
-        observer: &dyn Observer,
-    ) -> Result<Recovered, SessionError> {
-        let mut recovered = Recovered::default();
-        let infos = self.model()?.layers().iter().enumerate();
-        for (index, info) in infos.filter(|(_, info)| merged.added.contains_key(&info.tensor)) {
-            debug_assert!(layers.iter().any(|layer| layer.name == info.name));
-            let weights: Matrix = info.read(merged)?;
-            match PackedSource::solved(self.checkpoint.as_ref(), &info.tensor)? {
-                Some((solved, activations)) => {
-                    recovered.layers.push(crate::train::scales::TrainedLayer {
-                        layer: index,
-                        solved: requantized(&info.name, &solved, &weights, observer)?,
-                        activations,
-                    });
-                }
-                None => {
-                    let values = merged.read_f32(&info.tensor)?;
-                    recovered
-                        .tensors
-                        .push((info.tensor.clone(), info.shape.clone(), values));
-                }
-            }
-        }
-        Ok(recovered)
+        let codes = student
+            .has_codes()
+            .then(|| student.checkpoint.clone() as Arc<dyn PackedSource>);
+        let targets = |info: &LayerInfo| is_target(&patterns, info);
+        Ok(AdapterLearner::new(
+            student.model()?,
+            codes,
+            &targets,
+            config,
+        )?)
     }
 }
 
-/// Reads a written adapter again and compares it.
-fn reread(adapter: &Peft, folder: &Path) -> Result<Verified, SessionError> {
-    let found = read_peft(folder).map_err(|error| SessionError::Input {
-        problem: error.to_string(),
-        path: folder.to_owned(),
-    })?;
-    match found == *adapter {
-        true => Ok(Verified {
-            tensors: 2 * adapter.layers.len(),
-            max_abs_difference: 0.0,
-        }),
-        false => Err(StoreError::Differs {
-            tensor: "of the adapter".to_owned(),
-            problem: "has other values".to_owned(),
-            path: folder.to_owned(),
-        }
-        .into()),
-    }
+fn is_target(patterns: &[Pattern], info: &LayerInfo) -> bool {
+    let is_inside = info.kind == LayerKind::Linear && info.block.is_some();
+    is_inside && patterns.iter().any(|pattern| pattern.hits(&info.name))
 }

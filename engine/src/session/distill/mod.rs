@@ -6,10 +6,12 @@
 mod adapting;
 mod foresee;
 mod memory;
+mod merging;
 mod mode_memory;
 mod modes;
 mod report;
 mod request;
+mod rounding;
 mod samples;
 mod student;
 mod teachers;
@@ -35,7 +37,7 @@ use crate::train::{Batches, Dense, Judge, Learner, Outcome, TrainError, Training
 use crate::units::{Bytes, hex};
 use memory::{TrainMemory, step_operations};
 use mode_memory::WeightMemory;
-use modes::{START, count};
+use modes::{START, count, idle_words};
 use samples::Samples;
 use sha2::{Digest, Sha256};
 use std::fs;
@@ -85,6 +87,7 @@ impl Session {
         let settings = request.recipe.train.clone().unwrap_or_default();
         self.model()?;
         self.check(&settings)?;
+        self.check_mode(request, settings.mode)?;
         let run = self.open_run(request, &settings, observer)?;
         let own = run.partial().join(OWN_FOLDER);
         let prepared = match self.prepare_training(request, settings, &own, observer) {
@@ -197,6 +200,7 @@ impl Session {
         };
         let student = Self::open_within(&folder, self.options.clone(), self.pool.clone())?;
         self.check_student(&student, settings.mode)?;
+        self.check_start(&student, &settings)?;
         let corpus = request
             .recipe
             .calibration
@@ -227,7 +231,7 @@ impl Session {
         )
         .with_weights(weights, &settings);
         let resident = memory.student + memory.teachers <= self.memory_bytes();
-        let mut warnings = Vec::new();
+        let mut warnings = idle_words(&settings);
         self.check_memory(&memory, resident)?;
         let (training, held_out) = batches.counts();
         if held_out < settings.held_out {

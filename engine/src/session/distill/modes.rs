@@ -7,17 +7,18 @@ use super::super::evaluate_job::open_runnable;
 use super::super::recovery::Recovered;
 use super::super::requests::{CompressReport, CompressRequest};
 use super::super::{Session, SessionError};
-use super::{Measured, Prepared};
+use super::report::mode_word;
+use super::{DistillRequest, Measured, Prepared};
 use crate::formats::{Format, RunFolder, StoreError};
 use crate::model::{Model, ModelError, Provider};
 use crate::packed::PackedSource;
-use crate::recipe::{Recipe, TrainMode};
-use crate::recover::{RoundingJob, learn_rounding};
-use crate::report::{DistillReport, Observer};
+use crate::recipe::{Recipe, TrainMode, TrainSettings};
+use crate::recover::is_of_original;
+use crate::report::{DistillReport, Evaluation, Observer};
 use crate::train::qat::QatLearner;
-use crate::train::rounding::RoundingConfig;
 use crate::train::scales::{ScaleLearner, ScaleOptions};
-use crate::train::{Learner, Outcome, Progressed, TrainError};
+use crate::train::{Learner, TrainError};
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -51,8 +52,11 @@ impl Session {
                 })
             }
             TrainMode::Qat => {
-                let original = self.model().ok().filter(|own| is_before(own, student));
-                let learner = QatLearner::new(student.model()?, codes, original)?;
+                let folded = student.folded(&student.own_report()?)?;
+                let starts = self.original_starts(student, &folded)?;
+                let own = self.model()?;
+                let original = |layer: usize| starts[layer].then_some(own);
+                let learner = QatLearner::new(student.model()?, codes, &original)?;
                 self.train_codes(prepared, &learner, run, observer, &|| {
                     Ok(Recovered {
                         layers: learner.layers()?,
@@ -60,6 +64,39 @@ impl Session {
                     })
                 })
             }
+        }
+    }
+
+    /// An error where the mode cannot do what the request asks beside it.
+    pub(super) fn check_mode(
+        &self,
+        request: &DistillRequest,
+        mode: TrainMode,
+    ) -> Result<(), SessionError> {
+        let settings = request.recipe.train.as_ref();
+        if mode != TrainMode::Weights && settings.is_some_and(|train| train.prune.is_some()) {
+            return Err(self.input_problem(
+                "zeros grow only while every weight of a dense student is trained; leave prune out of [train], or prune with pare compress",
+            ));
+        }
+        if mode == TrainMode::Round && !request.others.is_empty() {
+            return Err(self.input_problem(
+                "rounding is learnt towards the blocks of one model; name only the model that the student was compressed from as --teacher",
+            ));
+        }
+        Ok(())
+    }
+
+    /// An error where `student` is nothing that the mode can begin with or end in, as far as headers tell.
+    pub(super) fn check_start(
+        &self,
+        student: &Self,
+        settings: &TrainSettings,
+    ) -> Result<(), SessionError> {
+        match settings.mode {
+            TrainMode::Weights => Ok(()),
+            TrainMode::Scales | TrainMode::Round | TrainMode::Qat => student.own_report().map(drop),
+            TrainMode::Adapter => self.check_adapter(student, settings),
         }
     }
 
@@ -74,18 +111,12 @@ impl Session {
     ) -> Result<Reports, SessionError> {
         let student = &prepared.student;
         student.own_report()?;
-        let teacher = self.model_on_kernels()?;
-        let own = student.model_on_kernels()?;
-        let mut measured = Measured {
-            before: student.measure_for(prepared, &own, Some(&teacher), observer)?,
-            after: None,
-        };
+        let before = self.measure_before(prepared, observer)?;
         let outcome = self.with_judge(prepared, observer, |judge| {
             self.train(prepared, learner, judge, run, observer)
         })?;
         let written = student.write_recovered(self.model()?, &take()?, run, observer)?;
-        let reopened = open_runnable(run.partial())?;
-        measured.after = student.measure_for(prepared, &reopened, Some(&teacher), observer)?;
+        let (measured, reopened) = self.measure_after(prepared, before, run, observer)?;
         let difference = match prepared
             .batches
             .held_out()
@@ -107,66 +138,60 @@ impl Session {
         Ok((report, Some(written)))
     }
 
-    fn train_rounding(
+    /// For each layer of `student`, whether this model holds the weights that its codes were chosen for.
+    fn original_starts(&self, student: &Self, folded: &[bool]) -> Result<Vec<bool>, SessionError> {
+        let (own, model) = (self.model()?, student.model()?);
+        let names = |model: &Model| -> Vec<(String, Vec<usize>)> {
+            let layers = model.layers().iter();
+            let names = layers.map(|layer| (layer.tensor.clone(), layer.shape.clone()));
+            names.collect()
+        };
+        if names(own) != names(model) {
+            return Ok(vec![false; folded.len()]);
+        }
+        let mut by_block = BTreeMap::new();
+        let mut starts = Vec::new();
+        for (info, is_folded) in model.layers().iter().zip(folded) {
+            let is_own = match by_block.get(&info.block) {
+                Some(&known) => known,
+                None => {
+                    let found = is_of_original([own, model], folded, info.block)?;
+                    *by_block.entry(info.block).or_insert(found)
+                }
+            };
+            starts.push(is_own && !is_folded);
+        }
+        Ok(starts)
+    }
+
+    /// The student on the evaluation text before anything is learnt.
+    pub(super) fn measure_before(
         &self,
         prepared: &Prepared<'_>,
+        observer: &dyn Observer,
+    ) -> Result<Option<Evaluation>, SessionError> {
+        let (student, teacher) = (&prepared.student, self.model_on_kernels()?);
+        student.measure_for(
+            prepared,
+            &student.model_on_kernels()?,
+            Some(&teacher),
+            observer,
+        )
+    }
+
+    /// The same of what was written, opened again.
+    pub(super) fn measure_after(
+        &self,
+        prepared: &Prepared<'_>,
+        before: Option<Evaluation>,
         run: &RunFolder,
         observer: &dyn Observer,
-    ) -> Result<Reports, SessionError> {
-        let (student, settings) = (&prepared.student, &prepared.settings);
-        student.own_report()?;
+    ) -> Result<(Measured, Model), SessionError> {
         let teacher = self.model_on_kernels()?;
-        let own = student.model_on_kernels()?;
-        let mut measured = Measured {
-            before: student.measure_for(prepared, &own, Some(&teacher), observer)?,
-            after: None,
-        };
-        let text = self.fitting(&prepared.request.recipe.calibration)?;
-        let sequences = self.draw_sequences(&text)?;
-        let recovery = learn_rounding(
-            RoundingJob {
-                original: self.model()?,
-                student: student.model()?,
-                codes: student.checkpoint.as_ref(),
-                sequences: &sequences,
-                spill: &self.spill_policy(run.partial()),
-                config: RoundingConfig {
-                    steps: settings.steps,
-                    batch: settings.batch,
-                    seed: settings.seed,
-                    ..RoundingConfig::default()
-                },
-            },
-            observer,
-        )?;
-        let blocks = recovery.blocks.len().max(1) as f64;
-        let mean = |errors: &dyn Fn(usize) -> f64| {
-            (0..recovery.blocks.len()).map(errors).sum::<f64>() / blocks
-        };
-        let outcome = Outcome {
-            progressed: Progressed {
-                step: settings.steps,
-                loss_first: Some(mean(&|block| recovery.blocks[block].error_before)),
-                loss_last: Some(mean(&|block| recovery.blocks[block].error_after)),
-                ..Progressed::default()
-            },
-            step_seconds: 0.0,
-            timed_steps: 0,
-            timed_tokens: 0,
-        };
-        let learnt = recovery.layers.iter();
-        let learnt = learnt.map(|layer| layer.solved.codes.values.len() as u64);
-        let trained = learnt.sum();
-        let recovered = Recovered {
-            layers: recovery.layers,
-            tensors: Vec::new(),
-        };
-        let written = student.write_recovered(self.model()?, &recovered, run, observer)?;
         let reopened = open_runnable(run.partial())?;
-        measured.after = student.measure_for(prepared, &reopened, Some(&teacher), observer)?;
-        let told = (measured, written.verified, written.bytes_after, None);
-        let report = self.training_report(prepared, trained, outcome, told)?;
-        Ok((report, Some(written)))
+        let student = &prepared.student;
+        let after = student.measure_for(prepared, &reopened, Some(&teacher), observer)?;
+        Ok((Measured { before, after }, reopened))
     }
 
     /// The student as a run with codes: as it lies, or compressed in `folder` as the recipe says.
@@ -218,31 +243,25 @@ impl Session {
     }
 }
 
+/// A warning where keys are set at which the mode does not look.
+pub(super) fn idle_words(settings: &TrainSettings) -> Vec<String> {
+    let idle = settings.idle_keys();
+    let told = (!idle.is_empty()).then(|| {
+        format!(
+            "training in the mode {} does not look at {}, as [train] or the command line has set",
+            mode_word(settings.mode),
+            idle.join(", ")
+        )
+    });
+    told.into_iter().collect()
+}
+
 /// Values that a learner changes.
 pub(super) fn count(learner: &dyn Learner) -> u64 {
     let variables = learner.variables().iter();
     variables
         .map(|variable| variable.var.elem_count() as u64)
         .sum()
-}
-
-/// Whether `original` is the network that `student` was made of, before any fold: the same tensors, and dense vectors
-/// that nobody changed.
-fn is_before(original: &Model, student: &Session) -> bool {
-    let Ok(model) = student.model() else {
-        return false;
-    };
-    let pairs = || original.layers().iter().zip(model.layers());
-    let same = |(one, other): (&crate::model::LayerInfo, &crate::model::LayerInfo)| {
-        one.tensor == other.tensor && one.shape == other.shape
-    };
-    let is_alike = original.layers().len() == model.layers().len() && pairs().all(same);
-    is_alike
-        && pairs().all(|(one, _)| {
-            let is_vector = one.shape.len() == 1 && one.dtype.is_float();
-            let read = |model: &Model| model.source().read_f32(&one.tensor).ok();
-            !is_vector || read(original) == read(model)
-        })
 }
 
 /// Largest difference of two networks' outputs on one sequence, over the largest output: `provider`'s of `model`'s shape,
@@ -267,5 +286,7 @@ fn difference(
         .fold(f32::MIN_POSITIVE, |most, value| most.max(value.abs()));
     let pairs = shown.iter().zip(&found);
     let errors = pairs.map(|(one, other)| f64::from((one - other).abs()));
+    // What is no number differs as much as anything can.
+    let errors = errors.map(|error| if error.is_nan() { f64::INFINITY } else { error });
     Ok(errors.fold(0.0, f64::max) / f64::from(largest))
 }

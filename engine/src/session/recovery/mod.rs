@@ -3,9 +3,10 @@
 //! Recipe and plan are the student's; its layers are stored again with new scales or codes, assembled, reopened and
 //! compared as after any solver. Knows no loss and no optimizer.
 
+mod folds;
 mod merge;
 
-pub(super) use merge::{Merged, requantized};
+pub(super) use merge::{Merged, requantized, unmergeable};
 
 use super::report_file::read_report;
 use super::requests::CompressReport;
@@ -18,7 +19,8 @@ use crate::packed::{ActivationPlan, OriginalTensor, PackedSource};
 use crate::report::{LayerReport, Observer};
 use crate::solved::{Method, Solved};
 use crate::train::scales::TrainedLayer;
-use std::collections::HashMap;
+use folds::{asks_for_fold, folded_layers};
+use std::collections::{HashMap, HashSet};
 
 /// What learning leaves of a student.
 #[derive(Debug, Clone, Default)]
@@ -41,6 +43,14 @@ impl Session {
     /// The report of the run that is open; whoever is no run cannot be recovered as one.
     pub(super) fn own_report(&self) -> Result<CompressReport, SessionError> {
         read_report(&self.path)
+    }
+
+    /// For each layer, whether a fold may have changed its weights before the run solved them.
+    pub(super) fn folded(&self, report: &CompressReport) -> Result<Vec<bool>, SessionError> {
+        let asking = report.layers.iter().filter(|layer| asks_for_fold(layer));
+        let asking: HashSet<&str> = asking.map(|layer| layer.name.as_str()).collect();
+        let asks = |info: &LayerInfo| asking.contains(info.name.as_str());
+        Ok(folded_layers(self.model()?, &asks))
     }
 
     /// Writes this run again into `run` with what was `recovered`; errors of layers are told against `teacher`. Neither
@@ -115,7 +125,7 @@ impl Session {
     }
 
     /// The dense tensor that a layer's codes stand for.
-    fn original_tensor(&self, info: &LayerInfo) -> OriginalTensor {
+    pub(super) fn original_tensor(&self, info: &LayerInfo) -> OriginalTensor {
         let manifest = PackedSource::manifest(self.checkpoint.as_ref(), &info.tensor);
         manifest.map_or_else(
             || OriginalTensor {
@@ -137,6 +147,7 @@ impl Session {
         observer: &dyn Observer,
     ) -> Result<Vec<LayerReport>, SessionError> {
         let mut reports = Vec::new();
+        let folded = self.folded(&rewriting.report)?;
         for (info, report) in rewriting.infos.iter().zip(&rewriting.report.layers) {
             observer.check()?;
             let stored = PackedSource::solved(self.checkpoint.as_ref(), &info.tensor)?;
@@ -152,11 +163,13 @@ impl Session {
                 Some(layer) => (layer.solved.clone(), layer.activations),
                 None => stored,
             };
-            let report = match (learnt, same_layer(teacher, info)) {
-                (Some(_), true) => {
-                    redescribe(report, &info.read(teacher.source().as_ref())?, &solved)
+            let report = match learnt {
+                Some(layer) => {
+                    let known = !folded[layer.layer] && same_layer(teacher, info);
+                    let weights = known.then(|| info.read(teacher.source().as_ref()));
+                    redescribe(report, weights.transpose()?.as_ref(), &solved)
                 }
-                _ => report.clone(),
+                None => report.clone(),
             };
             run.store_layer(self.original_tensor(info), &solved, &activations, &report)?;
             reports.push(report);

@@ -5,8 +5,9 @@ use crate::grid::{AffineGrid, GridConfig, ScaleDtype};
 use crate::mask::Mask;
 use crate::solved::{Codes, Grid, Solved};
 use crate::train::fake::{block_weights, grid_weights, palette_weights};
-use crate::train::values::{constant, floats, values_of};
-use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, Var};
+use crate::train::stored::{Stored, as_stored};
+use crate::train::values::{constant, values_of};
+use candle_core::{Result, Tensor, Var};
 use std::sync::Arc;
 
 /// A solved layer, cut into what stays and what is learnt.
@@ -38,14 +39,6 @@ enum Learnt {
         rows_per_palette: usize,
         dtype: ScaleDtype,
     },
-}
-
-/// How values are made what can be stored.
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Stored {
-    Scale(ScaleDtype),
-    Value(ScaleDtype),
-    DoubleQuantized,
 }
 
 impl Form {
@@ -88,6 +81,14 @@ impl Form {
         }))
     }
 
+    /// Columns of a group of codes that multiply with rounded inputs (0 = a row); `None` = such codes never do.
+    pub(super) fn integer_group(&self) -> Option<usize> {
+        match &self.learnt {
+            Learnt::Scales { config, .. } => Some(config.group),
+            Learnt::Blocks { .. } | Learnt::Levels { .. } => None,
+        }
+    }
+
     /// Names and shapes of the variables, each of which starts at zero.
     pub(super) fn variables(&self) -> Vec<(&'static str, (usize, usize))> {
         let shape = |tensor: &Tensor| tensor.dims2().expect("made of two dimensions");
@@ -124,7 +125,7 @@ impl Form {
     fn moved<'a>(&self, vars: impl Iterator<Item = &'a Tensor>) -> Result<Vec<Tensor>> {
         let exact = self.exact(vars)?.into_iter().zip(self.storage());
         let moved = exact.map(|(values, how)| match how {
-            Some(how) => stored(&values, how),
+            Some(how) => as_stored(&values, how),
             None => Ok(values),
         });
         moved.collect()
@@ -239,38 +240,5 @@ fn sort_levels(palettes: &mut Palettes, codes: &mut Codes, levels: &[f32]) {
         for code in codes {
             *code = places[palette * size + (usize::from(*code) & (size - 1))];
         }
-    }
-}
-
-/// `values` as they will be read back; the gradient goes through as through the identity.
-fn stored(values: &Tensor, how: Stored) -> Result<Tensor> {
-    values.contiguous()?.apply_op1(how)
-}
-
-impl CustomOp1 for Stored {
-    fn name(&self) -> &'static str {
-        "as-stored"
-    }
-
-    fn cpu_fwd(&self, values: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let values = floats(values, layout)?;
-        let stored = match self {
-            Self::Scale(dtype) => values
-                .iter()
-                .map(|&value| dtype.snap_scale(value))
-                .collect(),
-            Self::Value(dtype) => values.iter().map(|&value| dtype.snap(value)).collect(),
-            Self::DoubleQuantized => {
-                let double = BlockScales::double(values);
-                (0..double.count())
-                    .map(|index| double.scale(index))
-                    .collect()
-            }
-        };
-        Ok((CpuStorage::F32(stored), layout.shape().clone()))
-    }
-
-    fn bwd(&self, _values: &Tensor, _stored: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
-        Ok(Some(gradient.clone()))
     }
 }

@@ -10,11 +10,12 @@ mod form;
 #[cfg(test)]
 mod tests;
 
+use super::beside::{Norms, in_order, rounded_inputs};
 use super::error::TrainError;
 use super::frozen::Frozen;
 use super::learner::{Learner, Variable};
 use super::values::{constant, values_of, variable};
-use crate::model::{ChangedTensor, LayerInfo, Model, ModelError, Provider, Role};
+use crate::model::{Around, ChangedTensor, LayerInfo, Model, ModelError, Provider, Role};
 use crate::packed::{ActivationPlan, PackedSource};
 use crate::solved::{LowRank, Solved};
 use crate::tensor::Matrix;
@@ -45,7 +46,7 @@ struct Layer {
 pub struct ScaleLearner {
     frozen: Frozen,
     layers: BTreeMap<String, Layer>,
-    norms: BTreeMap<String, Var>,
+    norms: Norms,
     variables: Vec<Variable>,
 }
 
@@ -70,12 +71,15 @@ impl ScaleLearner {
         let mut learner = Self {
             frozen: Frozen::new(model.source().clone()),
             layers: BTreeMap::new(),
-            norms: BTreeMap::new(),
+            norms: Norms::default(),
             variables: Vec::new(),
         };
         for (index, info) in model.layers().iter().enumerate() {
             if options.norms && info.role == Role::Norm && info.dtype.is_float() {
-                learner.add_norm(&info.tensor, &info.shape)?;
+                let norm = learner
+                    .norms
+                    .add(info, learner.frozen.values(&info.tensor)?)?;
+                learner.variables.push(norm);
                 continue;
             }
             let found = packed.solved(&info.tensor).map_err(ModelError::from)?;
@@ -89,18 +93,6 @@ impl ScaleLearner {
             ));
         }
         Ok(learner)
-    }
-
-    fn add_norm(&mut self, tensor: &str, shape: &[usize]) -> Result<(), TrainError> {
-        let var = variable(self.frozen.values(tensor)?, shape)?;
-        self.variables.push(Variable {
-            name: tensor.to_owned(),
-            var: var.clone(),
-            decay: false,
-            rate: 1.0,
-        });
-        self.norms.insert(tensor.to_owned(), var);
-        Ok(())
     }
 
     fn add_layer(
@@ -140,25 +132,19 @@ impl ScaleLearner {
 
     /// Every layer with its scales as they stand.
     pub fn layers(&self) -> Result<Vec<TrainedLayer>, TrainError> {
-        let trained = self.layers.values().map(|layer| {
+        in_order(self.layers.values().map(|layer| {
             let values = layer.vars.iter().map(|var| values_of(var));
             Ok(TrainedLayer {
                 layer: layer.index,
                 solved: layer.form.solved(&values.collect::<Result<Vec<_>, _>>()?)?,
                 activations: layer.activations,
             })
-        });
-        let mut trained = trained.collect::<Result<Vec<_>, TrainError>>()?;
-        trained.sort_by_key(|layer| layer.layer);
-        Ok(trained)
+        }))
     }
 
     /// Dense tensors that were trained: norms, where asked.
     pub fn changed_tensors(&self) -> Result<Vec<ChangedTensor>, TrainError> {
-        let changed = self.norms.iter();
-        let changed =
-            changed.map(|(name, var)| Ok((name.clone(), var.dims().to_vec(), values_of(var)?)));
-        changed.collect()
+        self.norms.changed()
     }
 }
 
@@ -197,10 +183,18 @@ impl Provider for ScaleLearner {
         if let Some(layer) = self.layers.get(name) {
             return Ok(layer.weights()?);
         }
-        match self.norms.get(name) {
-            Some(var) => Ok(var.as_tensor().clone()),
+        match self.norms.tensor(name)? {
+            Some(norm) => Ok(norm),
             None => self.frozen.tensor(name, shape),
         }
+    }
+
+    fn around(&self, name: &str) -> Result<Option<Around>, ModelError> {
+        let around = |layer: &Layer| {
+            let group = layer.form.integer_group()?;
+            rounded_inputs(layer.activations, group)
+        };
+        Ok(self.layers.get(name).and_then(around))
     }
 }
 

@@ -185,9 +185,11 @@ fn of_report(facts: &mut Vec<Fact>, report: &LayerReport) {
     if let Some(error) = report.relative_output_error {
         push("Output error", error_text(error));
     }
-    push("SQNR", decibels(report.sqnr_db));
-    push("Cosine", ratio(report.cosine));
-    push("Max error", error_text(report.max_error));
+    if let Some(error) = report.max_error {
+        push("SQNR", decibels(report.sqnr_db));
+        push("Cosine", ratio(report.cosine));
+        push("Max error", error_text(error));
+    }
     push(
         "Codes used",
         format!("{} of {}", report.codes_used, 1u32 << report.bits.min(16)),

@@ -84,7 +84,7 @@ fn key(project: &Project, layer: usize, is_log: bool) -> Key {
     Key {
         answer: answer.map(|(answer, _)| (answer.question, answer.stage, answer.is_outdated)),
         is_fresh: answer.is_some_and(|(_, is_fresh)| is_fresh),
-        measured: measured.map(|report| report.max_error + report.seconds),
+        measured: measured.map(|report| report.max_error.unwrap_or(0.0) + report.seconds),
         latency: project.latency.version,
         is_log,
     }

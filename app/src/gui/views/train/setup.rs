@@ -155,7 +155,7 @@ fn mode(ui: &mut Ui, scene: &mut Scene<'_>, draft: &mut TrainDraft) {
             let button = egui::Button::selectable(is_now, mode_name(mode));
             let response = ui.add(button).on_hover_text(mode_sentence(mode));
             if response.clicked() {
-                settings.mode = mode;
+                *settings = settings.clone().in_mode(mode);
             }
         }
     });
