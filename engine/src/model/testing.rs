@@ -28,6 +28,12 @@ pub(crate) fn tiny_bert() -> Value {
         "layer_norm_eps": 1e-12, "hidden_act": "gelu"})
 }
 
+/// The config of a GPT-2 with 2 blocks and 37 tokens.
+pub(crate) fn tiny_gpt2() -> Value {
+    json!({"model_type": "gpt2", "n_embd": 16, "n_layer": 2, "n_head": 4, "n_positions": 32, "vocab_size": 37,
+        "layer_norm_epsilon": 1e-5, "activation_function": "gelu_new"})
+}
+
 /// Matrices drawn by `seed`, `noise` of another draw added to them, norms one, biases zero.
 pub(crate) fn random_model(config: &Value, seed: u64, noise: f64) -> Model {
     let tensors = ModelConfig::parse(config).unwrap().tensors();

@@ -78,7 +78,7 @@ pub struct RoundingJob<'a> {
 }
 
 /// Keeps finished blocks, so that a stopped loop goes on behind them.
-pub trait Keeper {
+pub trait Keeper: Sync {
     /// What an earlier try of the same job made of block `block`; `None` = nothing whole.
     fn find(&self, block: usize) -> Result<Option<FinishedBlock>, TrainError>;
     /// Keeps a finished block.

@@ -2,8 +2,9 @@
 //!
 //! Latent weights start at the original's values, scales at those of a compressed model; both are learnt through fake
 //! quantization (`fake`). The gradient of scales is damped by `1 / sqrt(weights of a group * largest code)`: Esser et al.
-//! 2020, arXiv 1902.08153, section 2.2. Scales are learnt as `start * (1 + v)`. What comes out is the integer form whose
-//! weights are those that the network saw, to the last bit. Knows no file and no loss.
+//! 2020, arXiv 1902.08153, section 2.2: AdamW's steps do not depend on such a factor, but the length to which gradients are
+//! clipped does. Scales are learnt as `start * (1 + v)`. What comes out is the integer form whose weights are those that
+//! the network saw, to the last bit. Knows no file and no loss.
 
 use super::beside::{Norms, in_order, rounded_inputs};
 use super::error::TrainError;

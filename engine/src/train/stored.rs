@@ -24,7 +24,7 @@ impl Stored {
     pub(super) fn of_dense(dtype: Dtype) -> Option<Self> {
         match dtype {
             Dtype::F16 => Some(Self::Value(ScaleDtype::F16)),
-            Dtype::BF16 => Some(Self::Value(ScaleDtype::Bf16)),
+            Dtype::BF16 => Some(Self::Value(ScaleDtype::BF16)),
             _ => None,
         }
     }

@@ -1,6 +1,6 @@
 //! What training gives back, held against its goals: distilled students, several teachers, the speed of a step.
 //!
-//! `OPT=3 cargo run -p pare-tests --bin recovery_report -- [--out FILE] [--steps 300]`: trains on the sample and on models
+//! `OPT=3 cargo run -p pare-tests --bin recovery_report -- [--out FILE] [--steps 80]`: trains on the sample and on models
 //! of `../shared` in a temporary folder, writes `tests/reports/recovery.txt`.
 
 #![allow(clippy::print_stdout)] // A tool for the command line.
@@ -15,6 +15,9 @@ use std::error::Error;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
+
+/// Bytes of a large evaluation text that are used.
+const EVALUATED_BYTES: usize = 60_000;
 
 /// Outcome of one goal.
 struct Bar {
@@ -42,7 +45,7 @@ struct Subject {
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut out = PathBuf::from("tests/reports/recovery.txt");
-    let mut steps = 300;
+    let mut steps = 80;
     let mut arguments = std::env::args().skip(1);
     while let Some(name) = arguments.next() {
         let value = arguments.next().ok_or(format!("{name} needs a value"))?;
@@ -65,18 +68,21 @@ fn main() -> Result<(), Box<dyn Error>> {
         steps,
     };
     let mut bars = Vec::new();
-    for subject in subjects() {
-        bars.extend(distillation(&place, &subject)?);
+    for subject in subjects(place.folder.path())? {
+        let found = distillation(&place, &subject)?;
+        print!("{}", lines(&found));
+        bars.extend(found);
     }
-    bars.extend(step_time(&place)?);
-    let text = page(&bars);
-    print!("{text}");
+    let found = step_time(&place)?;
+    print!("{}", lines(&found));
+    bars.extend(found);
+    let text = format!("Recovery by training\n\n{}", lines(&bars));
     write_bytes(&out, text.as_bytes())?;
     Ok(())
 }
 
 /// The sample, and what of the shared material is there.
-fn subjects() -> Vec<Subject> {
+fn subjects(folder: &Path) -> Result<Vec<Subject>, Box<dyn Error>> {
     let sample = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../assets/sample"));
     let mut subjects = vec![Subject {
         name: "sample",
@@ -94,12 +100,23 @@ fn subjects() -> Vec<Subject> {
             name: "stories260K",
             model,
             training,
-            evaluation,
+            evaluation: beginning(&evaluation, folder)?,
             length: 256,
             rate: 2e-3,
         });
     }
-    subjects
+    Ok(subjects)
+}
+
+/// The beginning of a text, as a file in `folder`: each student is measured before and after.
+fn beginning(text: &Path, folder: &Path) -> Result<PathBuf, Box<dyn Error>> {
+    let whole = std::fs::read_to_string(text)?;
+    let end = (0..=EVALUATED_BYTES.min(whole.len()))
+        .rev()
+        .find(|&end| whole.is_char_boundary(end));
+    let path = folder.join("evaluation.txt");
+    write_bytes(&path, &whole.as_bytes()[..end.unwrap_or(0)])?;
+    Ok(path)
 }
 
 /// Students of half the depth: distilled, by the text alone, by a weaker teacher, by both.
@@ -158,7 +175,7 @@ fn distillation(place: &Place, subject: &Subject) -> Result<Vec<Bar>, Box<dyn Er
 
 /// Seconds of a step over the whole sample model, without and with a teacher.
 fn step_time(place: &Place) -> Result<Vec<Bar>, Box<dyn Error>> {
-    let subjects = subjects();
+    let subjects = subjects(place.folder.path())?;
     let sample = &subjects[0];
     let mut bars = Vec::new();
     for (goal, hard) in [
@@ -282,8 +299,8 @@ impl Observer for Told {
     }
 }
 
-fn page(bars: &[Bar]) -> String {
-    let mut text = String::from("Recovery by training\n\n");
+fn lines(bars: &[Bar]) -> String {
+    let mut text = String::new();
     for bar in bars {
         let verdict = if bar.holds { "holds" } else { "missed" };
         let _ = writeln!(text, "{verdict:7} {}\n        {}", bar.goal, bar.found);

@@ -274,6 +274,7 @@ fn without_histograms(layer: &LayerReport) -> LayerReport {
         name: layer.name.clone(),
         fallback: layer.fallback.clone(),
         warnings: Vec::new(),
+        reason: None,
         ..*layer
     }
 }

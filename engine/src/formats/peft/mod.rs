@@ -72,7 +72,8 @@ pub struct Peft {
     pub layers: Vec<PeftLayer>,
 }
 
-/// Writes `adapter` into the folder `out`, which exists; gives the bytes written.
+/// Writes `adapter` into the folder `out`, which exists and which nobody reads yet: the tensors are there before the
+/// settings. Gives the bytes written.
 pub fn write_peft(adapter: &Peft, out: &Path) -> Result<u64, StoreError> {
     let mut specs = Vec::new();
     let mut matrices = Vec::new();

@@ -9,6 +9,7 @@ use super::super::requests::{CompressReport, CompressRequest};
 use super::super::{Session, SessionError};
 use super::report::mode_word;
 use super::{DistillRequest, Measured, Prepared};
+use crate::formats::store::OWN_FOLDER;
 use crate::formats::{Format, RunFolder, StoreError};
 use crate::model::{Model, ModelError, Provider};
 use crate::packed::PackedSource;
@@ -206,18 +207,17 @@ impl Session {
         if session.has_codes() {
             return Ok(student);
         }
-        if folder
-            .join(crate::formats::store::OWN_FOLDER)
-            .join("report.json")
-            .is_file()
-        {
+        if folder.join(OWN_FOLDER).join("report.json").is_file() {
             return Ok(folder.to_owned());
         }
         let mut partial = folder.as_os_str().to_owned();
         partial.push(".partial");
-        for left in [folder.to_owned(), partial.into()] {
-            if left.exists() {
-                fs::remove_dir_all(&left).map_err(StoreError::io("could not be removed", &left))?;
+        let partial = PathBuf::from(partial);
+        let resume = partial.join(OWN_FOLDER).join("fingerprint").is_file();
+        for left in [folder, &partial] {
+            let is_kept = resume && left == partial;
+            if left.exists() && !is_kept {
+                fs::remove_dir_all(left).map_err(StoreError::io("could not be removed", left))?;
             }
         }
         let request = CompressRequest {
@@ -229,7 +229,7 @@ impl Session {
             out: folder.to_owned(),
             format: Format::Pare,
             evaluate: None,
-            resume: false,
+            resume,
             keep_layers: true,
         };
         session.compress_here(&request, observer)?;
