@@ -60,7 +60,7 @@ fn row(layer: &LayerReport) -> [String; COLUMNS.len()] {
         number(layer.relative_output_error),
         number(layer.sqnr_db),
         number(layer.cosine),
-        layer.max_error.to_string(),
+        number(layer.max_error),
         layer.seconds.to_string(),
         layer.dead_inputs.to_string(),
         told(fallback.map(|fallback| &fallback.from)),

@@ -30,7 +30,7 @@ fn layer(name: &str, method: Method, error: Option<f64>) -> LayerReport {
         relative_output_error: error,
         sqnr_db: error.map(|_| 20.15),
         cosine: None,
-        max_error: 0.01,
+        max_error: Some(0.01),
         seconds: 0.25,
         fallback: None,
         warnings: Vec::new(),
@@ -39,6 +39,7 @@ fn layer(name: &str, method: Method, error: Option<f64>) -> LayerReport {
         activations: ActivationPlan::NONE,
         settings: Recipe::default().default,
         histograms: None,
+        reason: None,
     }
 }
 
