@@ -164,15 +164,13 @@ fn fitted(solved: &Solved, planned: CodeKind) -> Option<Solved> {
     Some(changed)
 }
 
-/// The same values in more bits: whole zeros keep their distance from codes. `None` where the bits are as planned, or the
-/// values do not lie so.
+/// The same values in more bits: zeros keep their distance from codes. `None` where the bits are as planned, or cannot be.
 fn widened(solved: &Solved, planned: GridConfig) -> Option<Solved> {
     let Grid::Affine(narrow) = &solved.grid else {
         return None;
     };
     let found = narrow.config;
-    let is_held = !narrow.fractional_zeros && (found.symmetric || !planned.symmetric);
-    if found.bits >= planned.bits || !is_held {
+    if found.bits >= planned.bits || (planned.symmetric && !found.symmetric) {
         return None;
     }
     // Symmetric grids have their zero in the middle, wherever that lies.
@@ -210,7 +208,10 @@ fn regrouped(solved: &Solved, group: usize) -> Option<Solved> {
         group,
         ..coarse.config
     };
-    let mut fine = AffineGrid::neutral(config, coarse.rows, coarse.columns);
+    let mut fine = AffineGrid {
+        fractional_zeros: coarse.fractional_zeros,
+        ..AffineGrid::neutral(config, coarse.rows, coarse.columns)
+    };
     let new = fine.groups();
     for row in 0..fine.rows {
         for index in 0..new.count() {
@@ -236,6 +237,46 @@ mod tests {
             .map(|pair| f16::from_le_bytes(pair.try_into().unwrap()).to_f32())
             .collect();
         assert_eq!(values, [65504.0, -65504.0, 1.0]);
+    }
+
+    #[test]
+    fn wider_codes_and_smaller_groups_are_the_same_values() {
+        for (symmetric, planned_symmetric) in [(true, true), (true, false), (false, false)] {
+            let config = |bits, group, symmetric| GridConfig {
+                bits,
+                group,
+                symmetric,
+                scale_dtype: crate::grid::ScaleDtype::F32,
+            };
+            let mut grid = AffineGrid::neutral(config(3, 4, symmetric), 2, 10);
+            for (index, scale) in grid.scales.iter_mut().enumerate() {
+                *scale = 0.5 + index as f32;
+            }
+            if !symmetric {
+                grid.zeros = (0..6).map(|index| index as f32).collect();
+            }
+            let solved = Solved {
+                method: crate::solved::Method::Rtn,
+                codes: crate::solved::Codes {
+                    rows: 2,
+                    columns: 10,
+                    values: (0..20).map(|index| index % 8).collect(),
+                },
+                grid: Grid::Affine(grid),
+                mask: None,
+                factors: None,
+                loss: None,
+                warnings: Vec::new(),
+            };
+            let planned = config(8, 2, planned_symmetric);
+            let wide = widened(&solved, planned).unwrap();
+            let fine = regrouped(&wide, 2).unwrap();
+            assert_eq!(fine.dequantize(), solved.dequantize());
+            let Grid::Affine(grid) = &fine.grid else {
+                panic!("an affine layer")
+            };
+            assert_eq!(grid.config, planned);
+        }
     }
 
     #[test]

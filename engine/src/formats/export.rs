@@ -310,10 +310,19 @@ fn holds_stored(layer: &LayerInfo, stored: &LayerSettings, held: &LayerSettings)
     let is_codebook = |method: Method| matches!(method, Method::Nf4 | Method::Palette);
     let same_levels = match is_codebook(stored.method) || is_codebook(held.method) {
         true => held.method == stored.method && held.group == stored.group,
-        false => held.symmetric == stored.symmetric && cuts_evenly(layer, stored, held),
+        false => same_values(stored, held) && cuts_evenly(layer, stored, held),
     };
     stored.method == Method::None
         || (held.method != Method::None && held.scale_dtype == stored.scale_dtype && same_levels)
+}
+
+/// Whether codes of the stored grid are codes of the held one too: more bits hold fewer, a zero of its own holds that in
+/// the middle, and real zeros want a place for real zeros.
+fn same_values(stored: &LayerSettings, held: &LayerSettings) -> bool {
+    let is_fractional = stored.method == Method::Hqq && !stored.symmetric;
+    held.bits >= stored.bits
+        && (stored.symmetric || !held.symmetric)
+        && (!is_fractional || held.method == Method::Hqq)
 }
 
 fn cuts_evenly(layer: &LayerInfo, stored: &LayerSettings, held: &LayerSettings) -> bool {

@@ -212,9 +212,10 @@ pub(super) fn layer(
             "needs scales [{rows}, {groups}], but the file has {scale_shape:?}"
         ));
     }
-    let zero_point = format!("{name}.weight_zero_point");
-    let zeros = shards.find(&zero_point);
+    let zeros = shards.find(&format!("{name}.weight_zero_point"));
     parts.extend(zeros.map(|index| ("weight_zero_point", index)));
+    let shape = shards.find(&format!("{name}.weight_shape"));
+    parts.extend(shape.map(|index| ("weight_shape", index)));
     if shards.find(&format!("{name}.weight_g_idx")).is_some() {
         return Err(
             "has scattered groups (weight_g_idx), which compressed-tensors has given up".to_owned(),

@@ -108,6 +108,9 @@ fn pare_holds_everything_and_says_its_bytes() {
 fn in_gptq(settings: &LayerSettings) -> Placement {
     Placement::External(ExternalLayer::Gptq {
         grid: settings.grid(),
-        format: crate::packed::gptq::CheckpointFormat::V1,
+        format: match settings.symmetric {
+            true => crate::packed::gptq::CheckpointFormat::V1,
+            false => crate::packed::gptq::CheckpointFormat::V2,
+        },
     })
 }
