@@ -2,8 +2,8 @@
 //! integer kernels will round them.
 //!
 //! Adapters: Hu et al. 2021 (arXiv 2106.09685, section 4.1); over frozen codes Dettmers et al. 2023 (arXiv 2305.14314).
-//! Dropped inputs are decided by seed, place and the values of the token itself, so that a pass that is run again drops
-//! the same ones, whatever the batch or the threads. Knows no names and no optimizer.
+//! Dropped inputs are decided by seed, sequence and place in it, so that a pass that is run again drops the same ones,
+//! whatever was rounded in between, the batch or the threads. Knows no names and no optimizer.
 
 use super::error::ModelError;
 use super::fused::floats;
@@ -72,11 +72,17 @@ impl Around {
 }
 
 impl Adapter {
-    /// What is added for `input` `[batch, tokens, in]`: `[batch, tokens, out]`.
-    pub(super) fn forward(&self, input: &Tensor) -> std::result::Result<Tensor, ModelError> {
+    /// What is added for `input` `[batch, tokens, in]`, whose rows are `places`: `[batch, tokens, out]`.
+    pub(super) fn forward(
+        &self,
+        input: &Tensor,
+        places: &Places<'_>,
+    ) -> std::result::Result<Tensor, ModelError> {
         let (batch, tokens, width) = input.dims3()?;
         let seen = match self.dropout.filter(|dropout| dropout.share > 0.0) {
-            Some(dropout) => input.contiguous()?.apply_op1(dropout)?,
+            Some(dropout) => input
+                .contiguous()?
+                .apply_op1(dropout.dropped(places, batch))?,
             None => input.clone(),
         };
         let rows = seen.reshape((batch * tokens, width))?;
@@ -85,21 +91,53 @@ impl Adapter {
     }
 }
 
+/// Which sequences an input's rows belong to, and where they lie in them.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Places<'a> {
+    /// A number of each sequence of the batch; where they are absent, a sequence goes by its index.
+    pub(super) sequences: &'a [u64],
+    /// Position of the first token.
+    pub(super) offset: usize,
+}
+
+/// What `Dropout` leaves out of one input.
+pub(super) struct Dropped {
+    share: f64,
+    /// Of each sequence of the batch.
+    seeds: Vec<u64>,
+    offset: usize,
+}
+
 impl Dropout {
-    /// `values` `[.., tokens, width]` with zeros where `of` is left out.
-    fn apply(&self, values: &[f32], of: &[f32], layout: &[usize]) -> Vec<f32> {
-        let width = layout.last().copied().unwrap_or(1).max(1);
-        let tokens = layout
-            .len()
-            .checked_sub(2)
-            .map_or(1, |place| layout[place])
-            .max(1);
+    /// What is left out of `batch` sequences.
+    pub(super) fn dropped(self, places: &Places<'_>, batch: usize) -> Dropped {
+        let number = |index: usize| match places.sequences.get(index) {
+            Some(&number) => number,
+            None => index as u64,
+        };
+        let seeds = (0..batch).map(|index| Rng::new(self.seed, number(index)).next_u64());
+        Dropped {
+            share: self.share,
+            seeds: seeds.collect(),
+            offset: places.offset,
+        }
+    }
+}
+
+impl Dropped {
+    /// `values` `[batch, tokens, width]` with zeros for what is left out.
+    fn apply(&self, values: &[f32], layout: &[usize]) -> Vec<f32> {
+        let from_end = |place: usize| {
+            let place = layout.len().checked_sub(place);
+            place.map_or(1, |place| layout[place].max(1))
+        };
+        let (width, tokens) = (from_end(1), from_end(2));
         let raised = (1.0 / (1.0 - self.share)) as f32;
         let mut output = values.to_vec();
-        let rows = output.par_chunks_mut(width).zip(of.par_chunks(width));
-        rows.enumerate().for_each(|(index, (row, of))| {
-            let place = (index % tokens) as u64;
-            let mut rng = Rng::new(self.seed ^ fingerprint(of), place);
+        let rows = output.par_chunks_mut(width).enumerate();
+        rows.for_each(|(index, row)| {
+            let place = self.offset + index % tokens;
+            let mut rng = Rng::new(self.seeds[index / tokens], place as u64);
             for value in row {
                 *value = match rng.uniform() < self.share {
                     true => 0.0,
@@ -111,35 +149,21 @@ impl Dropout {
     }
 }
 
-/// A number that values have and others hardly share.
-fn fingerprint(values: &[f32]) -> u64 {
-    values.iter().fold(0xcbf2_9ce4_8422_2325, |hash, value| {
-        (hash ^ u64::from(value.to_bits())).wrapping_mul(0x0000_0100_0000_01b3)
-    })
-}
-
-impl CustomOp1 for Dropout {
+impl CustomOp1 for Dropped {
     fn name(&self) -> &'static str {
         "dropout"
     }
 
     fn cpu_fwd(&self, input: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let values = floats(input, layout)?;
-        let output = self.apply(values, values, layout.dims());
+        let output = self.apply(floats(input, layout)?, layout.dims());
         Ok((CpuStorage::F32(output), layout.shape().clone()))
     }
 
-    fn bwd(&self, input: &Tensor, _output: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
-        let (input, values) = (
-            input.flatten_all()?.to_vec1::<f32>()?,
-            gradient.flatten_all()?,
-        );
-        let kept = self.apply(&values.to_vec1::<f32>()?, &input, gradient.dims());
-        Ok(Some(Tensor::from_vec(
-            kept,
-            gradient.shape(),
-            &Device::Cpu,
-        )?))
+    fn bwd(&self, _input: &Tensor, _output: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
+        let values = gradient.flatten_all()?.to_vec1::<f32>()?;
+        let kept = self.apply(&values, gradient.dims());
+        let shape = gradient.shape();
+        Ok(Some(Tensor::from_vec(kept, shape, &Device::Cpu)?))
     }
 }
 

@@ -252,11 +252,13 @@ impl Block {
         if visit(0, &input).is_break() {
             return Ok(None);
         }
-        let mixed = self.mixer.mix(self.project(&input)?, context, cache, see)?;
+        let mixed = self
+            .mixer
+            .mix(self.project(&input, context)?, context, cache, see)?;
         if visit(1, &mixed).is_break() {
             return Ok(None);
         }
-        let attended = self.apply(Role::Output, &mixed)?;
+        let attended = self.apply(Role::Output, &mixed, context)?;
         let attended = match &self.attention_post_norm {
             Some(norm) => norm.forward(&attended)?,
             None => attended,
@@ -276,11 +278,11 @@ impl Block {
         if visit(2, &input).is_break() {
             return Ok(None);
         }
-        let inner = self.expand(&input)?;
+        let inner = self.expand(&input, context)?;
         if visit(3, &inner).is_break() {
             return Ok(None);
         }
-        let added = self.apply(Role::Down, &inner)?;
+        let added = self.apply(Role::Down, &inner, context)?;
         let added = match &self.mlp_post_norm {
             Some(norm) => norm.forward(&added)?,
             None => added,
@@ -313,37 +315,37 @@ impl Block {
         })
     }
 
-    fn project(&self, input: &Tensor) -> Result<Projected, ModelError> {
+    fn project(&self, input: &Tensor, context: &Context) -> Result<Projected, ModelError> {
         match self.projection {
             ProjectionKind::Separate => {
                 let [queries, keys, values] =
-                    self.apply_all([Role::Query, Role::Key, Role::Value], input)?;
+                    self.apply_all([Role::Query, Role::Key, Role::Value], input, context)?;
                 self.mixer.split(&queries, &keys, &values)
             }
             fused => self
                 .mixer
-                .split_fused(&self.apply(Role::QueryKeyValue, input)?, fused),
+                .split_fused(&self.apply(Role::QueryKeyValue, input, context)?, fused),
         }
     }
 
     /// The feed-forward part up to its last product.
-    fn expand(&self, input: &Tensor) -> Result<Tensor, ModelError> {
+    fn expand(&self, input: &Tensor, context: &Context) -> Result<Tensor, ModelError> {
         let (gate, up) = if self.linear_of(Role::GateUp).is_some() {
-            let both = self.apply(Role::GateUp, input)?;
+            let both = self.apply(Role::GateUp, input, context)?;
             let width = self.intermediate;
             (columns(&both, 0, width)?, columns(&both, width, width)?)
         } else if self.linear_of(Role::Gate).is_some() {
-            let [gate, up] = self.apply_all([Role::Gate, Role::Up], input)?;
+            let [gate, up] = self.apply_all([Role::Gate, Role::Up], input, context)?;
             (gate, up)
         } else {
-            let up = self.apply(Role::Up, input)?;
+            let up = self.apply(Role::Up, input, context)?;
             return Ok(ops::activate(&up, self.activation)?);
         };
         Ok(ops::gated(&gate, &up, self.activation)?)
     }
 
-    fn apply(&self, role: Role, input: &Tensor) -> Result<Tensor, ModelError> {
-        let [output] = self.apply_all([role], input)?;
+    fn apply(&self, role: Role, input: &Tensor, context: &Context) -> Result<Tensor, ModelError> {
+        let [output] = self.apply_all([role], input, context)?;
         Ok(output)
     }
 
@@ -352,6 +354,7 @@ impl Block {
         &self,
         roles: [Role; COUNT],
         input: &Tensor,
+        context: &Context,
     ) -> Result<[Tensor; COUNT], ModelError> {
         let placed = roles.map(|role| {
             self.linear_of(role)
@@ -364,7 +367,8 @@ impl Block {
             });
             outputs.collect::<Result<Vec<Tensor>, ModelError>>()?
         } else {
-            Linear::forward_all(&placed.map(|placed| &placed.linear), input)?
+            let linears = placed.map(|placed| &placed.linear);
+            Linear::forward_all(&linears, input, &context.places())?
         };
         Ok(outputs
             .try_into()

@@ -2,6 +2,7 @@
 //!
 //! Made once for a number of tokens and shared by all blocks and sequences. Knows no weights.
 
+use super::around::Places;
 use super::config::{ModelConfig, Window};
 use super::error::ModelError;
 use super::fused::Visible;
@@ -12,6 +13,8 @@ use candle_core::{Device, Tensor};
 pub struct Context {
     offset: usize,
     tokens: usize,
+    /// A number of each sequence of the batch; empty where nothing is drawn by it.
+    sequences: Vec<u64>,
     /// Cosines and sines of each rope, `[tokens, rotary width / 2]`.
     rotations: Vec<(Tensor, Tensor)>,
     /// What full and what sliding blocks see; `None` = everything.
@@ -51,6 +54,7 @@ impl Context {
         Ok(Self {
             offset,
             tokens,
+            sequences: Vec::new(),
             rotations: config
                 .ropes
                 .iter()
@@ -59,6 +63,22 @@ impl Context {
             full: causal.then(|| seen(usize::MAX)),
             sliding: causal.then(|| seen(window)),
         })
+    }
+
+    /// The same for a batch of sequences with these numbers, by which dropped inputs are drawn.
+    pub fn of_sequences(&self, sequences: Vec<u64>) -> Self {
+        Self {
+            sequences,
+            ..self.clone()
+        }
+    }
+
+    /// Where the rows of a batch lie.
+    pub(super) fn places(&self) -> Places<'_> {
+        Places {
+            sequences: &self.sequences,
+            offset: self.offset,
+        }
     }
 
     /// First position.

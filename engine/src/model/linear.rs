@@ -3,7 +3,7 @@
 //! Dense in f32, with a gradient; or packed codes that multiply as they are stored, which hand gradients on to their
 //! inputs and take none. Knows no names.
 
-use super::around::{Around, PackedProduct};
+use super::around::{Around, PackedProduct, Places};
 use super::error::ModelError;
 use super::ops::with_floats;
 use super::plan::PlannedTensor;
@@ -96,6 +96,11 @@ impl Linear {
 
     /// `input` is `[batch, tokens, in]`; gives `[batch, tokens, out]`.
     pub fn forward(&self, input: &Tensor) -> Result<Tensor, ModelError> {
+        self.forward_at(input, &Places::default())
+    }
+
+    /// The same of an input whose rows lie at `places`.
+    fn forward_at(&self, input: &Tensor, places: &Places<'_>) -> Result<Tensor, ModelError> {
         let (weight, bias) = match self {
             Self::Dense { weight, bias } => (weight, bias),
             Self::Packed { .. } => {
@@ -106,7 +111,7 @@ impl Linear {
                 return match around {
                     Around::RoundedInputs(rounded) => inner.forward(&rounded.apply(input)?),
                     Around::Adapter(adapter) => {
-                        Ok((inner.forward(input)? + adapter.forward(input)?)?)
+                        Ok((inner.forward(input)? + adapter.forward(input, places)?)?)
                     }
                 };
             }
@@ -120,15 +125,23 @@ impl Linear {
         product(input, weight, bias.as_ref())
     }
 
-    /// The outputs of several layers that share one input, which is prepared for the kernels once.
-    pub(super) fn forward_all(layers: &[&Self], input: &Tensor) -> Result<Vec<Tensor>, ModelError> {
+    /// The outputs of several layers that share one input, which is prepared for the kernels once; its rows lie at
+    /// `places`.
+    pub(super) fn forward_all(
+        layers: &[&Self],
+        input: &Tensor,
+        places: &Places<'_>,
+    ) -> Result<Vec<Tensor>, ModelError> {
         if layers
             .iter()
             .all(|layer| matches!(layer, Self::Packed { .. }))
         {
             return Self::forward_packed(layers, input);
         }
-        layers.iter().map(|layer| layer.forward(input)).collect()
+        let outputs = layers.iter();
+        outputs
+            .map(|layer| layer.forward_at(input, places))
+            .collect()
     }
 
     /// The same where all of them are packed.

@@ -6,6 +6,10 @@
 /// Tokens that a unit may hold beyond its first sequence: enough rows for matrix products to run at full speed.
 const UNIT_TOKENS: usize = 512;
 
+/// Of the hash FNV-1a.
+const FNV_START: u64 = 0xcbf2_9ce4_8422_2325;
+const FNV_FACTOR: u64 = 0x0000_0100_0000_01b3;
+
 /// Sequences of one step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Batch {
@@ -30,6 +34,14 @@ impl Batch {
         }
     }
 
+    /// The same sequences with a unit for each: what a sequence gives then is the same in any company, to the last bit.
+    pub fn apart(self) -> Self {
+        Self {
+            units: (0..self.sequences.len()).map(|index| vec![index]).collect(),
+            ..self
+        }
+    }
+
     /// All sequences.
     pub fn sequences(&self) -> &[Vec<u32>] {
         &self.sequences
@@ -48,6 +60,17 @@ impl Batch {
     /// Indices of the sequences of one unit.
     pub(super) fn members(&self, unit: usize) -> &[usize] {
         &self.units[unit]
+    }
+
+    /// A number of each sequence of one unit, that hangs on its tokens alone.
+    pub(super) fn numbers(&self, unit: usize) -> Vec<u64> {
+        let number = |&member: &usize| {
+            let ids = self.sequences[member].iter();
+            ids.fold(FNV_START, |hash, &id| {
+                (hash ^ u64::from(id)).wrapping_mul(FNV_FACTOR)
+            })
+        };
+        self.members(unit).iter().map(number).collect()
     }
 
     /// Tokens of each sequence of one unit.

@@ -103,6 +103,14 @@ impl Provider for Constants<'_> {
     }
 }
 
+/// One unit's way back through a part of the network.
+pub(super) struct Passed {
+    pub(super) loss: f64,
+    /// At what entered; absent at the beginning of the network.
+    pub(super) gradient: Option<Tensor>,
+    pub(super) leaves: LeafSums,
+}
+
 /// Gradients at the leaves of one part, in their order.
 #[derive(Debug)]
 pub(super) struct LeafSums(Vec<Option<Tensor>>);

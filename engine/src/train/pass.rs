@@ -8,21 +8,16 @@
 use super::batch::Batch;
 use super::error::TrainError;
 use super::gradients::Gradients;
+use super::head::{judge_head, pass_head};
 use super::learner::Learner;
-use super::leaves::{Constants, Leaf, LeafSums, Leaves};
-use super::objective::{Objective, Part};
+use super::leaves::{Constants, Leaf, LeafSums, Leaves, Passed};
+use super::objective::Objective;
 use crate::lanes::run_in_lanes;
 use crate::model::{Block, Context, Ends, Model};
 use crate::monitor::Monitor;
 use crate::recipe::StateStorage;
-use candle_core::{DType, Device, Tensor, Var};
+use candle_core::{DType, Tensor, Var};
 use std::collections::BTreeMap;
-
-/// Logits computed at once: 4 MB of them.
-const LOGITS_AT_ONCE: usize = 1 << 20;
-
-/// Positions at once at least, so that the head's weights are not read for each position.
-const FEWEST_POSITIONS: usize = 32;
 
 /// A network whose tensors follow from a learner's variables.
 #[derive(Clone, Copy)]
@@ -31,14 +26,6 @@ pub struct Network<'a> {
     model: &'a Model,
     learner: &'a dyn Learner,
     storage: StateStorage,
-}
-
-/// One unit's way back through a part of the network.
-struct Passed {
-    loss: f64,
-    /// At what entered; absent at the beginning of the network.
-    gradient: Option<Tensor>,
-    leaves: LeafSums,
 }
 
 impl<'a> Network<'a> {
@@ -91,7 +78,7 @@ impl<'a> Network<'a> {
             each_unit(
                 batch,
                 |unit| {
-                    let context = &contexts[&batch.unit_length(unit)];
+                    let context = &contexts[unit];
                     pass_embedding(&ends, &ends_leaves, &at_states[unit], batch, unit, context)
                 },
                 |passed| ends_sums.add(passed.leaves),
@@ -123,11 +110,20 @@ impl<'a> Network<'a> {
         Ok(loss)
     }
 
-    fn contexts(&self, batch: &Batch) -> Result<BTreeMap<usize, Context>, TrainError> {
-        let lengths = batch.sequences().iter().map(Vec::len);
-        lengths
-            .map(|tokens| Ok((tokens, self.model.context(tokens)?)))
-            .collect()
+    /// What each unit's passes need; made once for units of one length.
+    fn contexts(&self, batch: &Batch) -> Result<Vec<Context>, TrainError> {
+        let mut by_length: BTreeMap<usize, Context> = BTreeMap::new();
+        let units = (0..batch.units()).map(|unit| {
+            let tokens = batch.unit_length(unit);
+            let context = match by_length.get(&tokens) {
+                Some(context) => context,
+                None => by_length
+                    .entry(tokens)
+                    .or_insert(self.model.context(tokens)?),
+            };
+            Ok(context.of_sequences(batch.numbers(unit)))
+        });
+        units.collect()
     }
 
     /// All units through all blocks, without a graph.
@@ -135,14 +131,13 @@ impl<'a> Network<'a> {
         &self,
         ends: &Ends,
         batch: &Batch,
-        contexts: &BTreeMap<usize, Context>,
+        contexts: &[Context],
         keep: bool,
         monitor: &dyn Monitor,
     ) -> Result<Way, TrainError> {
         let threads = rayon::current_num_threads();
-        let context = |unit: usize| &contexts[&batch.unit_length(unit)];
         let mut states = run_in_lanes(threads, batch.units(), |unit| {
-            Ok::<_, TrainError>(embed(ends, batch, unit, context(unit))?.detach())
+            Ok::<_, TrainError>(embed(ends, batch, unit, &contexts[unit])?.detach())
         })?;
         let mut kept = Vec::new();
         let constants = Constants(self.learner.provider());
@@ -150,7 +145,7 @@ impl<'a> Network<'a> {
             monitor.check()?;
             let block = self.model.build_block(index, &constants)?;
             let next = run_in_lanes(threads, batch.units(), |unit| {
-                block.forward(&states[unit], context(unit), None)
+                block.forward(&states[unit], &contexts[unit], None)
             })?;
             if keep {
                 kept.push(self.stored(states)?);
@@ -198,7 +193,7 @@ impl<'a> Network<'a> {
     fn pass_block(
         &self,
         index: usize,
-        (batch, contexts): (&Batch, &BTreeMap<usize, Context>),
+        (batch, contexts): (&Batch, &[Context]),
         (inputs, at_outputs): (&[Tensor], &[Tensor]),
         objective: &dyn Objective,
         gradients: &mut Gradients,
@@ -211,7 +206,7 @@ impl<'a> Network<'a> {
         each_unit(
             batch,
             |unit| {
-                let context = &contexts[&batch.unit_length(unit)];
+                let context = &contexts[unit];
                 let way = (&inputs[unit], &at_outputs[unit]);
                 match objective.wants_attention() {
                     false => pass_unit(&block, &leaves, way, context),
@@ -323,82 +318,4 @@ fn pass_embedding(
         gradient: None,
         leaves,
     })
-}
-
-/// One unit's last states through final norm and head to the loss and back, a few positions at a time.
-fn pass_head(
-    ends: &Ends,
-    leaves: &[Leaf],
-    states: &Tensor,
-    batch: &Batch,
-    unit: usize,
-    objective: &dyn Objective,
-) -> Result<Passed, TrainError> {
-    let mut sums = LeafSums::of(leaves);
-    let (mut loss, mut rows) = (0.0, Vec::new());
-    for (row, &sequence) in batch.members(unit).iter().enumerate() {
-        let state = states.narrow(0, row, 1)?;
-        let mut pieces = Vec::new();
-        for part in parts(ends, sequence, batch.unit_length(unit), objective)? {
-            let input = state.narrow(1, part.start, part.count)?.contiguous()?;
-            let input = Var::from_tensor(&input)?;
-            let output = ends.head(input.as_tensor())?;
-            let mut values = output.flatten_all()?.to_vec1::<f32>()?;
-            loss += objective.judge(part, &mut values, output.dim(2)?)?;
-            let toward = Tensor::from_vec(values, output.shape(), &Device::Cpu)?;
-            let mut store = (output * toward)?.sum_all()?.backward()?;
-            pieces.extend(store.remove(input.as_tensor()));
-            sums.add(LeafSums::taken(leaves, &mut store))?;
-        }
-        rows.push(Tensor::cat(&pieces, 1)?);
-    }
-    Ok(Passed {
-        loss,
-        gradient: Some(Tensor::cat(&rows, 0)?),
-        leaves: sums,
-    })
-}
-
-fn judge_head(
-    ends: &Ends,
-    states: &Tensor,
-    batch: &Batch,
-    unit: usize,
-    objective: &dyn Objective,
-) -> Result<f64, TrainError> {
-    let mut loss = 0.0;
-    for (row, &sequence) in batch.members(unit).iter().enumerate() {
-        let state = states.narrow(0, row, 1)?;
-        for part in parts(ends, sequence, batch.unit_length(unit), objective)? {
-            let output = ends.head(&state.narrow(1, part.start, part.count)?)?;
-            let mut values = output.flatten_all()?.to_vec1::<f32>()?;
-            loss += objective.judge(part, &mut values, output.dim(2)?)?;
-        }
-    }
-    Ok(loss)
-}
-
-/// Positions whose logits exist together.
-pub fn positions_at_once(vocabulary: usize) -> usize {
-    (LOGITS_AT_ONCE / vocabulary.max(1)).max(FEWEST_POSITIONS)
-}
-
-/// The positions of a sequence, as many at a time as their logits allow.
-fn parts(
-    ends: &Ends,
-    sequence: usize,
-    tokens: usize,
-    objective: &dyn Objective,
-) -> Result<Vec<Part>, TrainError> {
-    let at_once = match objective.wants_whole_sequences() {
-        true => tokens,
-        false => positions_at_once(ends.vocabulary()?),
-    };
-    let starts = (0..tokens).step_by(at_once.max(1));
-    let part = |start| Part {
-        sequence,
-        start,
-        count: at_once.min(tokens - start),
-    };
-    Ok(starts.map(part).collect())
 }

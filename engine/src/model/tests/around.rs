@@ -3,6 +3,7 @@
 use super::gradients::{random, variable};
 use super::shapes::values;
 use crate::grid::{AffineGrid, GridConfig, ScaleDtype};
+use crate::model::around::Places;
 use crate::model::around::RoundedInputs;
 use crate::model::{Adapter, Around, Dropout, Linear};
 use crate::packed::{ActivationPlan, PackedMatrix};
@@ -92,7 +93,7 @@ fn codes_hand_on_the_gradient_of_the_weights_that_they_stand_for() {
     let difference = largest_difference(&pulled(&plain, &input), &pulled(&through, &input));
     assert!(difference <= 1e-5, "{difference}");
     let both = [&packed(&solved), &packed(&solved)];
-    let all = Linear::forward_all(&both, input.as_tensor()).unwrap();
+    let all = Linear::forward_all(&both, input.as_tensor(), &Places::default()).unwrap();
     assert_eq!(values(&all[1]), values(&through));
 }
 
@@ -161,30 +162,48 @@ fn adapters_add_their_product_and_have_its_slopes() {
 }
 
 #[test]
-fn dropped_inputs_are_the_same_when_a_pass_is_run_again_and_others_with_another_seed() {
-    let ones = |batch: usize| variable(random(batch * TOKENS * 400, 4), &[batch, TOKENS, 400]);
+fn dropped_inputs_hang_on_seed_sequence_and_place_alone() {
+    let some = |batch: usize, seed: u64| {
+        let values = random(batch * TOKENS * 400, seed);
+        variable(values, &[batch, TOKENS, 400])
+    };
     let dropout = Dropout {
         share: 0.25,
         seed: 7,
     };
-    let (one, two) = (ones(1), ones(2));
-    let drop = |var: &Var, dropout: Dropout| var.as_tensor().apply_op1(dropout).unwrap();
-    let first = values(&drop(&one, dropout));
-    assert_eq!(first, values(&drop(&one, dropout)));
+    let drop = |var: &Var, dropout: Dropout, sequences: &[u64], offset: usize| {
+        let places = Places { sequences, offset };
+        let batch = var.dims3().unwrap().0;
+        let dropped = dropout.dropped(&places, batch);
+        var.as_tensor().apply_op1(dropped).unwrap()
+    };
+    let zeros = |tensor: &Tensor| -> Vec<bool> {
+        values(tensor).iter().map(|value| *value == 0.0).collect()
+    };
+    let (one, two) = (some(1, 4), some(2, 4));
+    let first = zeros(&drop(&one, dropout, &[5], 0));
+    assert_eq!(first, zeros(&drop(&one, dropout, &[5], 0)));
     assert_eq!(
         first,
-        values(&drop(&two, dropout))[..first.len()],
-        "whatever the batch"
+        zeros(&drop(&some(1, 6), dropout, &[5], 0)),
+        "whatever the values"
     );
-    assert_ne!(first, values(&drop(&one, Dropout { seed: 8, ..dropout })));
-    let share = first.iter().filter(|&&value| value == 0.0).count() as f64 / first.len() as f64;
+    let both = zeros(&drop(&two, dropout, &[9, 5], 0));
+    assert_eq!(first, both[first.len()..], "whatever the batch");
+    assert_ne!(first, both[..first.len()], "sequences differ");
+    let later = zeros(&drop(&one, dropout, &[5], 1));
+    assert_eq!(
+        first[400..800],
+        later[..400],
+        "places count from the offset"
+    );
+    let other = Dropout { seed: 8, ..dropout };
+    assert_ne!(first, zeros(&drop(&one, other, &[5], 0)));
+    let share = first.iter().filter(|&&is_zero| is_zero).count() as f64 / first.len() as f64;
     assert!((share - 0.25).abs() < 0.05, "{share}");
-    let slopes = pulled(&drop(&one, dropout), &one);
-    let same = slopes
-        .iter()
-        .zip(&first)
-        .all(|(slope, value)| (*slope == 0.0) == (*value == 0.0));
-    assert!(same, "what was left out gets no gradient");
+    let slopes = pulled(&drop(&one, dropout, &[5], 0), &one);
+    let slopes: Vec<bool> = slopes.iter().map(|slope| *slope == 0.0).collect();
+    assert_eq!(slopes, first, "what was left out gets no gradient");
 }
 
 #[test]

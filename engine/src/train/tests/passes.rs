@@ -5,6 +5,7 @@ use crate::model::{Model, ModelError, Provider};
 use crate::monitor::Unwatched;
 use crate::recipe::StateStorage;
 use crate::rng::Rng;
+use crate::train::adapter::{AdapterConfig, AdapterLearner};
 use crate::train::loss::{Distribution, cross_entropy};
 use crate::train::{
     Batch, Dense, Gradients, Learner, Network, Objective, Part, TrainError, Variable,
@@ -83,6 +84,7 @@ fn whole_graph(
     let mut total: Option<Tensor> = None;
     for (sequence, ids) in batch.sequences().iter().enumerate() {
         let context = model.context(ids.len()).unwrap();
+        let context = context.of_sequences(Batch::new(vec![ids.clone()]).numbers(0));
         let mut hidden = ends.embed(ids, &context).unwrap();
         for block in &blocks {
             hidden = block.forward(&hidden, &context, None).unwrap();
@@ -286,4 +288,56 @@ fn states_rounded_to_bf16_change_gradients_a_little() {
         "{rounded}, exactly {exact}"
     );
     assert_ne!(exact, rounded);
+}
+
+#[test]
+fn what_is_left_out_on_the_way_forth_is_left_out_on_the_way_back() {
+    let model = random_model(&tiny_llama(), 7, 0.0);
+    let config = AdapterConfig {
+        rank: 4,
+        alpha: 8.0,
+        dropout: 0.4,
+        by_root: false,
+        seed: 2,
+    };
+    let learner = AdapterLearner::new(&model, None, &|_| true, config).unwrap();
+    for (place, variable) in learner.variables().iter().enumerate() {
+        let mut rng = Rng::new(8, place as u64);
+        let values: Vec<f32> = (0..variable.var.elem_count())
+            .map(|_| 0.2 * rng.normal() as f32)
+            .collect();
+        let shape = variable.var.shape();
+        let values = Tensor::from_vec(values, shape, variable.var.device()).unwrap();
+        variable.var.set(&values).unwrap();
+    }
+    // Sequences of few tokens too, which a plain pass multiplies in another way.
+    let batch = batch(&[8, 14, 8, 3]);
+    let objective = NextToken(&batch);
+    let (loss, exact) = run(&model, &learner, &batch, &objective);
+    let network = Network::new(&model, &learner, StateStorage::F32);
+    let alone = network.loss(&batch, &objective, &Unwatched).unwrap();
+    assert!((loss - alone).abs() < 1e-6, "{loss}, forward alone {alone}");
+    learner.rest(true);
+    let rested = network.loss(&batch, &objective, &Unwatched).unwrap();
+    learner.rest(false);
+    assert!((loss - rested).abs() > 1e-4, "something is left out");
+    let expected = whole_graph(&model, &learner, &batch, &objective);
+    let mut rounded = Gradients::new(learner.variables());
+    let network = Network::new(&model, &learner, StateStorage::Bf16);
+    network
+        .gradients(&batch, &objective, &mut rounded, &Unwatched)
+        .unwrap();
+    let (mut error, mut size) = (0.0, 0.0);
+    for (place, variable) in learner.variables().iter().enumerate() {
+        let values = |gradients: &Gradients| gradients.values(place).unwrap().unwrap();
+        let (found, near) = (values(&exact), values(&rounded));
+        assert_near(&variable.name, &found, &expected[place]);
+        for (one, other) in found.iter().zip(near) {
+            error += f64::from(one - other).powi(2);
+            size += f64::from(*one).powi(2);
+        }
+    }
+    // Other masks would make it another network: errors as large as gradients.
+    let share = (error / size).sqrt();
+    assert!(share < 0.03, "rounded states move gradients by {share}");
 }
