@@ -29,7 +29,7 @@ pub trait Learner: Send + Sync {
     /// for. Each is asked for once a pass and micro-batch.
     fn provider(&self) -> &(dyn Provider + Sync);
 
-    /// Called after each optimizer step (masks kept, ranges clamped). `step` counts from 1.
+    /// Called after each step, one that was skipped too (masks kept, ranges clamped). `step` counts from 1.
     fn settle(&self, step: u64) -> Result<(), TrainError>;
 
     /// Whether what the variables are after `step` may be the end of a run: not while zeros still grow.

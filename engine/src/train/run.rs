@@ -201,8 +201,9 @@ impl Training<'_> {
                 1.0
             };
             state.optimizer.step(variables, &gradients, factor, rate)?;
-            self.learner.settle(step + 1)?;
         }
+        // After a skipped step too: masks are due at step numbers, and a stored run knows no other count.
+        self.learner.settle(step + 1)?;
         let progressed = &mut state.progressed;
         progressed.optimizer_steps = state.optimizer.state().0;
         if is_finite {
@@ -238,17 +239,21 @@ impl Training<'_> {
         observer: &dyn Observer,
     ) -> Result<f64, TrainError> {
         let network = self.network();
-        let at_once = match self.settings.micro_batch {
-            0 => sequences.len(),
-            some => some,
-        };
         let mut loss = 0.0;
-        for part in sequences.chunks(at_once.max(1)) {
+        for part in sequences.chunks(self.at_once(sequences.len())) {
             let batch = Batch::new(part.to_vec());
             let objective = self.judge.objective(&batch, &sequences, observer)?;
             loss += network.gradients(&batch, objective.as_ref(), gradients, observer)?;
         }
         Ok(loss)
+    }
+
+    /// Sequences in memory at once, of `all`.
+    fn at_once(&self, all: usize) -> usize {
+        match self.settings.micro_batch {
+            0 => all.max(1),
+            some => some,
+        }
     }
 
     /// The mean loss of the held-out sequences; `None` where there are none.
@@ -266,10 +271,15 @@ impl Training<'_> {
     ) -> Result<Option<f64>, TrainError> {
         let (mut loss, mut sequences) = (0.0, 0);
         for batch in held_out {
-            let objective = self.judge.objective(batch, batch.sequences(), observer)?;
-            let mean = self.network().loss(batch, objective.as_ref(), observer)?;
-            loss += mean * batch.sequences().len() as f64;
-            sequences += batch.sequences().len();
+            let whole = batch.sequences();
+            let mut mean = 0.0;
+            for part in whole.chunks(self.at_once(whole.len())) {
+                let part = Batch::new(part.to_vec());
+                let objective = self.judge.objective(&part, whole, observer)?;
+                mean += self.network().loss(&part, objective.as_ref(), observer)?;
+            }
+            loss += mean * whole.len() as f64;
+            sequences += whole.len();
         }
         Ok((sequences > 0 && loss.is_finite()).then(|| loss / sequences as f64))
     }

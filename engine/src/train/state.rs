@@ -1,5 +1,7 @@
 //! A run's state on disk: variables, the optimizer's memory, the best variables so far, the curve. One safetensors file,
 //! replaced atomically, so that a run stopped at any moment goes on with the same bytes.
+//!
+//! Its numbers lie in TOML: they read back to the last bit, which those of our JSON reader may miss.
 
 use super::curve::Progressed;
 use super::error::TrainError;
@@ -10,6 +12,7 @@ use crate::formats::store::stream::{TensorSpec, write_tensors};
 use crate::formats::{StoreError, store::atomic::write_bytes};
 use crate::tensor::{Dtype, WeightSource as _};
 use candle_core::{Device, Tensor};
+use std::io::ErrorKind;
 use std::path::Path;
 
 /// Values of all variables, in their order.
@@ -25,7 +28,7 @@ pub(super) struct RunState {
 }
 
 /// The files of a state: tensors under a number, and the text that names them, replaced last.
-const TEXT: &str = "train.json";
+const TEXT: &str = "train.toml";
 
 /// Values of `variables` as they are now.
 pub(super) fn values_of(variables: &[Variable]) -> Result<Values, TrainError> {
@@ -68,7 +71,7 @@ pub(super) fn save(
         shape: vec![values.len()],
     };
     let specs: Vec<TensorSpec> = parts.iter().map(spec).collect();
-    let before = read_text(folder);
+    let before = read_text(folder)?;
     let progressed = Progressed {
         saves: before.as_ref().map_or(0, |before| before.saves) + 1,
         ..state.progressed.clone()
@@ -83,7 +86,7 @@ pub(super) fn save(
         let failed = StoreError::io("could not be written", &path);
         output.write_all(&bytes).map_err(failed)
     })?;
-    let text = serde_json::to_string(&progressed)
+    let text = toml::to_string(&progressed)
         .map_err(|error| TrainError::misuse(format!("the run's state has no text: {error}")))?;
     write_bytes(&folder.join(TEXT), text.as_bytes())?;
     if let Some(before) = before {
@@ -99,16 +102,11 @@ pub(super) fn load(
     variables: &[Variable],
     mut optimizer: Optimizer,
 ) -> Result<Option<RunState>, TrainError> {
-    let Some(progressed) = read_text(folder) else {
+    let Some(progressed) = read_text(folder)? else {
         return Ok(None);
     };
     let path = folder.join(tensors_name(progressed.saves));
-    let damaged = || {
-        TrainError::misuse(format!(
-            "the stored state of the run is damaged; delete the unfinished run and start anew; {}",
-            path.display()
-        ))
-    };
+    let damaged = || damaged(&path);
     let source = Checkpoint::open(&path).map_err(|_| damaged())?;
     let read = |name: String, count: usize| -> Result<Vec<f32>, TrainError> {
         if source.info(&name).is_none() {
@@ -151,6 +149,72 @@ fn tensors_name(saves: u64) -> String {
     format!("train-{saves:08}.safetensors")
 }
 
-fn read_text(folder: &Path) -> Option<Progressed> {
-    serde_json::from_slice(&std::fs::read(folder.join(TEXT)).ok()?).ok()
+/// What is stored; `None` where nothing is.
+fn read_text(folder: &Path) -> Result<Option<Progressed>, TrainError> {
+    let path = folder.join(TEXT);
+    match std::fs::read_to_string(&path) {
+        Ok(text) => toml::from_str(&text).map(Some).map_err(|_| damaged(&path)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(_) => Err(damaged(&path)),
+    }
+}
+
+fn damaged(path: &Path) -> TrainError {
+    TrainError::misuse(format!(
+        "the stored state of the run is damaged; delete the unfinished run and start anew; {}",
+        path.display()
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::report::TrainPoint;
+    use crate::rng::Rng;
+    use crate::train::{Rule, optimizer::Optimizer};
+    use candle_core::Var;
+
+    #[test]
+    fn every_number_reads_back_to_the_last_bit() {
+        let var = Var::from_vec(vec![0.5f32, -0.0], 2, &Device::Cpu).unwrap();
+        let variables = [Variable {
+            name: "x".to_owned(),
+            var,
+            decay: false,
+            rate: 1.0,
+        }];
+        let optimizer = Optimizer::new(Rule::Sign, 1);
+        let mut rng = Rng::new(5, 0);
+        let mut drawn = || rng.normal().exp();
+        let points = (0..500).map(|step| TrainPoint {
+            loss: Some(drawn()),
+            held_out: (step % 3 == 0).then(&mut drawn),
+            rate: drawn(),
+            ..TrainPoint::before(step)
+        });
+        let curve: Vec<TrainPoint> = points.collect();
+        for pending in [None, Some(TrainPoint::before(7))] {
+            let state = RunState {
+                progressed: Progressed {
+                    step: 500,
+                    best: Some((3, drawn())),
+                    loss_last: Some(2.2250738585072014e-308),
+                    pending,
+                    curve: curve.clone(),
+                    ..Progressed::default()
+                },
+                optimizer: optimizer.clone(),
+                best: None,
+            };
+            let folder = tempfile::tempdir().unwrap();
+            save(folder.path(), &variables, &state).unwrap();
+            let read = load(folder.path(), &variables, optimizer.clone()).unwrap();
+            let expected = Progressed {
+                saves: 1,
+                ..state.progressed
+            };
+            assert_eq!(read.unwrap().progressed, expected);
+        }
+    }
 }
