@@ -49,7 +49,15 @@ pub fn max_error(original: &Matrix, solved: &Matrix) -> f64 {
     let pairs = original.data().par_iter().zip(solved.data());
     pairs
         .map(|(&weight, &found)| f64::from((weight - found).abs()))
-        .reduce(|| 0.0, f64::max)
+        .reduce(|| 0.0, worst)
+}
+
+/// The larger of two errors; NaN where one of them is, which `f64::max` would drop.
+pub fn worst(one: f64, other: f64) -> f64 {
+    match one > other || one.is_nan() {
+        true => one,
+        false => other,
+    }
 }
 
 /// `[Σ w², Σ (w-q)²]`.
@@ -110,6 +118,18 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::tensor::Symmetric;
+
+    #[test]
+    fn a_worst_error_never_hides_one_that_is_no_number() {
+        for errors in [
+            [1.0, f64::NAN, 2.0],
+            [f64::NAN, 1.0, 2.0],
+            [1.0, 2.0, f64::NAN],
+        ] {
+            assert!(errors.into_iter().fold(0.0, worst).is_nan());
+        }
+        assert_eq!([1.0, 3.0, 2.0].into_iter().fold(0.0, worst), 3.0);
+    }
 
     #[test]
     fn measures_without_meaning_are_none() {

@@ -8,6 +8,7 @@ use super::layout::{Content, FileContent, Placement, Plan, PlannedLayer, Planned
 use super::store::stream::{TensorSpec, write_tensors};
 use super::store::{StoreError, StoredLayer, atomic, changed_tensor_of_run, layer_of_run};
 use crate::checkpoint::Checkpoint;
+use crate::distortion::worst;
 use crate::packed::{ActivationPlan, LayerManifest, PackedSource, Part};
 use crate::report::{Notice, Observer, Verified};
 use crate::tensor::WeightSource;
@@ -337,5 +338,5 @@ fn largest_difference(left: &[f32], right: &[f32]) -> f64 {
     left.iter()
         .zip(right)
         .map(|(left, right)| (f64::from(*left) - f64::from(*right)).abs())
-        .fold(0.0, f64::max)
+        .fold(0.0, worst)
 }

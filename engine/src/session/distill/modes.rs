@@ -7,8 +7,10 @@ use super::super::evaluate_job::open_runnable;
 use super::super::recovery::Recovered;
 use super::super::requests::{CompressReport, CompressRequest};
 use super::super::{Session, SessionError};
+use super::prepare::Prepared;
 use super::report::mode_word;
-use super::{DistillRequest, Measured, Prepared};
+use super::{DistillRequest, Measured};
+use crate::distortion::worst;
 use crate::formats::store::OWN_FOLDER;
 use crate::formats::{Format, RunFolder, StoreError};
 use crate::model::{Model, ModelError, Provider};
@@ -286,7 +288,12 @@ fn difference(
         .fold(f32::MIN_POSITIVE, |most, value| most.max(value.abs()));
     let pairs = shown.iter().zip(&found);
     let errors = pairs.map(|(one, other)| f64::from((one - other).abs()));
-    // What is no number differs as much as anything can.
-    let errors = errors.map(|error| if error.is_nan() { f64::INFINITY } else { error });
-    Ok(errors.fold(0.0, f64::max) / f64::from(largest))
+    let most = errors.fold(0.0, worst) / f64::from(largest);
+    match most.is_finite() {
+        true => Ok(most),
+        false => Err(ModelError::Misuse {
+            problem: "the student that was written gives outputs that are no finite numbers; train with a lower rate"
+                .to_owned(),
+        }),
+    }
 }
