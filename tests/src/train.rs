@@ -52,6 +52,7 @@ pub fn train(
             temperature: 1.0,
             hard: 1.0,
             matching: None,
+            top: 0,
             memo: None,
         },
         batches: &batches,

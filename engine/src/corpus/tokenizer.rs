@@ -5,6 +5,7 @@
 
 use super::error::CorpusError;
 use super::stream::TextStream;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 use tokenizers::{TruncationDirection, TruncationParams, TruncationStrategy};
@@ -83,6 +84,20 @@ impl Tokenizer {
         TextStream::new(self, context)
     }
 
+    /// All tokens by id, added ones too; of several texts for one id the first in order.
+    pub fn tokens(&self) -> BTreeMap<u32, String> {
+        let mut tokens: BTreeMap<u32, String> = BTreeMap::new();
+        for (text, id) in self.inner.get_vocab(true) {
+            match tokens.get(&id) {
+                Some(known) if *known <= text => {}
+                _ => {
+                    tokens.insert(id, text);
+                }
+            }
+        }
+        tokens
+    }
+
     /// The id of a token by its text, such as `</s>`.
     pub fn id_of(&self, token: &str) -> Option<u32> {
         self.inner.token_to_id(token)
@@ -144,5 +159,12 @@ mod tests {
         assert_eq!(shorter.encode("c").unwrap(), [1, 5, 2]);
         let message = words().truncated(2).unwrap_err().to_string();
         assert!(message.contains("2 special tokens"), "{message}");
+    }
+
+    #[test]
+    fn tokens_stand_by_their_ids() {
+        let tokens: Vec<(u32, String)> = words().tokens().into_iter().collect();
+        let expected = ["<unk>", "<s>", "</s>", "a", "b", "c"].map(str::to_owned);
+        assert_eq!(tokens, (0..).zip(expected).collect::<Vec<_>>());
     }
 }

@@ -40,7 +40,8 @@ pub use crate::settings::{
 };
 use crate::solved::Method;
 pub use train::{
-    Ensemble, OptimizerKind, Schedule, StateStorage, TrainMode, TrainPruning, TrainSettings,
+    Ensemble, LEAST_TEMPERATURE, OptimizerKind, Schedule, StateStorage, TrainMode, TrainPruning,
+    TrainSettings,
 };
 
 /// The version this program writes.

@@ -12,6 +12,9 @@ use crate::mask::SparsityPattern;
 /// No count is larger.
 const LARGEST: u64 = 1_000_000_000;
 
+/// No temperature of a loss is lower: its distributions would be single tokens.
+pub const LEAST_TEMPERATURE: f64 = 0.01;
+
 /// What training changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -265,8 +268,9 @@ pub(super) fn train(text: &str, table: &DeTable<'_>) -> Result<TrainSettings, Re
 
 fn temperature(section: &Section<'_>, default: f64) -> Result<f64, RecipeError> {
     match section.amount("temperature")? {
-        Some(found) if found < 0.01 => {
-            Err(section.out_of_range("temperature", "0.01 or more".to_owned(), found))
+        Some(found) if found < LEAST_TEMPERATURE => {
+            let expected = format!("{LEAST_TEMPERATURE} or more");
+            Err(section.out_of_range("temperature", expected, found))
         }
         found => Ok(found.unwrap_or(default)),
     }

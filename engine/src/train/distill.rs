@@ -7,7 +7,7 @@ use super::error::TrainError;
 use super::learner::Variable;
 use super::loss::{Distribution, Taught, cosine_distance, cross_entropy, divergence, mean_square};
 use super::matching::Matching;
-use super::memo::Memo;
+use super::memo::{Likeliest, Memo, Told};
 use super::objective::{Objective, Part, StateLoss};
 use super::run::Judge;
 use super::teacher::{Kept, Lesson, Teachers};
@@ -26,7 +26,10 @@ pub struct Tokens<'a> {
     pub hard: f64,
     /// States matched on the way; `None` = none.
     pub matching: Option<Matching>,
-    /// The teachers' distributions as they were kept; `None` = teachers run in each step.
+    /// Likeliest tokens of a teachers' distribution that are told apart, all others being one event; 0 = all of them.
+    pub top: usize,
+    /// The teachers' distributions as they were kept, `top` tokens of each; `None` = teachers run in each step, which
+    /// teaches the same.
     pub memo: Option<Memo>,
 }
 
@@ -35,20 +38,36 @@ pub struct Tokens<'a> {
 pub struct Embeddings<'a> {
     /// One or more, averaged by weight.
     pub teachers: &'a Teachers,
-    /// How the teachers' tokens become one vector.
-    pub taught: Pooling,
+    /// How each teacher's tokens become one vector.
+    pub taught: Vec<Pooling>,
     /// How the student's do.
     pub own: Pooling,
     /// States matched on the way; `None` = none.
     pub matching: Option<Matching>,
 }
 
-/// Where a position's distribution comes from.
+/// Where the distributions of a part come from.
 enum Source<'a> {
     /// The text alone.
     Text,
-    Lesson(&'a Lesson<'a>),
-    Memo(&'a Memo),
+    /// Teachers that run.
+    Live(Vec<Live>),
+    Memo(Told<'a>),
+}
+
+/// What teachers that run say of a position.
+enum Live {
+    Whole(Distribution),
+    Top(Likeliest),
+}
+
+impl Live {
+    fn taught(&self) -> Taught<'_> {
+        match self {
+            Self::Whole(distribution) => Taught::Whole(distribution),
+            Self::Top(likeliest) => likeliest.taught(),
+        }
+    }
 }
 
 struct TokenLoss<'a> {
@@ -68,11 +87,19 @@ impl Judge for Tokens<'_> {
         whole: &[Vec<u32>],
         observer: &dyn Observer,
     ) -> Result<Box<dyn Objective + 'a>, TrainError> {
-        let knows = |memo: &Memo| batch.sequences().iter().all(|ids| memo.holds(ids));
+        let knows = |memo: &Memo| {
+            let mut sequences = batch.sequences().iter();
+            sequences.all(|ids| memo.told(ids).is_some())
+        };
         let needs_lesson = self.matching.is_some() || !self.memo.as_ref().is_some_and(knows);
         let lesson = match self.teachers {
             Some(teachers) if needs_lesson && (self.hard < 1.0 || self.matching.is_some()) => {
-                Some(teachers.teach(batch, kept(&self.matching), observer)?)
+                let kept = kept(&self.matching);
+                Some(match self.top {
+                    0 => teachers.teach(batch, kept, observer)?,
+                    // As a memo is filled.
+                    _ => teachers.teach(&batch.clone().apart(), kept, observer)?,
+                })
             }
             _ => None,
         };
@@ -93,22 +120,31 @@ impl Judge for Tokens<'_> {
 }
 
 impl TokenLoss<'_> {
-    fn source(&self, sequence: &[u32]) -> Source<'_> {
-        let memo = self.judge.memo.as_ref().filter(|memo| memo.holds(sequence));
-        match (memo, &self.lesson) {
-            _ if self.judge.hard >= 1.0 => Source::Text,
-            (Some(memo), _) => Source::Memo(memo),
-            (None, Some(lesson)) => Source::Lesson(lesson),
+    fn source(&self, part: Part) -> Result<Source<'_>, TrainError> {
+        let (judge, sequence) = (self.judge, &self.batch.sequences()[part.sequence]);
+        let told = judge.memo.as_ref().and_then(|memo| memo.told(sequence));
+        Ok(match (told, &self.lesson) {
+            _ if judge.hard >= 1.0 => Source::Text,
+            (Some(told), _) => Source::Memo(told),
+            (None, Some(lesson)) => {
+                let live = lesson.distributions(part, judge.temperature)?.into_iter();
+                let live = live.map(|distribution| match judge.top {
+                    0 => Live::Whole(distribution),
+                    top => Live::Top(Likeliest::of(&distribution, top)),
+                });
+                Source::Live(live.collect())
+            }
             (None, None) => Source::Text,
-        }
+        })
     }
 
-    /// The loss of one row of logits that precede `target`, and its gradient.
+    /// The loss of one row of logits that precede `target`, and its gradient. A teacher is heard over the first `common`
+    /// tokens, the text over all.
     fn row(
         &self,
         logits: &[f32],
         target: u32,
-        taught: Option<Taught<'_>>,
+        (taught, common): (Option<Taught<'_>>, usize),
         slope: &mut [f64],
     ) -> f64 {
         let Some(taught) = taught else {
@@ -116,29 +152,37 @@ impl TokenLoss<'_> {
             return self.share * cross_entropy(&own, target, self.share, slope);
         };
         let (hard, temperature) = (self.judge.hard, self.judge.temperature);
-        let own = Distribution::softmax(logits, temperature);
+        let own = Distribution::softmax(&logits[..common], temperature);
         let soft = self.share * (1.0 - hard);
-        let mut loss = soft * divergence(&own, taught, temperature, soft, slope);
+        let mut loss = soft * divergence(&own, taught, temperature, soft, &mut slope[..common]);
         if hard > 0.0 {
-            let plain = match temperature {
-                1.0 => own,
-                _ => Distribution::softmax(logits, 1.0),
+            let plain = match temperature == 1.0 && common == logits.len() {
+                true => own,
+                false => Distribution::softmax(logits, 1.0),
             };
             let hard = self.share * hard;
             loss += hard * cross_entropy(&plain, target, hard, slope);
         }
         loss
     }
+
+    /// Tokens that the teachers and a student of `width` share.
+    fn common(&self, width: usize) -> Result<usize, TrainError> {
+        let common = self.judge.teachers.map_or(width, Teachers::vocabulary);
+        match common <= width {
+            true => Ok(common),
+            false => Err(TrainError::misuse(format!(
+                "teachers speak of {common} tokens, the student knows {width}; hear them within the student's"
+            ))),
+        }
+    }
 }
 
 impl Objective for TokenLoss<'_> {
     fn judge(&self, part: Part, outputs: &mut [f32], width: usize) -> Result<f64, TrainError> {
         let sequence = &self.batch.sequences()[part.sequence];
-        let source = self.source(sequence);
-        let lesson = match &source {
-            Source::Lesson(lesson) => lesson.distributions(part, self.judge.temperature)?,
-            _ => Vec::new(),
-        };
+        let (source, common) = (self.source(part)?, self.common(width)?);
+        let absent = || TrainError::misuse("what was kept of the teachers lacks a position");
         let mut loss = 0.0;
         let mut slope = vec![0.0; width];
         for (offset, row) in outputs.chunks_exact_mut(width).enumerate() {
@@ -148,10 +192,10 @@ impl Objective for TokenLoss<'_> {
             if let Some(&target) = sequence.get(position + 1) {
                 let taught = match &source {
                     Source::Text => None,
-                    Source::Lesson(_) => Some(Taught::Whole(&lesson[offset])),
-                    Source::Memo(memo) => memo.at(sequence, position),
+                    Source::Live(live) => Some(live[offset].taught()),
+                    Source::Memo(told) => Some(told.at(position).ok_or_else(absent)?),
                 };
-                loss += self.row(row, target, taught, &mut slope);
+                loss += self.row(row, target, (taught, common), &mut slope);
             }
             let slots = row.iter_mut().zip(&slope);
             slots.for_each(|(slot, slope)| *slot = *slope as f32);
@@ -230,8 +274,9 @@ impl Judge for Embeddings<'_> {
 impl Objective for EmbeddingLoss<'_> {
     fn judge(&self, part: Part, outputs: &mut [f32], width: usize) -> Result<f64, TrainError> {
         let mut taught: Vec<f32> = Vec::new();
-        for (weight, states, width) in self.lesson.all_outputs(part.sequence)? {
-            let pooled = self.judge.taught.pool(&states, width);
+        let outputs_of_teachers = self.lesson.all_outputs(part.sequence)?.into_iter();
+        for ((weight, states, width), pooling) in outputs_of_teachers.zip(&self.judge.taught) {
+            let pooled = pooling.pool(&states, width);
             taught.resize(pooled.len(), 0.0);
             let slots = taught.iter_mut().zip(pooled);
             slots.for_each(|(slot, value)| *slot += weight as f32 * value);

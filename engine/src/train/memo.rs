@@ -1,5 +1,5 @@
-//! Teachers' distributions on disk: at each position the likeliest tokens with their probabilities, all others as one
-//! event that holds the rest of the mass.
+//! Teachers' distributions cut to the likeliest tokens of each position with their probabilities, all others as one event
+//! that holds the rest of the mass; kept on disk, so that teachers need not run again.
 //!
 //! The divergence over these events is never more than the whole one (data processing), and nearly the same where the
 //! rest is small; `rest` tells how small. Distributions are those at the loss's temperature. Knows no teacher.
@@ -14,16 +14,35 @@ use std::collections::HashMap;
 use std::path::Path;
 
 /// The first bytes of the file.
-const MARK: &[u8; 8] = b"paremem1";
+const MARK: &[u8; 8] = b"paremem2";
+
+/// The likeliest tokens of one position.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Likeliest {
+    tokens: Vec<u32>,
+    logs: Vec<f32>,
+    /// Mass of all others.
+    rest: f64,
+}
 
 /// Distributions of whole sequences.
 #[derive(Debug)]
 pub struct Memo {
     top: usize,
+    /// Mean mass of the rest at a position.
+    rest: f64,
     /// Where each sequence's first position stands, in positions.
     places: HashMap<String, usize>,
     tokens: Vec<u32>,
     logs: Vec<f32>,
+}
+
+/// What a memo holds of one sequence.
+#[derive(Debug, Clone, Copy)]
+pub struct Told<'a> {
+    top: usize,
+    tokens: &'a [u32],
+    logs: &'a [f32],
 }
 
 /// A memo being made.
@@ -47,12 +66,46 @@ fn key(sequence: &[u32]) -> String {
     hex(&digest.finalize())
 }
 
+impl Likeliest {
+    /// The `top` likeliest tokens of `distribution`, of equal ones the earlier: the same bytes from the same shares.
+    pub fn of(distribution: &Distribution, top: usize) -> Self {
+        let share = |&token: &u32| distribution.shares[token as usize];
+        let order = |left: &u32, right: &u32| {
+            let shares = share(right).total_cmp(&share(left));
+            shares.then(left.cmp(right))
+        };
+        let mut tokens: Vec<u32> = (0..distribution.shares.len() as u32).collect();
+        if top > 0 && top < tokens.len() {
+            tokens.select_nth_unstable_by(top - 1, order);
+        }
+        tokens.truncate(top);
+        tokens.sort_unstable_by(order);
+        let mass: f64 = tokens.iter().map(share).sum();
+        let logs = tokens.iter();
+        let logs = logs.map(|&token| distribution.logs[token as usize] as f32);
+        Self {
+            logs: logs.collect(),
+            rest: (1.0 - mass).max(0.0),
+            tokens,
+        }
+    }
+
+    /// As the loss takes it.
+    pub fn taught(&self) -> Taught<'_> {
+        Taught::Top {
+            tokens: &self.tokens,
+            logs: &self.logs,
+        }
+    }
+}
+
 impl MemoWriter {
     /// For the `top` likeliest tokens of each position.
     pub fn new(top: usize) -> Self {
         Self {
             memo: Memo {
                 top,
+                rest: 0.0,
                 places: HashMap::new(),
                 tokens: Vec::new(),
                 logs: Vec::new(),
@@ -62,48 +115,52 @@ impl MemoWriter {
         }
     }
 
-    /// Takes the distributions of all positions of a sequence.
-    pub fn add(&mut self, sequence: &[u32], distributions: &[Distribution]) {
+    /// Takes all positions of a sequence.
+    pub fn add(&mut self, sequence: &[u32], positions: &[Likeliest]) {
         let place = self.positions;
         if self.memo.places.insert(key(sequence), place).is_some() {
             return;
         }
-        for distribution in distributions {
-            let mut order: Vec<u32> = (0..distribution.shares.len() as u32).collect();
-            let share = |&token: &u32| distribution.shares[token as usize];
-            // Of equal shares the earlier token first, so that bytes repeat.
-            order.sort_unstable_by(|left, right| {
-                share(right).total_cmp(&share(left)).then(left.cmp(right))
-            });
-            order.truncate(self.memo.top);
-            let mass: f64 = order.iter().map(share).sum();
-            self.rest += (1.0 - mass).max(0.0);
-            let logs = order
-                .iter()
-                .map(|&token| distribution.logs[token as usize] as f32);
-            self.memo.logs.extend(logs);
-            self.memo.tokens.extend(order);
+        for likeliest in positions {
+            self.rest += likeliest.rest;
+            self.memo.logs.extend(&likeliest.logs);
+            self.memo.tokens.extend(&likeliest.tokens);
             self.positions += 1;
         }
     }
 
-    /// The memo, and the mean mass of the rest at a position.
-    pub fn finish(self) -> (Memo, f64) {
-        (self.memo, self.rest / self.positions.max(1) as f64)
+    /// The memo.
+    pub fn finish(self) -> Memo {
+        Memo {
+            rest: self.rest / self.positions.max(1) as f64,
+            ..self.memo
+        }
+    }
+}
+
+impl<'a> Told<'a> {
+    /// The distribution at a position.
+    pub fn at(&self, position: usize) -> Option<Taught<'a>> {
+        let range = position * self.top..(position + 1) * self.top;
+        Some(Taught::Top {
+            tokens: self.tokens.get(range.clone())?,
+            logs: self.logs.get(range)?,
+        })
     }
 }
 
 impl Memo {
-    /// Whether `sequence` was seen.
-    pub fn holds(&self, sequence: &[u32]) -> bool {
-        self.places.contains_key(&key(sequence))
+    /// Mean mass of all other tokens at a position.
+    pub fn rest(&self) -> f64 {
+        self.rest
     }
 
-    /// The distribution at a position of a sequence.
-    pub fn at(&self, sequence: &[u32], position: usize) -> Option<Taught<'_>> {
-        let place = self.places.get(&key(sequence))? + position;
-        let range = place * self.top..(place + 1) * self.top;
-        Some(Taught::Top {
+    /// What is held of `sequence`; `None` where it was not seen.
+    pub fn told(&self, sequence: &[u32]) -> Option<Told<'_>> {
+        let first = self.places.get(&key(sequence))?.checked_mul(self.top)?;
+        let range = first..first.checked_add(sequence.len() * self.top)?;
+        Some(Told {
+            top: self.top,
             tokens: self.tokens.get(range.clone())?,
             logs: self.logs.get(range)?,
         })
@@ -115,6 +172,7 @@ impl Memo {
             let failed = StoreError::io("could not be written", path);
             let mut put = |bytes: &[u8]| output.write_all(bytes).map_err(&failed);
             put(MARK)?;
+            put(&self.rest.to_le_bytes())?;
             for count in [self.top, self.places.len(), self.tokens.len()] {
                 put(&(count as u64).to_le_bytes())?;
             }
@@ -141,7 +199,9 @@ impl Memo {
             rest = tail;
             Some(head)
         };
-        let mut number = || Some(u64::from_le_bytes(take(8)?.try_into().ok()?) as usize);
+        let mut word = || Some(u64::from_le_bytes(take(8)?.try_into().ok()?));
+        let mass = f64::from_bits(word()?);
+        let mut number = || Some(word()? as usize);
         let (found, sequences, values) = (number()?, number()?, number()?);
         let mut places = HashMap::new();
         for _ in 0..sequences {
@@ -157,10 +217,12 @@ impl Memo {
             .collect();
         let fits = found == top
             && rest.is_empty()
+            && mass.is_finite()
             && tokens.iter().all(|&token| (token as usize) < vocabulary)
             && logs.iter().all(|log| log.is_finite() && *log <= 1e-6);
         fits.then_some(Self {
             top,
+            rest: mass,
             places,
             tokens,
             logs,

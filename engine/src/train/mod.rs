@@ -49,7 +49,7 @@ pub use gradients::Gradients;
 pub use head::positions_at_once;
 pub use learner::{Learner, Variable};
 pub use matching::Matching;
-pub use memo::{Memo, MemoWriter, memo_bytes};
+pub use memo::{Likeliest, Memo, MemoWriter, Told, memo_bytes};
 pub use objective::{Objective, Part, StateLoss};
 pub use optimizer::{Means, Optimizer, Rule};
 pub use pass::Network;

@@ -6,6 +6,7 @@
 use super::batch::Batch;
 use super::error::TrainError;
 use super::loss::Distribution;
+use super::memo::Likeliest;
 use super::objective::Part;
 use crate::lanes::run_in_lanes;
 use crate::model::{Block, Ends, Model};
@@ -29,6 +30,8 @@ pub struct Teacher {
 pub struct Teachers {
     teachers: Vec<Teacher>,
     ensemble: Ensemble,
+    /// Tokens that are spoken of: the first of each teacher's.
+    vocabulary: usize,
 }
 
 /// What is kept of each block of the first teacher.
@@ -156,19 +159,41 @@ impl Teachers {
                 "weights of teachers must be 0 or more, and not all 0; give one --teacher-weight for each --teacher",
             ));
         }
-        let mut sizes = teachers
-            .iter()
-            .map(|teacher| teacher.model.config().vocabulary);
-        let first = sizes.next().unwrap_or(0);
-        if let Some(other) = sizes.find(|&size| size != first) {
+        let mut models = teachers.iter().map(|teacher| &teacher.model);
+        let first = &teachers[0].model;
+        let width = |model: &Model| model.config().hidden;
+        if let Some(other) = models.find(|model| first.is_encoder() && width(model) != width(first))
+        {
             return Err(TrainError::misuse(format!(
-                "one teacher has a vocabulary of {first}, another of {other}; teachers must share their tokenizer"
+                "embeddings of one teacher have {} values, of another {}, and cannot be averaged; name teachers of one width",
+                width(first),
+                width(other)
             )));
         }
+        let sizes = teachers.iter();
+        let sizes = sizes.map(|teacher| teacher.model.config().vocabulary);
+        let vocabulary = sizes.min().unwrap_or(0);
         teachers
             .iter_mut()
             .for_each(|teacher| teacher.weight /= total);
-        Ok(Self { teachers, ensemble })
+        Ok(Self {
+            teachers,
+            ensemble,
+            vocabulary,
+        })
+    }
+
+    /// Heard over the first `vocabulary` tokens only, which are all that a student knows.
+    pub fn within(self, vocabulary: usize) -> Self {
+        Self {
+            vocabulary: self.vocabulary.min(vocabulary),
+            ..self
+        }
+    }
+
+    /// Tokens over which the teachers are heard.
+    pub fn vocabulary(&self) -> usize {
+        self.vocabulary
     }
 
     /// Shape of the first teacher, whose states and embeddings are matched.
@@ -214,13 +239,14 @@ impl Lesson<'_> {
             let logits = teacher.ends.head(&states)?;
             let width = logits.dim(2)?;
             let logits = logits.flatten_all()?.to_vec1::<f32>()?;
-            let rows = logits.chunks_exact(width);
+            let common = self.teachers.vocabulary;
+            let rows = logits.chunks_exact(width).map(|row| &row[..common]);
             if teachers.len() == 1 {
                 return Ok(rows
                     .map(|row| Distribution::softmax(row, temperature))
                     .collect());
             }
-            sums.resize(part.count, vec![0.0; width]);
+            sums.resize(part.count, vec![0.0; common]);
             for (sum, row) in sums.iter_mut().zip(rows) {
                 self.teachers.add(sum, row, teacher.weight, temperature);
             }
@@ -233,6 +259,27 @@ impl Lesson<'_> {
             }
         });
         Ok(averaged.collect())
+    }
+
+    /// The `top` likeliest tokens at each position of a sequence of `tokens`, made for `at_once` positions at a time.
+    pub fn likeliest(
+        &self,
+        (sequence, tokens): (usize, usize),
+        (top, at_once): (usize, usize),
+        temperature: f64,
+    ) -> Result<Vec<Likeliest>, TrainError> {
+        let mut found = Vec::with_capacity(tokens);
+        for start in (0..tokens).step_by(at_once.max(1)) {
+            let part = Part {
+                sequence,
+                start,
+                count: at_once.min(tokens - start),
+            };
+            let distributions = self.distributions(part, temperature)?;
+            let cut = |distribution| Likeliest::of(distribution, top);
+            found.extend(distributions.iter().map(cut));
+        }
+        Ok(found)
     }
 
     /// What left block `block` of the first teacher for one sequence.

@@ -1,14 +1,15 @@
 //! Training on whole folders: students of every kind, runs that stop and go on, what is refused, encoders.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
-use pare_engine::model::Model;
-use pare_engine::recipe::{Ensemble, TrainMode, TrainPruning, TrainSettings};
+mod teachers;
+
+use pare_engine::recipe::{TrainMode, TrainPruning, TrainSettings};
 use pare_engine::report::{DistillReport, Evaluation};
 use pare_engine::session::{
-    DistillRequest, OtherTeacher, Session, SessionError, StudentSpec, read_distill_report,
+    DistillRequest, Session, SessionError, StudentSpec, read_distill_report,
 };
 use pare_engine::solved::Method;
-use pare_tests::sessions::{Quiet, Stopper, Workshop, differing, files_of, shared, tiny_config};
+use pare_tests::sessions::{Quiet, Stopper, Workshop, differing, files_of, tiny_config};
 use serde_json::json;
 use std::path::Path;
 
@@ -192,39 +193,16 @@ fn bytes_do_not_depend_on_threads_or_memory() {
     assert!(differing(&files[0], &files[2]).is_empty());
 }
 
-#[test]
-fn teachers_are_averaged_and_a_cache_of_them_teaches_nearly_the_same() {
-    let workshop = Workshop::new();
-    let mut request = request(&workshop, "depth:0.5", "two");
-    request.others.push(OtherTeacher {
-        path: workshop.model(),
-        weight: 3.0,
-    });
-    let mut losses = Vec::new();
-    // One teacher twice is that teacher, in either space; all tokens in the cache are the whole distribution.
-    for (place, (ensemble, cache_top)) in [
-        (Ensemble::Probability, 0),
-        (Ensemble::Logit, 0),
-        (Ensemble::Logit, 50),
-        (Ensemble::Logit, 50),
-        (Ensemble::Logit, 5),
-    ]
-    .into_iter()
-    .enumerate()
-    {
-        request.out = workshop.path(&format!("two-{place}"));
-        train(&mut request).ensemble = ensemble;
-        train(&mut request).cache_top = cache_top;
-        losses.push(distill(&workshop, &request).unwrap().loss_first.unwrap());
-    }
-    for other in &losses[1..4] {
-        assert!((other - losses[0]).abs() < 1e-3 * losses[0], "{losses:?}");
-    }
-    assert!(losses[4] < losses[0], "{losses:?}");
-    let cached = workshop.path("cache").join("teachers");
-    assert_eq!(std::fs::read_dir(cached).unwrap().count(), 2);
+/// A fresh student with another number of rows.
+fn fresh_of(workshop: &Workshop, rows: usize) -> StudentSpec {
+    let mut config = tiny_config();
+    config["vocab_size"] = json!(rows);
+    let path = workshop.path(&format!("rows-{rows}.json"));
+    std::fs::write(&path, config.to_string()).unwrap();
+    StudentSpec::Config(path)
 }
 
+/// Puts a tokenizer of `words` beside a model.
 #[test]
 fn what_cannot_be_trained_is_refused_and_leaves_nothing() {
     let workshop = Workshop::new();
@@ -282,6 +260,24 @@ fn what_cannot_be_trained_is_refused_and_leaves_nothing() {
             }),
             "until step 60",
         ),
+        (
+            "zeros that begin after the end",
+            with(&|request| {
+                train(request).prune = Some(TrainPruning {
+                    pattern: "2:4".parse().unwrap(),
+                    sparsity: 0.5,
+                    from: 7,
+                    until: 0,
+                    every: 2,
+                });
+            }),
+            "from step 7",
+        ),
+        (
+            "another vocabulary without a tokenizer",
+            with(&|request| request.student = fresh_of(&workshop, 48)),
+            "vocabulary of 48",
+        ),
     ];
     for (name, request, expected) in rows {
         let message = distill(&workshop, &request).unwrap_err().to_string();
@@ -312,45 +308,23 @@ fn a_run_asked_something_else_is_not_resumed() {
     let message = distill(&workshop, &request).unwrap_err().to_string();
     assert!(message.contains("recipe"), "{message}");
     train(&mut request).rate = 5e-3;
+    // A student that lies somewhere is known by its weights.
+    let mut other = self::request(&workshop, &workshop.model().display().to_string(), "other");
+    let copy = workshop.path("copy");
+    std::fs::create_dir(&copy).unwrap();
+    for file in std::fs::read_dir(workshop.model()).unwrap() {
+        let file = file.unwrap();
+        std::fs::copy(file.path(), copy.join(file.file_name())).unwrap();
+    }
+    other.student = StudentSpec::Model(copy.clone());
+    let stopped = session(&workshop).distill(&other, &Stopper::new(60));
+    assert!(stopped.unwrap_err().is_stopped());
     distill(&workshop, &request).unwrap();
-}
-
-#[test]
-fn an_encoder_of_half_the_depth_comes_closer_to_its_teacher() {
-    let (Some(model), Some(data)) = (shared("models/minilm"), shared("data/stsb")) else {
-        return;
-    };
-    let workshop = Workshop::new();
-    let pairs = std::fs::read_to_string(data.join("sts-test.tsv")).unwrap();
-    let sentences: Vec<&str> = pairs
-        .lines()
-        .filter_map(|line| line.split('\t').nth(1))
-        .take(48)
-        .collect();
-    let text = workshop.path("sentences.txt");
-    std::fs::write(&text, sentences.join("\n")).unwrap();
-    let mut request = request(&workshop, "depth:0.5:even", "out");
-    request.recipe.calibration.corpus = Some(text.display().to_string());
-    request.evaluate = Some(text);
-    *train(&mut request) = TrainSettings {
-        length: 32,
-        rate: 1e-4,
-        held_out: 8,
-        ..settings()
-    };
-    let session = workshop.open(&model).unwrap();
-    let report = session.distill(&request, &Quiet::default()).unwrap();
-    let (first, best) = (
-        report.held_out_first.unwrap(),
-        report.held_out_best.unwrap(),
-    );
-    assert!(best < 0.9 * first, "{first} before, {best} after");
-    let Some(Evaluation::Encoder(evaluation)) = report.evaluation else {
-        panic!("an encoder is compared by cosines");
-    };
-    let cosine = evaluation.cosine.unwrap().mean;
-    assert!(cosine > 0.5, "{cosine}");
-    let student = workshop.open(&request.out).unwrap();
-    assert!(student.model().is_ok_and(Model::is_encoder));
-    assert_eq!(blocks(&workshop, &request.out), 3);
+    let trained = workshop.path("out");
+    for name in ["config.json", "model.safetensors"] {
+        std::fs::copy(trained.join(name), copy.join(name)).unwrap();
+    }
+    other.resume = true;
+    let message = distill(&workshop, &other).unwrap_err().to_string();
+    assert!(message.contains("student"), "{message}");
 }

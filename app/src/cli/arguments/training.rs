@@ -2,6 +2,7 @@
 
 use crate::cli::words;
 use clap::Args;
+use pare_engine::recipe::LEAST_TEMPERATURE;
 use pare_engine::session::StudentSpec;
 use std::path::PathBuf;
 
@@ -79,11 +80,19 @@ pub(crate) struct TrainingFlags {
     #[arg(long, value_name = "X", value_parser = words::rate)]
     pub(crate) rate: Option<f64>,
     /// Temperature of teacher and student in the divergence; default 1.
-    #[arg(long, value_name = "T", value_parser = words::rate)]
+    #[arg(long, value_name = "T", value_parser = temperature)]
     pub(crate) temperature: Option<f64>,
     /// Share of the text's own tokens in the loss, 0 to 1; default 0. At 1 the teacher is not asked.
     #[arg(long, value_name = "X", value_parser = words::share)]
     pub(crate) hard: Option<f64>,
+}
+
+/// `--temperature` of a loss, as recipes limit it.
+fn temperature(text: &str) -> Result<f64, String> {
+    let found = text.parse::<f64>().ok();
+    found
+        .filter(|found| *found >= LEAST_TEMPERATURE && found.is_finite())
+        .ok_or_else(|| format!("write a number of {LEAST_TEMPERATURE} or more, such as 2"))
 }
 
 /// What an adapter is; each flag wins over the recipe.

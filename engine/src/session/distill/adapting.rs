@@ -7,12 +7,13 @@ use super::super::recovery::Merged;
 use super::super::{Session, SessionError};
 use super::merging::{made, reread};
 use super::modes::{Reports, count};
-use super::{Measured, Prepared};
+use super::Measured;
+use super::prepare::Prepared;
 use crate::formats::RunFolder;
 use crate::formats::peft::write_peft;
 use crate::model::{LayerInfo, LayerKind};
 use crate::packed::PackedSource;
-use crate::recipe::{AdapterSettings, Pattern, StateStorage, TrainSettings};
+use crate::recipe::{AdapterSettings, Pattern, TrainSettings};
 use crate::report::{Notice, Observer};
 use crate::train::Learner as _;
 use crate::train::adapter::{AdapterConfig, AdapterLearner};
@@ -87,11 +88,6 @@ impl Session {
         student: &Self,
         settings: &TrainSettings,
     ) -> Result<(), SessionError> {
-        if settings.adapter.dropout > 0.0 && settings.states == StateStorage::Bf16 {
-            return Err(self.input_problem(
-                "dropout is drawn by the values that it leaves out, and states = \"bf16\" changes these on the way back; use states = \"f32\", or no dropout",
-            ));
-        }
         let patterns = self.targets(&settings.adapter)?;
         match settings.adapter.merge {
             true => student.check_mergeable(&|info| is_target(&patterns, info)),

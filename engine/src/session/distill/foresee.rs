@@ -5,6 +5,7 @@ use super::super::{Session, SessionError};
 use super::memory::TrainMemory;
 use super::mode_memory::WeightMemory;
 use super::request::{DistillRequest, StudentSpec};
+use super::teachers::needs_teachers;
 use super::text::sequence_length;
 use crate::model::{Model, ModelConfig};
 use crate::recipe::Recipe;
@@ -36,11 +37,10 @@ impl Session {
             .iter()
             .map(|other| open_runnable(&other.path));
         let others = others.collect::<Result<Vec<Model>, _>>()?;
-        let teachers: Vec<&Model> =
-            match settings.hard >= 1.0 && settings.hidden + settings.attention == 0.0 {
-                true => Vec::new(),
-                false => std::iter::once(first).chain(&others).collect(),
-            };
+        let teachers: Vec<&Model> = match needs_teachers(&settings, first.is_encoder()) {
+            true => std::iter::once(first).chain(&others).collect(),
+            false => Vec::new(),
+        };
         let threads = self.install(rayon::current_num_threads);
         let memory = TrainMemory::of_config(&student, &teachers, &settings, length, threads);
         // Of a student that lies somewhere, what its codes take; any other is taken as dense.
@@ -54,11 +54,10 @@ impl Session {
             _ => memory,
         };
         let allowed_bytes = self.memory_bytes();
-        let whole = memory.student + memory.teachers;
         Ok(TrainForesight {
-            memory_bytes: match whole <= allowed_bytes {
-                true => whole,
-                false => memory.student + memory.teachers_by_block,
+            memory_bytes: match memory.resident() <= allowed_bytes {
+                true => memory.resident(),
+                false => memory.by_block(),
             },
             allowed_bytes,
             parameters: memory.parameters,

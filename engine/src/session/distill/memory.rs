@@ -30,11 +30,23 @@ pub(super) struct TrainMemory {
     pub(super) teachers: u64,
     /// Teachers read block by block.
     pub(super) teachers_by_block: u64,
+    /// What teachers have said, where it is kept.
+    pub(super) memo: u64,
     /// Weights of the student.
     pub(super) parameters: u64,
 }
 
 impl TrainMemory {
+    /// At the peak, teachers whole in memory.
+    pub(super) fn resident(&self) -> u64 {
+        self.student + self.teachers + self.memo
+    }
+
+    /// At the peak, teachers read block by block.
+    pub(super) fn by_block(&self) -> u64 {
+        self.student + self.teachers_by_block + self.memo
+    }
+
     /// For a dense student. `longest`: tokens of the longest sequence.
     pub(super) fn of(
         student: &Model,
@@ -111,6 +123,7 @@ impl TrainMemory {
             student: parameters * VALUE_BYTES * copies + states + lanes * working,
             teachers: whole.sum::<u64>() + taught,
             teachers_by_block: by_block.sum::<u64>() + taught,
+            memo: 0,
             parameters,
         }
     }

@@ -7,6 +7,7 @@ use super::super::structure::make_student;
 use super::super::{Session, SessionError};
 use super::foresee::read_config;
 use super::request::StudentSpec;
+use super::sides::write_sides;
 use crate::formats::StoreError;
 use crate::formats::store::atomic::write_bytes;
 use crate::formats::store::stream::{TensorSpec, write_tensors};
@@ -113,20 +114,7 @@ impl Session {
         let parsed = ModelConfig::parse(&json)?;
         fs::create_dir_all(folder).map_err(StoreError::io("could not be created", folder))?;
         write_bytes(&folder.join("config.json"), &text)?;
-        for side in self.checkpoint.side_files() {
-            let name = side.to_string_lossy();
-            if name == "config.json" || name.ends_with(".index.json") {
-                continue;
-            }
-            let from = self.checkpoint.root().join(side);
-            let to = folder.join(side);
-            if let Some(parent) = to.parent() {
-                fs::create_dir_all(parent)
-                    .map_err(StoreError::io("could not be created", parent))?;
-            }
-            let bytes = fs::read(&from).map_err(StoreError::io("could not be read", &from))?;
-            write_bytes(&to, &bytes)?;
-        }
+        write_sides(&self.checkpoint, folder, false)?;
         let seed = recipe.train.as_ref().map_or(0, |train| train.seed);
         write_fresh(&parsed, seed, &folder.join("model.safetensors"))
     }

@@ -1,16 +1,15 @@
 //! Teachers, and the loss that a run is judged by; a cache of what they say, where one is asked for and fits.
 
-use super::super::evaluate_job::open_runnable;
 use super::super::{Session, SessionError};
-use super::Prepared;
+use super::prepare::Prepared;
 use crate::evaluate::Pooling;
 use crate::formats::StoreError;
-use crate::model::Model;
+use crate::lanes::run_in_lanes;
 use crate::recipe::TrainSettings;
 use crate::report::{Notice, Observer};
 use crate::train::{
-    Batch, Embeddings, Judge, Kept, Matching, Memo, MemoWriter, Part, Teacher, Teachers, Tokens,
-    memo_bytes,
+    Batch, Batches, Embeddings, Judge, Kept, Matching, Memo, MemoWriter, Teacher, Teachers, Tokens,
+    memo_bytes, positions_at_once,
 };
 use crate::units::{Bytes, hex};
 use sha2::{Digest, Sha256};
@@ -33,10 +32,9 @@ impl Session {
         let student = prepared.student.model()?;
         let is_encoder = student.is_encoder();
         let is_matched = settings.hidden + settings.attention > 0.0;
-        let needs_teachers = is_encoder || settings.hard < 1.0 || is_matched;
-        let teachers = match needs_teachers {
-            true => Some(self.teachers(prepared)?),
-            false => None,
+        let teachers = match prepared.teachers.is_empty() {
+            true => None,
+            false => Some(teachers(prepared)?),
         };
         let matching = match (&teachers, is_matched) {
             (Some(teachers), true) => Some(Matching::new(
@@ -48,90 +46,68 @@ impl Session {
             _ => None,
         };
         match &teachers {
-            Some(teachers) if is_encoder => work(&Embeddings {
-                teachers,
-                taught: Pooling::read(&self.checkpoint)?,
-                own: Pooling::read(&prepared.student.checkpoint)?,
-                matching,
-            }),
+            Some(teachers) if is_encoder => {
+                let sessions = std::iter::once(self).chain(&prepared.others);
+                let pooling = |session: &Self| Pooling::read(&session.checkpoint);
+                work(&Embeddings {
+                    teachers,
+                    taught: sessions.map(pooling).collect::<Result<_, _>>()?,
+                    own: pooling(&prepared.student)?,
+                    matching,
+                })
+            }
             teachers => work(&Tokens {
                 temperature: settings.temperature,
                 hard: settings.hard,
                 memo: match teachers {
-                    Some(teachers) if settings.cache_top > 0 && settings.hard < 1.0 => {
+                    Some(teachers) if keeps_teachers(settings, false) => {
                         self.memo(prepared, teachers, observer)?
                     }
                     _ => None,
                 },
+                top: settings.cache_top.min(prepared.vocabulary),
                 teachers: teachers.as_ref(),
                 matching,
             }),
         }
     }
 
-    fn teachers(&self, prepared: &Prepared<'_>) -> Result<Teachers, SessionError> {
-        let request = prepared.request;
-        let resident = prepared.resident;
-        let mut teachers = vec![Teacher::new(
-            self.model_on_kernels()?,
-            request.weight,
-            resident,
-        )?];
-        for other in &request.others {
-            let model: Model = open_runnable(&other.path)?;
-            if model.is_encoder() != self.model()?.is_encoder() {
-                return Err(SessionError::Input {
-                    problem:
-                        "one teacher is an encoder and another a decoder; name teachers of one kind"
-                            .to_owned(),
-                    path: other.path.clone(),
-                });
-            }
-            teachers.push(Teacher::new(model, other.weight, resident)?);
-        }
-        Ok(Teachers::new(teachers, prepared.settings.ensemble)?)
-    }
-
-    /// What teachers say of all sequences that will be seen, from the cache or put there; `None` where it takes too much.
+    /// What teachers say of all sequences that will be seen, from the cache or put there; `None` where it takes too much:
+    /// then they run in each step and say the same.
     fn memo(
         &self,
         prepared: &Prepared<'_>,
         teachers: &Teachers,
         observer: &dyn Observer,
     ) -> Result<Option<Memo>, SessionError> {
-        let settings = &prepared.settings;
-        let vocabulary = self.model()?.config().vocabulary;
-        let top = settings.cache_top.min(vocabulary);
-        let sequences = seen(prepared);
+        let top = prepared.settings.cache_top.min(prepared.vocabulary);
+        let sequences = seen(&prepared.batches, &prepared.settings);
         let positions = sequences.iter().map(Vec::len).sum();
-        let bytes = memo_bytes(positions, top);
-        let most = self
-            .options
-            .cache_capacity_bytes
-            .min(self.memory_bytes() / 2);
-        if bytes > most {
-            observer.notice(Notice::Warning(&format!(
-                "the teachers' {top} likeliest tokens at {positions} positions would take {}, and {} may be used; the teachers run in each step instead",
-                Bytes(bytes),
-                Bytes(most)
-            )));
+        let bytes = Bytes(memo_bytes(positions, top));
+        if !prepared.is_kept() {
+            prepared.warn(observer, format!(
+                "the teachers' {top} likeliest tokens at {positions} positions would take {bytes}, more than memory or the cache may hold; the teachers run in each step instead, which teaches the same and takes longer"
+            ));
             return Ok(None);
         }
         let path = self.memo_path(prepared, &sequences, top, observer)?;
-        if let Some(memo) = Memo::read(&path, top, vocabulary) {
-            return Ok(Some(memo));
-        }
-        let stage = format!("keeping what the teachers say ({})", Bytes(bytes));
-        observer.notice(Notice::Stage {
-            name: &stage,
-            steps: sequences.len() as u64,
-        });
-        let (memo, rest) = make_memo(teachers, &sequences, (top, settings), observer)?;
-        observer.notice(Notice::Warning(&format!(
+        let memo = match Memo::read(&path, top, prepared.vocabulary) {
+            Some(memo) => memo,
+            None => {
+                let stage = format!("keeping what the teachers say ({bytes})");
+                observer.notice(Notice::Stage {
+                    name: &stage,
+                    steps: sequences.len() as u64,
+                });
+                let memo = make_memo(prepared, teachers, &sequences, top, observer)?;
+                memo.write(&path)?;
+                memo
+            }
+        };
+        prepared.warn(observer, format!(
             "the cache keeps the {top} likeliest tokens of each position; the others, {:.2} % of the mass, count as one event, so that the loss is a little too small",
-            100.0 * rest
-        )));
-        memo.write(&path)?;
+            100.0 * memo.rest()
+        ));
         Ok(Some(memo))
     }
 
@@ -145,12 +121,15 @@ impl Session {
         let (request, settings) = (prepared.request, &prepared.settings);
         let mut digest = Sha256::new();
         digest.update(format!(
-            "memo-1 {top} {:?} {:?} {:?}",
-            settings.temperature, settings.ensemble, request.weight
+            "memo-2 {top} {} {} {:?} {:?} {:?}",
+            prepared.vocabulary,
+            at_once(prepared)?,
+            settings.temperature,
+            settings.ensemble,
+            request.weight
         ));
         digest.update(self.model_digest(observer)?);
-        for other in &request.others {
-            let session = Self::open_within(&other.path, self.options.clone(), self.pool.clone())?;
+        for (session, other) in prepared.others.iter().zip(&request.others) {
             digest.update(session.model_digest(observer)?);
             digest.update(other.weight.to_le_bytes());
         }
@@ -168,43 +147,71 @@ impl Session {
     }
 }
 
+/// Whether anything is learnt from teachers.
+pub(super) fn needs_teachers(settings: &TrainSettings, is_encoder: bool) -> bool {
+    is_encoder || settings.hard < 1.0 || settings.hidden + settings.attention > 0.0
+}
+
+/// Whether what teachers say of tokens is to be kept.
+pub(super) fn keeps_teachers(settings: &TrainSettings, is_encoder: bool) -> bool {
+    settings.cache_top > 0 && settings.hard < 1.0 && !is_encoder
+}
+
+/// All teachers, heard over the tokens that everybody knows.
+fn teachers(prepared: &Prepared<'_>) -> Result<Teachers, SessionError> {
+    let request = prepared.request;
+    let others = request.others.iter().map(|other| other.weight);
+    let weights = std::iter::once(request.weight).chain(others);
+    let teachers = prepared.teachers.iter().zip(weights);
+    let teachers = teachers
+        .map(|(model, weight)| Teacher::new(model.clone(), weight, prepared.resident))
+        .collect::<Result<_, _>>()?;
+    let teachers = Teachers::new(teachers, prepared.settings.ensemble)?;
+    Ok(teachers.within(prepared.vocabulary))
+}
+
 /// The sequences of all steps, and those held out, each once.
-fn seen(prepared: &Prepared<'_>) -> Vec<Vec<u32>> {
-    let batches = &prepared.batches;
+pub(super) fn seen(batches: &Batches, settings: &TrainSettings) -> Vec<Vec<u32>> {
     let (training, _) = batches.counts();
     // One epoch holds them all.
-    let steps = prepared
-        .settings
-        .steps
-        .min((training / prepared.settings.batch) as u64 + 2);
-    let mut known = BTreeSet::new();
-    let of_steps = (0..steps).flat_map(|step| batches.sequences(step));
+    let epoch = (training / settings.batch.max(1)) as u64 + 2;
+    let of_steps = (0..settings.steps.min(epoch)).flat_map(|step| batches.sequences(step));
     let held_out = batches.held_out();
     let held_out = held_out.iter().flat_map(|batch| batch.sequences().to_vec());
+    let mut known = BTreeSet::new();
     of_steps
         .chain(held_out)
         .filter(|ids| known.insert(ids.clone()))
         .collect()
 }
 
+/// Positions whose logits exist together, as in the student's pass: a teacher's then are the same to the last bit.
+fn at_once(prepared: &Prepared<'_>) -> Result<usize, SessionError> {
+    let student = prepared.student.model()?;
+    Ok(positions_at_once(student.config().vocabulary))
+}
+
+/// Runs the teachers over `sequences`; of their logits there are never more than in a step.
 fn make_memo(
+    prepared: &Prepared<'_>,
     teachers: &Teachers,
     sequences: &[Vec<u32>],
-    (top, settings): (usize, &TrainSettings),
+    top: usize,
     observer: &dyn Observer,
-) -> Result<(Memo, f64), SessionError> {
+) -> Result<Memo, SessionError> {
+    let (threads, at_once) = (rayon::current_num_threads(), at_once(prepared)?);
+    let temperature = prepared.settings.temperature;
     let mut writer = MemoWriter::new(top);
     let mut done = 0;
     for some in sequences.chunks(AT_ONCE) {
-        let batch = Batch::new(some.to_vec());
+        let batch = Batch::new(some.to_vec()).apart();
         let lesson = teachers.teach(&batch, Kept::default(), observer)?;
-        for (sequence, ids) in some.iter().enumerate() {
-            let part = Part {
-                sequence,
-                start: 0,
-                count: ids.len(),
-            };
-            writer.add(ids, &lesson.distributions(part, settings.temperature)?);
+        let likeliest = run_in_lanes(threads, some.len(), |sequence| {
+            let place = (sequence, some[sequence].len());
+            lesson.likeliest(place, (top, at_once), temperature)
+        })?;
+        for (ids, likeliest) in some.iter().zip(&likeliest) {
+            writer.add(ids, likeliest);
             done += 1;
             observer.step(done, sequences.len() as u64);
         }

@@ -26,12 +26,13 @@ pub(super) fn sequence_length(
 }
 
 impl Session {
-    /// All sequences of the text at `path`, by this model's tokenizer, for a student of `student`'s shape.
+    /// All sequences of the text at `path`, by this model's tokenizer, for a student of `student`'s shape: tokens below
+    /// `vocabulary`.
     pub(super) fn training_sequences(
         &self,
         path: &Path,
         settings: &TrainSettings,
-        student: &Model,
+        (student, vocabulary): (&Model, usize),
     ) -> Result<Vec<Vec<u32>>, SessionError> {
         let config = student.config();
         let length = sequence_length(settings, config, student.is_encoder());
@@ -44,7 +45,7 @@ impl Session {
         if student.is_encoder() {
             return self.sentences_as_ids(path, length);
         }
-        let corpus = Corpus::open(path, self.tokenizer()?.as_ref(), config.vocabulary)?;
+        let corpus = Corpus::open(path, self.tokenizer()?.as_ref(), vocabulary)?;
         let windows = corpus.windows(length)?;
         Ok(windows.into_iter().map(<[u32]>::to_vec).collect())
     }

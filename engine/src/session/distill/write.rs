@@ -2,14 +2,15 @@
 //! trained values, written, reopened and compared.
 
 use super::super::{Session, SessionError};
+use super::sides::write_sides;
 use crate::checkpoint::Checkpoint;
 use crate::formats::StoreError;
 use crate::formats::emit::{rounded, to_bytes};
-use crate::formats::store::atomic::write_bytes;
 use crate::formats::store::stream::{TensorSpec, write_tensors};
 use crate::report::{Notice, Observer, Verified};
-use crate::tensor::WeightSource as _;
+use crate::tensor::{Dtype, WeightSource as _};
 use crate::train::TrainError;
+use half::{bf16, f16};
 use std::fs;
 use std::path::Path;
 
@@ -54,7 +55,10 @@ impl Session {
                 StoreError::io("could not be made", &path)(error)
             })?;
             let bytes = match values {
-                Some(values) => to_bytes(&values, spec.dtype),
+                Some(values) => {
+                    check_range(&spec.name, &values, spec.dtype, &path)?;
+                    to_bytes(&values, spec.dtype)
+                }
                 None => {
                     let mut bytes = vec![0; spec.size_bytes() as usize];
                     source.read_bytes(&spec.name, 0, &mut bytes)?;
@@ -66,22 +70,28 @@ impl Session {
             observer.step(index as u64 + 1, specs.len() as u64);
             Ok(())
         })?;
-        let mut total = fs::metadata(&path).map_or(0, |file| file.len());
-        for side in self.checkpoint.side_files() {
-            if side.to_string_lossy().ends_with(".index.json") {
-                continue;
-            }
-            let from = self.checkpoint.root().join(side);
-            let to = folder.join(side);
-            if let Some(parent) = to.parent() {
-                fs::create_dir_all(parent)
-                    .map_err(StoreError::io("could not be created", parent))?;
-            }
-            let bytes = fs::read(&from).map_err(StoreError::io("could not be read", &from))?;
-            write_bytes(&to, &bytes)?;
-            total += bytes.len() as u64;
-        }
-        Ok(total)
+        let total = fs::metadata(&path).map_or(0, |file| file.len());
+        Ok(total + write_sides(&self.checkpoint, folder, true)?)
+    }
+}
+
+/// Whether `dtype` holds all of `values`: no float file has NaN or infinity for a weight, nor a value cut at its range.
+fn check_range(tensor: &str, values: &[f32], dtype: Dtype, path: &Path) -> Result<(), StoreError> {
+    let largest = match dtype {
+        Dtype::F16 => f16::MAX.to_f32(),
+        Dtype::BF16 => bf16::MAX.to_f32(),
+        _ => f32::MAX,
+    };
+    let mut values = values.iter();
+    match values.find(|value| !(value.abs() <= largest)) {
+        None => Ok(()),
+        Some(value) => Err(StoreError::Differs {
+            tensor: tensor.to_owned(),
+            problem: format!(
+                "was trained to a value of {value}, which {dtype} cannot hold; train with a lower rate, or start from a student stored in f32"
+            ),
+            path: path.to_owned(),
+        }),
     }
 }
 
@@ -98,10 +108,9 @@ pub(super) fn verify(folder: &Path, trained: &Values<'_>) -> Result<Verified, Se
         };
         let expected = rounded(&values, info.dtype);
         let found = reopened.read_f32(&name)?;
-        let pairs = expected.iter().zip(&found);
-        let difference = pairs.map(|(one, other)| f64::from((one - other).abs()));
-        let difference = difference.fold(0.0, f64::max);
-        if found.len() != expected.len() || difference.is_nan() || difference > 0.0 {
+        let mut pairs = expected.iter().zip(&found);
+        let is_same = pairs.all(|(one, other)| one.to_bits() == other.to_bits());
+        if found.len() != expected.len() || !is_same {
             return Err(StoreError::Differs {
                 tensor: name,
                 problem: "has other values".to_owned(),
@@ -112,4 +121,30 @@ pub(super) fn verify(folder: &Path, trained: &Values<'_>) -> Result<Verified, Se
         verified.tensors += 1;
     }
     Ok(verified)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_that_a_dtype_cannot_hold_are_refused() {
+        let rows = [
+            (1.0, Dtype::F16, true),
+            (65_504.0, Dtype::F16, true),
+            (65_520.0, Dtype::F16, false),
+            (65_520.0, Dtype::BF16, true),
+            (-3.4e38, Dtype::BF16, false),
+            (-3.4e38, Dtype::F32, true),
+            (f32::NAN, Dtype::F32, false),
+            (f32::INFINITY, Dtype::F32, false),
+        ];
+        for (value, dtype, holds) in rows {
+            let found = check_range("x", &[0.0, value], dtype, Path::new("model"));
+            assert_eq!(found.is_ok(), holds, "{value} as {dtype}");
+            if let Err(error) = found {
+                assert!(error.to_string().contains("cannot hold"), "{error}");
+            }
+        }
+    }
 }

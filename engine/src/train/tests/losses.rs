@@ -6,10 +6,10 @@ use crate::monitor::Unwatched;
 use crate::recipe::{Ensemble, StateStorage};
 use crate::rng::Rng;
 use crate::score::{Pooling, PoolingMode};
-use crate::train::loss::Distribution;
+use crate::train::loss::{Distribution, Taught};
 use crate::train::{
-    Batch, Dense, Embeddings, Gradients, Judge, Kept, Learner, Matching, Memo, MemoWriter, Network,
-    Part, Teacher, Teachers, Tokens, Variable,
+    Batch, Dense, Embeddings, Gradients, Judge, Kept, Learner, Likeliest, Matching, Memo,
+    MemoWriter, Network, Part, Teacher, Teachers, Tokens, Variable, positions_at_once,
 };
 use candle_core::Tensor;
 
@@ -107,6 +107,7 @@ fn gradients_of_distillation_are_those_of_differences() {
                 temperature,
                 hard,
                 matching: None,
+                top: 0,
                 memo: None,
             };
             check(
@@ -122,6 +123,7 @@ fn gradients_of_distillation_are_those_of_differences() {
         temperature: 1.0,
         hard: 1.0,
         matching: None,
+        top: 0,
         memo: None,
     };
     check("text alone", &student, &alone, false);
@@ -146,6 +148,7 @@ fn matched_states_reach_blocks_and_projections() {
             temperature: 1.0,
             hard: 0.5,
             matching: Some(Matching::new(student.config(), &parsed, (0.7, 0.9), 0).unwrap()),
+            top: 0,
             memo: None,
         };
         let projections = if parsed.hidden == 16 { 0 } else { 2 };
@@ -168,7 +171,7 @@ fn gradients_of_embeddings_are_those_of_differences() {
         };
         let judge = Embeddings {
             teachers: &teachers,
-            taught: pooling.clone(),
+            taught: vec![pooling.clone()],
             own: pooling,
             matching: None,
         };
@@ -225,60 +228,64 @@ fn averages_of_teachers_by_hand() {
     }
 }
 
+/// The loss of `batch` for a student of tiny Llama's shape.
+fn loss_of(batch: &Batch, teachers: &Teachers, top: usize, memo: Option<Memo>) -> f64 {
+    let student = random_model(&tiny_llama(), 1, 0.0);
+    let judge = Tokens {
+        teachers: Some(teachers),
+        temperature: 2.0,
+        hard: 0.0,
+        matching: None,
+        top,
+        memo,
+    };
+    let objective = judge
+        .objective(batch, batch.sequences(), &Unwatched)
+        .unwrap();
+    let learner = Dense::new(&student).unwrap();
+    let network = Network::new(&student, &learner, StateStorage::F32);
+    network.loss(batch, objective.as_ref(), &Unwatched).unwrap()
+}
+
+/// What `teachers` say of `sequences`, kept.
+fn memo_of(teachers: &Teachers, sequences: &[Vec<u32>], top: usize) -> Memo {
+    let mut writer = MemoWriter::new(top);
+    let batch = Batch::new(sequences.to_vec()).apart();
+    let lesson = teachers.teach(&batch, Kept::default(), &Unwatched).unwrap();
+    for (place, ids) in batch.sequences().iter().enumerate() {
+        let sequence = (place, ids.len());
+        let at_once = positions_at_once(37);
+        let rows = lesson.likeliest(sequence, (top, at_once), 2.0).unwrap();
+        writer.add(ids, &rows);
+    }
+    writer.finish()
+}
+
+fn one_teacher() -> Teachers {
+    let model = random_model(&tiny_llama(), 2, 0.0);
+    teachers(&[(model, 1.0)], Ensemble::Probability)
+}
+
 #[test]
 fn a_memo_of_all_tokens_teaches_what_the_teacher_does_and_reads_back() {
-    let student = random_model(&tiny_llama(), 1, 0.0);
-    let teachers = teachers(
-        &[(random_model(&tiny_llama(), 2, 0.0), 1.0)],
-        Ensemble::Probability,
-    );
-    let batch = batch(&[8, 5]);
-    let loss_with = |memo: Option<Memo>| {
-        let judge = Tokens {
-            teachers: Some(&teachers),
-            temperature: 2.0,
-            hard: 0.0,
-            matching: None,
-            memo,
-        };
-        let objective = judge
-            .objective(&batch, batch.sequences(), &Unwatched)
-            .unwrap();
-        let learner = Dense::new(&student).unwrap();
-        let network = Network::new(&student, &learner, StateStorage::F32);
-        network
-            .loss(&batch, objective.as_ref(), &Unwatched)
-            .unwrap()
-    };
-    let memo_of = |top: usize| {
-        let mut writer = MemoWriter::new(top);
-        let lesson = teachers.teach(&batch, Kept::default(), &Unwatched).unwrap();
-        for (sequence, ids) in batch.sequences().iter().enumerate() {
-            let part = Part {
-                sequence,
-                start: 0,
-                count: ids.len(),
-            };
-            writer.add(ids, &lesson.distributions(part, 2.0).unwrap());
-        }
-        writer.finish()
-    };
-    let whole = loss_with(None);
-    let (all, rest) = memo_of(37);
-    assert!(rest < 1e-6, "mass of the rest {rest}");
-    let found = loss_with(Some(all));
+    let (teachers, batch) = (one_teacher(), batch(&[8, 5]));
+    let whole = loss_of(&batch, &teachers, 0, None);
+    let all = memo_of(&teachers, batch.sequences(), 37);
+    assert!(all.rest() < 1e-6, "mass of the rest {}", all.rest());
+    let found = loss_of(&batch, &teachers, 37, Some(all));
     assert!(
         (found - whole).abs() < 1e-5 * whole,
         "{found}, whole {whole}"
     );
-    let (few, rest) = memo_of(6);
-    assert!(rest > 0.0);
+    let few = memo_of(&teachers, batch.sequences(), 6);
+    assert!(few.rest() > 0.0);
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("memo");
     few.write(&path).unwrap();
     let read = Memo::read(&path, 6, 37).unwrap();
-    let (found, again) = (loss_with(Some(few)), loss_with(Some(read)));
-    assert_eq!(found, again);
+    assert_eq!(read.rest(), few.rest());
+    let found = loss_of(&batch, &teachers, 6, Some(few));
+    assert_eq!(found, loss_of(&batch, &teachers, 6, Some(read)));
     assert!(found < whole, "{found}, whole {whole}");
     assert!(Memo::read(&path, 5, 37).is_none());
     assert!(Memo::read(&path, 6, 3).is_none());
@@ -292,17 +299,94 @@ fn a_memo_of_all_tokens_teaches_what_the_teacher_does_and_reads_back() {
 }
 
 #[test]
+fn likeliest_tokens_teach_the_same_bytes_kept_or_from_teachers_that_run() {
+    let models = [2, 3].map(|seed| (random_model(&tiny_llama(), seed, 0.0), seed as f64));
+    for ensemble in [Ensemble::Probability, Ensemble::Logit] {
+        let teachers = teachers(&models, ensemble);
+        let batch = batch(&[8, 5, 8, 8]);
+        // Kept in other company than they are taught in.
+        let mut sequences = batch.sequences().to_vec();
+        sequences.reverse();
+        let memo = memo_of(&teachers, &sequences, 6);
+        let live = loss_of(&batch, &teachers, 6, None);
+        assert_eq!(live, loss_of(&batch, &teachers, 6, Some(memo)));
+        // What is not kept is taught by the teachers themselves.
+        let part = memo_of(&teachers, &sequences[..2], 6);
+        assert_eq!(live, loss_of(&batch, &teachers, 6, Some(part)));
+    }
+}
+
+#[test]
+fn likeliest_tokens_are_those_of_a_whole_sort() {
+    let mut rng = Rng::new(4, 0);
+    for width in [1, 2, 17, 400] {
+        // Many equal ones.
+        let shares: Vec<f64> = (0..width).map(|_| rng.below(7) as f64 / 6e3).collect();
+        let distribution = Distribution::of_shares(shares.clone());
+        let mut order: Vec<u32> = (0..width as u32).collect();
+        order.sort_by(|&left, &right| shares[right as usize].total_cmp(&shares[left as usize]));
+        for top in [1, 3, 17, 500] {
+            let found = Likeliest::of(&distribution, top);
+            let Taught::Top { tokens, logs } = found.taught() else {
+                panic!("some tokens are told apart");
+            };
+            assert_eq!(tokens, &order[..top.min(width)], "{top} of {width}");
+            let expected = tokens.iter();
+            let expected = expected.map(|&token| distribution.logs[token as usize] as f32);
+            assert_eq!(logs, expected.collect::<Vec<f32>>());
+        }
+    }
+}
+
+#[test]
+fn a_teacher_with_more_rows_teaches_over_the_common_tokens() {
+    let mut padded = tiny_llama();
+    padded["vocab_size"] = 40.into();
+    let teacher = random_model(&padded, 2, 0.0);
+    let student = random_model(&tiny_llama(), 1, 0.0);
+    let other_way = random_model(&tiny_llama(), 3, 0.0);
+    let models = [(teacher, 1.0), (other_way, 1.0)];
+    for count in [1, 2] {
+        let teachers = teachers(&models[..count], Ensemble::Probability).within(37);
+        assert_eq!(teachers.vocabulary(), 37);
+        for (top, hard) in [(0, 0.0), (0, 0.4), (6, 0.0)] {
+            let judge = Tokens {
+                teachers: Some(&teachers),
+                temperature: 2.0,
+                hard,
+                matching: None,
+                top,
+                memo: None,
+            };
+            check(&format!("{count}, {top}"), &student, &judge, false);
+        }
+    }
+    // A student with more rows: those that no teacher knows get no gradient from one.
+    let student = random_model(&padded, 5, 0.0);
+    let teachers = teachers(&models[1..], Ensemble::Probability);
+    let judge = Tokens {
+        teachers: Some(&teachers),
+        temperature: 1.0,
+        hard: 0.2,
+        matching: None,
+        top: 0,
+        memo: None,
+    };
+    check("more rows", &student, &judge, false);
+}
+
+#[test]
 fn unlike_teachers_are_refused() {
-    let mut other = tiny_llama();
-    other["vocab_size"] = 36.into();
-    let models = [(tiny_llama(), 1.0), (other, 1.0)];
+    let mut other = tiny_bert();
+    other["hidden_size"] = 24.into();
+    let models = [(tiny_bert(), 1.0), (other, 1.0)];
     let made = models.iter().map(|(config, weight)| {
         Teacher::new(random_model(config, 1, 0.0), *weight, false).unwrap()
     });
     let error = Teachers::new(made.collect(), Ensemble::Logit)
         .err()
         .unwrap();
-    assert!(error.to_string().contains("37"), "{error}");
+    assert!(error.to_string().contains("24"), "{error}");
     let nothing = Teacher::new(random_model(&tiny_llama(), 1, 0.0), 0.0, false).unwrap();
     assert!(Teachers::new(vec![nothing], Ensemble::Logit).is_err());
 }

@@ -1,9 +1,10 @@
 //! Runs: the loss falls, a resumed run ends with the same bytes, and steps without a finite loss change nothing.
 
+use crate::mask::SparsityPattern;
 use crate::model::Model;
 use crate::model::testing::{random_model, tiny_llama};
 use crate::monitor::{Monitor, Unwatched};
-use crate::recipe::{StateStorage, TrainSettings};
+use crate::recipe::{StateStorage, TrainPruning, TrainSettings};
 use crate::report::{Notice, Observer, TrainPoint};
 use crate::rng::Rng;
 use crate::train::state::values_of;
@@ -19,6 +20,7 @@ const TEXT_ALONE: Tokens<'static> = Tokens {
     temperature: 1.0,
     hard: 1.0,
     matching: None,
+    top: 0,
     memo: None,
 };
 
@@ -237,6 +239,55 @@ fn steps_without_a_finite_gradient_are_skipped_and_counted() {
     assert_eq!(skipped.count(), 2);
 }
 
+/// A plan that all zeros follow by `until`.
+fn pruned(until: u64) -> Dense {
+    let plan = TrainPruning {
+        pattern: SparsityPattern::TWO_OF_FOUR,
+        sparsity: 0.5,
+        from: 2,
+        until,
+        every: 3,
+    };
+    let model = model();
+    Dense::new(&model)
+        .unwrap()
+        .pruned(&model, plan, settings().steps)
+}
+
+#[test]
+fn a_pruned_run_ends_with_the_zeros_that_were_asked_for() {
+    // The rate is so high that the held-out loss is lowest before the first step.
+    let settings = TrainSettings {
+        rate: 0.2,
+        clip: 0.0,
+        check_every: 1,
+        patience: 2,
+        ..settings()
+    };
+    let sparsity = |learner: &Dense| learner.pruner().unwrap().sparsity().unwrap();
+    let learner = pruned(9);
+    let outcome = run(&learner, &TEXT_ALONE, &settings, None, &Unwatched).unwrap();
+    assert_eq!(sparsity(&learner), 0.5, "the best is one with all zeros");
+    let (best, _) = outcome.progressed.best.unwrap();
+    assert!(best >= 9, "step {best}");
+    // The step at which the last masks are due is skipped itself.
+    let settings = TrainSettings {
+        held_out: 0,
+        check_every: 0,
+        skip_limit: 9,
+        ..settings
+    };
+    // Looks before the first step take the first two batches.
+    let at_the_last_change = Broken {
+        seen: AtomicU64::new(0),
+        bad: |number| number == 2 + 8,
+    };
+    let learner = pruned(9);
+    let outcome = run(&learner, &at_the_last_change, &settings, None, &Unwatched).unwrap();
+    assert_eq!(outcome.progressed.skipped, 1);
+    assert_eq!(sparsity(&learner), 0.5);
+}
+
 #[test]
 fn patience_ends_a_run_whose_held_out_loss_falls_no_more() {
     let settings = TrainSettings {
@@ -279,6 +330,31 @@ fn micro_batches_give_the_bytes_of_the_whole_batch() {
 }
 
 #[test]
+fn looks_in_parts_find_the_loss_of_looks_at_all() {
+    let settings = TrainSettings {
+        steps: 1,
+        ..settings()
+    };
+    let held_out = |micro_batch: usize| {
+        let learner = Dense::new(&model()).unwrap();
+        let settings = TrainSettings {
+            micro_batch,
+            ..settings.clone()
+        };
+        let outcome = run(&learner, &TEXT_ALONE, &settings, None, &Unwatched).unwrap();
+        outcome.progressed.held_out_first.unwrap()
+    };
+    let whole = held_out(0);
+    for at_once in [1, 3] {
+        let found = held_out(at_once);
+        assert!(
+            (found - whole).abs() < 1e-6 * whole,
+            "{at_once}: {found}, {whole}"
+        );
+    }
+}
+
+#[test]
 fn a_damaged_state_says_what_to_do() {
     let folder = tempfile::tempdir().unwrap();
     let learner = Dense::new(&model()).unwrap();
@@ -291,21 +367,23 @@ fn a_damaged_state_says_what_to_do() {
         &observer,
     )
     .unwrap_err();
-    let tensors = std::fs::read_dir(folder.path()).unwrap();
-    let mut tensors = tensors.map(|entry| entry.unwrap().path());
-    let tensors = tensors.find(|path| path.extension().is_some_and(|end| end == "safetensors"));
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "damage is made as a crash makes it"
-    )]
-    std::fs::write(tensors.unwrap(), b"nothing").unwrap();
-    let error = run(
-        &learner,
-        &TEXT_ALONE,
-        &settings(),
-        Some(folder.path()),
-        &Unwatched,
-    );
-    let message = error.unwrap_err().to_string();
-    assert!(message.contains("start anew"), "{message}");
+    for kind in ["safetensors", "toml"] {
+        let files = std::fs::read_dir(folder.path()).unwrap();
+        let mut files = files.map(|entry| entry.unwrap().path());
+        let file = files.find(|path| path.extension().is_some_and(|end| end == kind));
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "damage is made as a crash makes it"
+        )]
+        std::fs::write(file.unwrap(), b"nothing").unwrap();
+        let error = run(
+            &learner,
+            &TEXT_ALONE,
+            &settings(),
+            Some(folder.path()),
+            &Unwatched,
+        );
+        let message = error.unwrap_err().to_string();
+        assert!(message.contains("start anew"), "{kind}: {message}");
+    }
 }

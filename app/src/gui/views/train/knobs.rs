@@ -9,7 +9,7 @@ use egui::emath::Numeric;
 use egui::{ComboBox, DragValue, Response, Ui};
 use pare_engine::mask::SparsityPattern;
 use pare_engine::recipe::{
-    Ensemble, OptimizerKind, Schedule, StateStorage, TrainPruning, TrainSettings,
+    Ensemble, LEAST_TEMPERATURE, OptimizerKind, Schedule, StateStorage, TrainPruning, TrainSettings,
 };
 use std::ops::RangeInclusive;
 
@@ -65,7 +65,7 @@ pub(super) fn show(
             "Temperature",
             "temperature ",
             &mut settings.temperature,
-            0.05..=100.0,
+            LEAST_TEMPERATURE..=100.0,
             hint,
         );
         let hint = "Share of the text's own tokens in the loss, beside the teachers";
