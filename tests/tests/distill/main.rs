@@ -298,6 +298,33 @@ fn what_cannot_be_trained_is_refused_and_leaves_nothing() {
 }
 
 #[test]
+fn what_is_foreseen_hangs_on_what_is_trained() {
+    let workshop = Workshop::new();
+    for student in [
+        "depth:0.5".parse().unwrap(),
+        fresh_of(&workshop, 50),
+        StudentSpec::Model(workshop.model()),
+    ] {
+        let of = |mode: TrainMode| {
+            let mut request = request(&workshop, "depth:0.5", "never");
+            request.recipe = workshop.recipe(Method::Rtn, 4, 32);
+            request.recipe.train = Some(settings());
+            train(&mut request).mode = mode;
+            request.student = student.clone();
+            let foreseen = session(&workshop).foresee_training(&request).unwrap();
+            foreseen.memory_bytes
+        };
+        let (whole, scales) = (of(TrainMode::Weights), of(TrainMode::Scales));
+        assert!(scales < whole, "{student}: {scales} of {whole}");
+        let (adapter, qat) = (of(TrainMode::Adapter), of(TrainMode::Qat));
+        assert!(
+            scales < qat && adapter < qat,
+            "{student}: {adapter}, {scales} of {qat}"
+        );
+    }
+}
+
+#[test]
 fn a_run_asked_something_else_is_not_resumed() {
     let workshop = Workshop::new();
     let mut request = request(&workshop, "depth:0.5", "out");

@@ -19,16 +19,26 @@ pub(super) struct WeightMemory {
 impl WeightMemory {
     /// What `settings.mode` holds of `student`, whose codes `packed` has.
     pub(super) fn of(student: &Model, packed: &dyn PackedSource, settings: &TrainSettings) -> Self {
+        let codes = |layer: &LayerInfo| {
+            let stored = packed.stored(&layer.tensor);
+            stored.filter(|_| packed.is_packed(&layer.tensor))
+        };
+        Self::of_layers(student.layers(), &codes, settings)
+    }
+
+    /// The same of layers that are not there yet, with the codes that they will have.
+    pub(super) fn of_layers(
+        layers: &[LayerInfo],
+        codes: &dyn Fn(&LayerInfo) -> Option<Stored>,
+        settings: &TrainSettings,
+    ) -> Self {
         let mut memory = Self {
             frozen_bytes: 0,
             trained: 0,
         };
         let patterns = settings.adapter.patterns().unwrap_or_default();
-        for layer in student.layers() {
-            let codes = packed
-                .stored(&layer.tensor)
-                .filter(|_| packed.is_packed(&layer.tensor));
-            memory.add(layer, codes, &patterns, settings);
+        for layer in layers {
+            memory.add(layer, codes(layer), &patterns, settings);
         }
         memory
     }
