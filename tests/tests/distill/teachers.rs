@@ -84,7 +84,11 @@ fn a_student_with_other_rows_learns_the_common_tokens_and_one_of_another_tokeniz
     // It takes the teacher's tokenizer over.
     request.student = fresh_of(&workshop, 56);
     let report = distill(&workshop, &request).unwrap();
-    assert!(report.held_out_best.unwrap() < report.held_out_first.unwrap());
+    assert!(report.held_out_best.unwrap() <= report.held_out_first.unwrap());
+    // Tokens that only one of them has cannot be compared.
+    assert!(report.perplexity_after.is_some() && report.reference_perplexity.is_none());
+    let told = |words: &str| report.warnings.iter().any(|told| told.contains(words));
+    assert!(told("56 rows"), "{:?}", report.warnings);
     let student = workshop.path("more");
     // Now the larger one teaches, and then with two tokens exchanged.
     request.student = StudentSpec::Model(workshop.model());

@@ -188,6 +188,18 @@ impl Session {
         if model.is_encoder() && reference.is_none() {
             return Ok(None);
         }
+        let rows = model.config().vocabulary;
+        let other = reference.map(|reference| reference.config().vocabulary);
+        let reference = match other.filter(|&other| other != rows && !model.is_encoder()) {
+            Some(other) => {
+                let warning = format!(
+                    "the student's vocabulary has {rows} rows and the teacher's {other}: what each says of the text is not compared"
+                );
+                prepared.warn(observer, warning);
+                None
+            }
+            None => reference,
+        };
         let asked = EvaluateRequest {
             corpus: Some(text.clone()),
             reference: None,
