@@ -4,7 +4,7 @@
 
 use pare_engine::formats::Format;
 use pare_engine::formats::peft::{Peft, read_peft};
-use pare_engine::recipe::{StateStorage, TrainMode, TrainPruning, TrainSettings};
+use pare_engine::recipe::{TrainMode, TrainPruning, TrainSettings};
 use pare_engine::report::DistillReport;
 use pare_engine::session::{
     DistillRequest, OtherTeacher, Session, SessionError, StudentSpec, read_report,
@@ -220,14 +220,6 @@ fn what_a_mode_cannot_do_is_refused_before_the_first_step() {
                 });
             }),
             "leave prune out",
-        ),
-        (
-            "dropout on rounded states",
-            with(TrainMode::Adapter, &|request| {
-                train(request).adapter.dropout = 0.1;
-                train(request).states = StateStorage::Bf16;
-            }),
-            "no dropout",
         ),
     ];
     for (name, request, expected) in rows {

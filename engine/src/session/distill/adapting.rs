@@ -5,9 +5,9 @@
 use super::super::evaluate_job::open_runnable;
 use super::super::recovery::Merged;
 use super::super::{Session, SessionError};
+use super::Measured;
 use super::merging::{made, reread};
 use super::modes::{Reports, count};
-use super::Measured;
 use super::prepare::Prepared;
 use crate::formats::RunFolder;
 use crate::formats::peft::write_peft;

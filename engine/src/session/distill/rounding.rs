@@ -3,10 +3,10 @@
 use super::super::recovery::Recovered;
 use super::super::requests::CompressReport;
 use super::super::{Session, SessionError};
-use super::modes::Reports;
-use super::text::sequence_length;
 use super::STATE;
+use super::modes::Reports;
 use super::prepare::Prepared;
+use super::text::sequence_length;
 use crate::formats::store::OWN_FOLDER;
 use crate::formats::store::atomic::write_bytes;
 use crate::formats::{RunFolder, StoreError};
