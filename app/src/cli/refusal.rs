@@ -104,8 +104,8 @@ mod tests {
                 "`magic` does not work for --method. These do: rtn, gptq, awq, hqq, nf4, palette, float, none.",
             ),
             (
-                "pare compress x --out o --format onnx",
-                "`onnx` does not work for --format. These do: pare, dense, gptq, awq, compressed-tensors, gguf, mlx, bnb-nf4.",
+                "pare compress x --out o --format coreml",
+                "`coreml` does not work for --format. These do: pare, dense, gptq, awq, compressed-tensors, gguf, mlx, bnb-nf4, onnx.",
             ),
             (
                 "pare bench magic",

@@ -31,8 +31,8 @@ fn words_that_do_not_exist_yet_list_those_that_do() {
             &["mlx", "pare", "dense"],
         ),
         (
-            &["export", "o", "--out", "p", "--format", "onnx"],
-            &["onnx", "gptq"],
+            &["export", "o", "--out", "p", "--format", "coreml"],
+            &["coreml", "gptq"],
         ),
         (
             &["generate", "sample", "--prompt", "a", "--kv", "int4"],

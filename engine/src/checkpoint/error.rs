@@ -34,6 +34,10 @@ pub enum CheckpointError {
     )]
     NoWeights { path: PathBuf },
     #[error(
+        "no model could be opened: the folder holds an ONNX model, which is written and not read; name the model that it was made of, or its run in format pare: {path}"
+    )]
+    Onnx { path: PathBuf },
+    #[error(
         "no model could be opened: the weights ({found}) are pickled, and loading them could run foreign code; convert them to safetensors first, for instance with transformers' save_pretrained: {path}"
     )]
     Pickled { found: String, path: PathBuf },

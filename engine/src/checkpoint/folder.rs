@@ -139,7 +139,9 @@ fn no_weights(folder: &Path, names: &BTreeSet<String>) -> CheckpointError {
             path,
         };
     }
-    if names.is_empty() {
+    if names.iter().any(|name| has_extension(name, &["onnx"])) {
+        CheckpointError::Onnx { path }
+    } else if names.is_empty() {
         CheckpointError::EmptyFolder { path }
     } else {
         CheckpointError::NoWeights { path }

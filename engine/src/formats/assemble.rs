@@ -5,6 +5,7 @@
 
 use super::emit;
 use super::layout::{Content, FileContent, Placement, Plan, PlannedLayer, PlannedTensor};
+use super::onnx;
 use super::store::stream::{TensorSpec, write_tensors};
 use super::store::{StoreError, StoredLayer, atomic, changed_tensor_of_run, layer_of_run};
 use crate::checkpoint::Checkpoint;
@@ -35,7 +36,7 @@ pub fn verify_run(
     plan: &Plan,
     observer: &dyn Observer,
 ) -> Result<Verified, StoreError> {
-    verify(run, run, plan, observer)
+    verify(run, run, plan, None, observer)
 }
 
 /// `assemble_run` into another folder.
@@ -75,17 +76,23 @@ pub(super) fn assemble(
             FileContent::Gguf(gguf) => {
                 super::gguf::write_run(&path, gguf, plan, run, source, observer)?
             }
+            FileContent::Onnx(onnx) => {
+                let mut materials = onnx::Materials::new(plan, run, Some(source));
+                onnx::write_data(&path, onnx, &mut materials, observer)?;
+            }
             FileContent::Copy(from) => copy_file(from, &path, file.size_bytes)?,
         }
     }
     Ok(())
 }
 
-/// `verify_run` of another folder.
+/// `verify_run` of another folder. Where the `source` is known, a container of other tensors than its own is compared with
+/// those too.
 pub(super) fn verify(
     folder: &Path,
     run: &Path,
     plan: &Plan,
+    source: Option<&dyn WeightSource>,
     observer: &dyn Observer,
 ) -> Result<Verified, StoreError> {
     observer.notice(Notice::Stage {
@@ -96,6 +103,10 @@ pub(super) fn verify(
         if let FileContent::Gguf(gguf) = &file.content {
             let path = folder.join(&file.path);
             return super::gguf::verify_run(&path, gguf, plan, run, observer);
+        }
+        if let FileContent::Onnx(onnx) = &file.content {
+            let mut materials = onnx::Materials::new(plan, run, source);
+            return onnx::verify(folder, onnx, &mut materials, observer);
         }
     }
     let mut verified = Verified {
@@ -274,7 +285,10 @@ impl Verifier<'_> {
             Placement::External(external) if !external.is_exact() => {
                 found == emit::external_values(layer, &external, &stored)?.data()
             }
-            Placement::Pare(..) | Placement::External(_) | Placement::Blocks(_) => found == solved,
+            Placement::Pare(..)
+            | Placement::External(_)
+            | Placement::Blocks(_)
+            | Placement::Onnx(_) => found == solved,
         };
         let activations = match layer.placement {
             Placement::Pare(..) => stored.activations,

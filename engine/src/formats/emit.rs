@@ -18,14 +18,16 @@ const CHUNK_VALUES: usize = 1 << 16;
 pub fn layer_parts(layer: &PlannedLayer, stored: &StoredLayer) -> Result<Vec<Part>, PackError> {
     let solved = &stored.solved;
     match layer.placement {
-        Placement::Source | Placement::Carried | Placement::Dense | Placement::Blocks(_) => {
-            Ok(vec![Part {
-                suffix: String::new(),
-                dtype: layer.tensor.dtype,
-                shape: layer.tensor.shape.clone(),
-                bytes: dense_bytes(solved, layer.tensor.transposed, layer.tensor.dtype),
-            }])
-        }
+        Placement::Source
+        | Placement::Carried
+        | Placement::Dense
+        | Placement::Blocks(_)
+        | Placement::Onnx(_) => Ok(vec![Part {
+            suffix: String::new(),
+            dtype: layer.tensor.dtype,
+            shape: layer.tensor.shape.clone(),
+            bytes: dense_bytes(solved, layer.tensor.transposed, layer.tensor.dtype),
+        }]),
         Placement::Pare(planned, activations) => {
             let fitted = fitted(solved, planned.code);
             let solved = fitted.as_ref().unwrap_or(solved);

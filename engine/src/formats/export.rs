@@ -9,6 +9,7 @@ use super::layout::{
     LayoutError, Placement, PlanSource, SHARD_BYTES, external_placement, inputs_left_alone,
     mark_packed, plan_placed, preflight_of, untouched,
 };
+use super::onnx::OnnxWeight;
 use super::store::{
     OWN_FOLDER, StoreError, StoredLayer, atomic, check_output, layer_of_run, parent_of,
     partial_name,
@@ -23,9 +24,6 @@ use crate::solved::Method;
 use std::collections::HashSet;
 use std::fs;
 use std::path::Path;
-
-/// A report takes about 12 kB a layer; anything far larger is none and stays behind.
-const MAX_REPORT_BYTES: u64 = 256 << 20;
 
 /// Writes the model of the finished run `run` to the new folder `out` in `format`.
 pub fn export(
@@ -45,12 +43,14 @@ pub fn export(
         );
     }
     let own = run.join(OWN_FOLDER);
-    if !own.join("layers").is_dir() {
+    // A graph can be written of any model.
+    if !own.join("layers").is_dir() && format != Format::Onnx {
         return Err(StoreError::NoLayers {
             path: run.to_owned(),
         });
     }
     let source = Checkpoint::open(run)?;
+    source.check_readable()?;
     let config = source
         .config_json()
         .and_then(|json| ModelConfig::parse(json).ok());
@@ -79,7 +79,7 @@ pub fn export(
     }
     let written = assemble(&partial, run, &plan, &source, observer)
         .and_then(|()| keep_recipe(&partial, recipe_toml.as_deref()))
-        .and_then(|()| verify(&partial, run, &plan, observer))
+        .and_then(|()| verify(&partial, run, &plan, Some(&source), observer))
         .map(|verified| ExportReport {
             out: out.display().to_string(),
             format: format.word().to_owned(),
@@ -87,7 +87,7 @@ pub fn export(
             verified,
             fallbacks,
         })
-        .and_then(|report| keep_report(&partial, run, &report).map(|()| report))
+        .and_then(|report| keep_report(&partial, &report).map(|()| report))
         .and_then(|report| give_name(&partial, out).map(|()| report));
     if written.is_err() {
         // Best effort: the error that is returned says what to do.
@@ -275,6 +275,9 @@ fn place(
         let placement = match (format, format.external()) {
             (_, Some(external)) => external_placement(external, &layers[index], &held.settings),
             (Format::Pare, _) => Placement::Pare(manifest.stored, manifest.activations),
+            (Format::Onnx, _) if held.settings.method != Method::None => {
+                Placement::Onnx(OnnxWeight::of_settings(&layers[index], &held.settings))
+            }
             // `gguf::export_gguf` writes GGUF.
             _ => Placement::Dense,
         };
@@ -353,19 +356,12 @@ fn keep_recipe(partial: &Path, recipe_toml: Option<&str>) -> Result<(), StoreErr
     })
 }
 
-/// What was found goes along with the report of the run, so that an export can be reported like one.
-fn keep_report(partial: &Path, run: &Path, report: &ExportReport) -> Result<(), StoreError> {
+/// What was found goes along, so that the export can be reported like a run.
+fn keep_report(partial: &Path, report: &ExportReport) -> Result<(), StoreError> {
     let own = partial.join(OWN_FOLDER);
     fs::create_dir_all(&own).map_err(StoreError::io("could not be created", &own))?;
     let text = serde_json::to_string_pretty(report).unwrap_or_default();
-    atomic::write_bytes(&own.join("export.json"), text.as_bytes())?;
-    let origin = run.join(OWN_FOLDER).join("report.json");
-    let is_small = |data: fs::Metadata| data.is_file() && data.len() <= MAX_REPORT_BYTES;
-    if !fs::metadata(&origin).is_ok_and(is_small) {
-        return Ok(());
-    }
-    let bytes = fs::read(&origin).map_err(StoreError::io("could not be read", &origin))?;
-    atomic::write_bytes(&own.join("origin.json"), &bytes)
+    atomic::write_bytes(&own.join("export.json"), text.as_bytes())
 }
 
 fn give_name(partial: &Path, out: &Path) -> Result<(), StoreError> {

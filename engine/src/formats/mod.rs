@@ -8,6 +8,7 @@ mod export;
 pub mod gguf;
 pub mod layout;
 mod moments_file;
+pub mod onnx;
 pub mod peft;
 pub mod programs;
 pub mod store;
@@ -39,11 +40,13 @@ pub enum Format {
     /// 4-bit layers of bitsandbytes, as transformers saves them.
     #[serde(rename = "bnb-nf4")]
     BnbNf4,
+    /// A graph of operators for ONNX Runtime, and its weights.
+    Onnx,
 }
 
 impl Format {
     /// All formats, in the order in which errors list them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Pare,
         Self::Dense,
         Self::Gptq,
@@ -52,6 +55,7 @@ impl Format {
         Self::Gguf,
         Self::Mlx,
         Self::BnbNf4,
+        Self::Onnx,
     ];
 
     /// Those that are folders of safetensors files under the source's own names.
@@ -65,7 +69,7 @@ impl Format {
         Self::BnbNf4,
     ];
 
-    /// The container of another program's safetensors that it is; `None` of our own and of GGUF.
+    /// The container of another program's safetensors that it is; `None` of our own, of GGUF and of ONNX.
     pub fn external(self) -> Option<External> {
         match self {
             Self::Gptq => Some(External::Gptq),
@@ -73,7 +77,7 @@ impl Format {
             Self::BnbNf4 => Some(External::Bnb),
             Self::CompressedTensors => Some(External::CompressedTensors),
             Self::Awq => Some(External::Awq),
-            Self::Pare | Self::Dense | Self::Gguf => None,
+            Self::Pare | Self::Dense | Self::Gguf | Self::Onnx => None,
         }
     }
 
@@ -93,6 +97,7 @@ impl Format {
             Self::Gguf => "gguf",
             Self::Mlx => "mlx",
             Self::BnbNf4 => "bnb-nf4",
+            Self::Onnx => "onnx",
         }
     }
 }
@@ -100,7 +105,7 @@ impl Format {
 /// A word that names no container.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "there is no format {word:?}; use one of pare, dense, gptq, awq, compressed-tensors, gguf, mlx, bnb-nf4"
+    "there is no format {word:?}; use one of pare, dense, gptq, awq, compressed-tensors, gguf, mlx, bnb-nf4, onnx"
 )]
 pub struct UnknownFormat {
     /// The word.

@@ -143,6 +143,13 @@ impl Format {
             },
             (Self::BnbNf4, Vllm) => Stated("families that it has"),
             (Self::BnbNf4, LlamaCpp | OnnxRuntime | Mlx | Candle) => No,
+
+            (Self::Onnx, OnnxRuntime) => Checked {
+                pin: "onnxruntime==1.32.0",
+                how: "on the CPU",
+            },
+            (Self::Onnx, Transformers) => Stated("encoders, through optimum"),
+            (Self::Onnx, Vllm | LlamaCpp | Mlx | Candle) => No,
         }
     }
 
@@ -168,7 +175,7 @@ impl Format {
 /// The table as the README has it.
 pub fn markdown() -> String {
     let names = Program::ALL.map(Program::name).join(" | ");
-    let rule = ["---"; 1 + Program::ALL.len()].join(" | ");
+    let rule = vec!["---"; 1 + Program::ALL.len()].join(" | ");
     let rows = Format::ALL.map(|format| {
         let cells = Program::ALL.map(|program| match format.loaded_by(program).words() {
             ("no", _) => "–".to_owned(),

@@ -25,40 +25,42 @@ pub enum Family {
 
 /// Names inside one block, without `.weight` and `.bias`; `None` where the family has no such tensor.
 #[derive(Debug)]
-pub(super) struct BlockNames {
-    pub(super) attention_norm: &'static str,
-    pub(super) query: Option<&'static str>,
-    pub(super) key: Option<&'static str>,
-    pub(super) value: Option<&'static str>,
-    pub(super) fused: Option<&'static str>,
-    pub(super) query_norm: Option<&'static str>,
-    pub(super) key_norm: Option<&'static str>,
-    pub(super) output: &'static str,
-    pub(super) attention_post_norm: Option<&'static str>,
-    pub(super) mlp_norm: &'static str,
-    pub(super) gate: Option<&'static str>,
-    pub(super) gate_up: Option<&'static str>,
-    pub(super) up: Option<&'static str>,
-    pub(super) down: &'static str,
-    pub(super) mlp_post_norm: Option<&'static str>,
+#[allow(missing_docs)]
+pub struct BlockNames {
+    pub attention_norm: &'static str,
+    pub query: Option<&'static str>,
+    pub key: Option<&'static str>,
+    pub value: Option<&'static str>,
+    pub fused: Option<&'static str>,
+    pub query_norm: Option<&'static str>,
+    pub key_norm: Option<&'static str>,
+    pub output: &'static str,
+    pub attention_post_norm: Option<&'static str>,
+    pub mlp_norm: &'static str,
+    pub gate: Option<&'static str>,
+    pub gate_up: Option<&'static str>,
+    pub up: Option<&'static str>,
+    pub down: &'static str,
+    pub mlp_post_norm: Option<&'static str>,
 }
 
 /// Names outside the blocks. All but `head` follow the prefix.
 #[derive(Debug)]
-pub(super) struct Names {
+#[allow(missing_docs)]
+pub struct Names {
     /// Tried in this order; the first under which the embedding exists is used.
-    pub(super) prefixes: &'static [&'static str],
-    pub(super) embedding: &'static str,
-    pub(super) position: Option<&'static str>,
-    pub(super) token_type: Option<&'static str>,
-    pub(super) embedding_norm: Option<&'static str>,
-    pub(super) project_in: Option<&'static str>,
-    pub(super) project_out: Option<&'static str>,
-    pub(super) final_norm: Option<&'static str>,
-    pub(super) head: Option<&'static str>,
+    pub prefixes: &'static [&'static str],
+    pub embedding: &'static str,
+    pub position: Option<&'static str>,
+    pub token_type: Option<&'static str>,
+    pub embedding_norm: Option<&'static str>,
+    pub project_in: Option<&'static str>,
+    pub project_out: Option<&'static str>,
+    pub final_norm: Option<&'static str>,
+    pub head: Option<&'static str>,
     /// What stands before a block's number.
-    pub(super) blocks: &'static str,
-    pub(super) block: BlockNames,
+    pub blocks: &'static str,
+    pub block: BlockNames,
 }
 
 /// Words of `config.json` for the sizes that every family has.
@@ -123,7 +125,8 @@ impl Family {
         matches!(self, Self::Gemma3 | Self::Gpt2 | Self::Opt)
     }
 
-    pub(super) fn names(self) -> &'static Names {
+    /// What its tensors are called.
+    pub fn names(self) -> &'static Names {
         match self {
             Self::Llama | Self::Mistral | Self::Qwen2 | Self::Qwen3 => &LLAMA,
             Self::Phi3 => &PHI3,

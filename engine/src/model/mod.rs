@@ -38,17 +38,20 @@ mod tests;
 pub use around::{Adapter, Around, Dropout, RoundedInputs};
 pub use block::Block;
 pub use cache::{BlockCache, CacheKind, cache_token_bytes};
-pub use config::{ModelConfig, SmallerSizes};
+pub use config::{
+    Activation, Arrangement, ModelConfig, NormKind, Positions, ProjectionKind, SmallerSizes,
+};
 pub use context::Context;
 pub use cut::{KeptParts, Slice};
 pub use ends::Ends;
 pub use error::ModelError;
-pub use family::Family;
+pub use family::{BlockNames, Family, Names};
 pub use fold::{ChangedTensor, Fold, Producer};
 pub use layers::{LayerInfo, LayerKind, Role, list_layers};
 pub use linear::Linear;
 pub use plan::PlannedTensor;
 pub use provider::{Multiplied, Provider};
+pub use rope::Rope;
 pub use stage::Stage;
 
 use crate::packed::{ActivationPlan, FLOAT_BYTES, PackedSource};

@@ -55,6 +55,18 @@ impl ModelConfig {
     }
 }
 
+impl ModelConfig {
+    /// What stands before the names of `source`'s tensors.
+    pub fn prefix_in(&self, source: &dyn WeightSource) -> &'static str {
+        find_prefix(self, source)
+    }
+
+    /// Whether `source` holds such a network: names, shapes and dtypes, from headers alone.
+    pub fn check(&self, source: &dyn WeightSource) -> Result<(), ModelError> {
+        Plan::new(self, find_prefix(self, source)).check(source)
+    }
+}
+
 impl<'a> Plan<'a> {
     pub(super) fn new(config: &'a ModelConfig, prefix: &'a str) -> Self {
         Self {

@@ -9,7 +9,7 @@ use std::f64::consts::TAU;
 
 /// Frequencies of one kind of rotary attention.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Rope {
+pub struct Rope {
     /// Turn per position of each pair of channels, `[rotary width / 2]`.
     frequencies: Vec<f64>,
     /// Factor on cosine and sine.
@@ -84,6 +84,22 @@ impl Rope {
         for frequency in &mut self.frequencies {
             *frequency = half::bf16::from_f64(*frequency).to_f64();
         }
+    }
+
+    /// Turn per position of each pair of channels; pair `i` is channels `i` and `i + pairs`.
+    pub fn frequencies(&self) -> &[f64] {
+        &self.frequencies
+    }
+
+    /// Factor on cosine and sine.
+    pub fn magnitude(&self) -> f64 {
+        self.magnitude
+    }
+
+    /// Other frequencies, and the length of a sequence beyond which they hold.
+    pub fn long(&self) -> Option<(usize, &[f64])> {
+        let (tokens, frequencies) = self.long.as_ref()?;
+        Some((*tokens, frequencies))
     }
 
     /// Rotated channels of a head.

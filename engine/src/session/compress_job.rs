@@ -13,7 +13,7 @@ use super::requests::*;
 use super::{Session, SessionError};
 use crate::compress::{Calibration, Choice, Job, OriginalSource, compress};
 use crate::formats::layout::{Held, PlanSource, stored_bytes};
-use crate::formats::{RunFolder, assemble_run, verify_run};
+use crate::formats::{Format, RunFolder, assemble_run, verify_run};
 use crate::model::Model;
 use crate::moments::Prefix;
 use crate::monitor::Unwatched;
@@ -205,7 +205,7 @@ impl Session {
         let verified = verify_run(run.partial(), &prepared.plan, observer)?;
         stages.end("verify");
         let reference = origin.as_ref().map(|origin| origin.reference);
-        let evaluation = self.evaluate_written(request, run.partial(), reference, observer)?;
+        let evaluation = self.evaluate_written(request, prepared, run, reference, observer)?;
         stages.end("evaluate");
         let stored = reports
             .iter()
@@ -300,14 +300,18 @@ impl Session {
     fn evaluate_written(
         &self,
         request: &CompressRequest,
-        folder: &Path,
+        prepared: &Prepared,
+        run: &RunFolder,
         reference: Option<&Model>,
         observer: &dyn Observer,
     ) -> Result<Option<Evaluation>, SessionError> {
         let Some(text) = &request.evaluate else {
             return Ok(None);
         };
-        let written: Model = open_runnable(folder)?;
+        let written: Model = match request.format {
+            Format::Onnx => self.solved_model(&prepared.plan, run.partial())?,
+            _ => open_runnable(run.partial())?,
+        };
         let asked = EvaluateRequest {
             corpus: Some(text.clone()),
             reference: None,

@@ -28,6 +28,7 @@ mod scored_text;
 mod sensitivity;
 mod settle;
 mod smoothing;
+mod solved_model;
 mod structure;
 mod weights;
 

@@ -33,6 +33,14 @@ pub enum LayoutError {
         /// The model.
         path: PathBuf,
     },
+    /// It cannot be written down as a graph.
+    #[error("the model cannot be written as ONNX: {problem}; choose another format; {path}")]
+    Onnx {
+        /// Why.
+        problem: String,
+        /// The model.
+        path: PathBuf,
+    },
     /// A layer's tensor is not in the source.
     #[error("layer {layer} has no tensor {tensor} in the model; open the model again")]
     NoTensor {

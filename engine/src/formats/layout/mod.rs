@@ -26,6 +26,7 @@ pub use preflight::{Held, preflight};
 
 use super::Format;
 use super::gguf::{self, GgufPlan, types};
+use super::onnx::{self, OnnxPlan, OnnxWeight};
 use super::store::stream::TensorSpec;
 use crate::ggml::GgmlType;
 use crate::model::{LayerInfo, LayerKind};
@@ -79,6 +80,8 @@ pub enum Placement {
     External(ExternalLayer),
     /// Blocks of this type of ggml.
     Blocks(GgmlType),
+    /// Tensors of an ONNX graph.
+    Onnx(OnnxWeight),
 }
 
 /// One layer of a plan.
@@ -150,6 +153,8 @@ pub enum FileContent {
     },
     /// A GGUF file.
     Gguf(Box<GgufPlan>),
+    /// The tensors beside an ONNX graph.
+    Onnx(Box<OnnxPlan>),
     /// These bytes.
     Text(Vec<u8>),
     /// A copy of this file.
@@ -206,6 +211,7 @@ fn placement(format: Format, layer: &LayerInfo, settings: &LayerSettings) -> Pla
             Some(kind) => Placement::Blocks(kind),
             None => Placement::Dense,
         },
+        Format::Onnx => Placement::Onnx(OnnxWeight::of_settings(layer, settings)),
         _ => Placement::Dense,
     }
 }
@@ -245,8 +251,13 @@ pub(super) fn plan_placed(
         plan.bytes = plan.files[0].size_bytes;
         return Ok(plan);
     }
-    let tensors = all_tensors(source, layers, &plan)?;
-    plan.files = files::tensor_files(&plan, tensors, shard_bytes);
+    plan.files = match format {
+        Format::Onnx => onnx::files(source, layers, placements)?,
+        _ => {
+            let tensors = all_tensors(source, layers, &plan)?;
+            files::tensor_files(&plan, tensors, shard_bytes)
+        }
+    };
     plan.files.extend(files::side_files(source, &plan)?);
     plan.bytes = plan.files.iter().map(|file| file.size_bytes).sum();
     Ok(plan)
@@ -321,8 +332,8 @@ fn parts_of(layer: &LayerInfo, planned: &PlannedLayer) -> Option<Vec<PartSpec>> 
             Some(parts)
         }
         Placement::External(external) => external.parts(layer.rows, layer.columns),
-        // A GGUF file is laid out by itself.
-        Placement::Blocks(_) => None,
+        // GGUF files and ONNX models are laid out by themselves.
+        Placement::Blocks(_) | Placement::Onnx(_) => None,
     }
 }
 
@@ -339,6 +350,7 @@ fn placed_bytes(layer: &LayerInfo, placement: Placement) -> Option<u64> {
             let row = kind.bytes_of(layer.columns as u64)?;
             row.checked_mul(layer.rows as u64)
         }
+        Placement::Onnx(weight) => weight.stored_bytes(layer.rows, layer.columns),
     }
 }
 
@@ -399,7 +411,9 @@ fn layer_tensors(
 ) -> Vec<PlannedTensor> {
     let placement = plan.layers[index].placement;
     let name_of = |suffix: &str| match placement {
-        Placement::Source | Placement::Dense | Placement::Blocks(_) => layer.tensor.clone(),
+        Placement::Source | Placement::Dense | Placement::Blocks(_) | Placement::Onnx(_) => {
+            layer.tensor.clone()
+        }
         Placement::Pare(..) | Placement::Carried => format!("{}.{suffix}", layer.tensor),
         Placement::External(_) => format!("{}.{suffix}", layer.name),
     };

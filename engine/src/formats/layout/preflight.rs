@@ -38,6 +38,7 @@ pub fn preflight(
             let weights = match (format, format.external()) {
                 (_, Some(external)) => external::hold(external, layer, settings),
                 (Format::Gguf, _) => crate::formats::gguf::types::hold(layer, settings),
+                (Format::Onnx, _) => crate::formats::onnx::hold(layer, settings),
                 _ => as_asked(settings),
             };
             joined(weights, inputs)

@@ -34,36 +34,49 @@ pub struct ModelConfig {
     pub context_length: usize,
     /// Whether head and embedding are one tensor.
     pub tied: bool,
-    pub(super) norm: NormKind,
+    /// The kind of all norms.
+    pub norm: NormKind,
     pub(super) norm_epsilon: f64,
-    pub(super) arrangement: Arrangement,
-    pub(super) activation: Activation,
-    pub(super) projection: ProjectionKind,
+    /// Where the norms of a block stand.
+    pub arrangement: Arrangement,
+    /// What stands between the halves of the feed-forward part.
+    pub activation: Activation,
+    /// How queries, keys and values are stored.
+    pub projection: ProjectionKind,
     /// Weights stored `[in, out]`.
-    pub(super) transposed: bool,
-    pub(super) head_norms: bool,
-    pub(super) qkv_bias: bool,
-    pub(super) output_bias: bool,
-    pub(super) mlp_bias: bool,
-    pub(super) final_norm: bool,
-    pub(super) positions: Positions,
+    pub transposed: bool,
+    /// Whether queries and keys are normalized head by head.
+    pub head_norms: bool,
+    /// Whether queries, keys and values have a bias.
+    pub qkv_bias: bool,
+    /// Whether attention's output has one.
+    pub output_bias: bool,
+    /// Whether the feed-forward part has some.
+    pub mlp_bias: bool,
+    /// Whether a norm follows the last block.
+    pub final_norm: bool,
+    /// How the embedding tells positions.
+    pub positions: Positions,
     /// Rotary attention of full blocks and, where it differs, of sliding ones; empty without rotary positions.
-    pub(super) ropes: Vec<Rope>,
+    pub ropes: Vec<Rope>,
     pub(super) window: Window,
     /// Rows of the token type table; 0 = none.
-    pub(super) token_types: usize,
+    pub token_types: usize,
     /// Width of the embedding table.
-    pub(super) embedding_width: usize,
-    pub(super) embedding_scale: f64,
+    pub embedding_width: usize,
+    /// Factor on the rows of the embedding.
+    pub embedding_scale: f64,
     query_scale: f64,
     query_scale_falls: bool,
-    pub(super) attention_softcap: Option<f64>,
-    pub(super) logit_softcap: Option<f64>,
+    /// Limit of attention's scores, where they are bent under one.
+    pub attention_softcap: Option<f64>,
+    /// Limit of logits, where they are bent under one.
+    pub logit_softcap: Option<f64>,
 }
 
 /// How a vector is normalized.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum NormKind {
+pub enum NormKind {
     /// Root mean square, times weight.
     Rms,
     /// Root mean square, times 1 + weight.
@@ -74,7 +87,7 @@ pub(super) enum NormKind {
 
 /// Where the norms of a block stand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Arrangement {
+pub enum Arrangement {
     /// `h + attention(norm(h))`, then `h + mlp(norm(h))`; a family with post norms applies them before each sum.
     Before,
     /// `norm(h + attention(h))`, then `norm(h + mlp(h))`.
@@ -85,16 +98,20 @@ pub(super) enum Arrangement {
 
 /// What stands between the two halves of the feed-forward part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Activation {
+pub enum Activation {
+    /// `x * sigmoid(x)`.
     Silu,
+    /// Gelu by the error function.
     GeluErf,
+    /// Gelu by the hyperbolic tangent.
     GeluTanh,
+    /// `max(x, 0)`.
     Relu,
 }
 
 /// How queries, keys and values are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum ProjectionKind {
+pub enum ProjectionKind {
     /// Three weights.
     Separate,
     /// One weight: all queries, all keys, all values.
@@ -105,13 +122,23 @@ pub(super) enum ProjectionKind {
 
 /// How a token learns where it stands, besides rotary attention.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Positions {
+pub enum Positions {
     /// Not at the embedding.
     None,
     /// Row `position + offset` of a table with `rows` rows.
-    Learned { rows: usize, offset: usize },
+    Learned {
+        /// Rows of the table.
+        rows: usize,
+        /// Row of position 0.
+        offset: usize,
+    },
     /// As `Learned` with offset `padding + 1`, counting only tokens that are not padding.
-    LearnedFromPadding { rows: usize, padding: u32 },
+    LearnedFromPadding {
+        /// Rows of the table.
+        rows: usize,
+        /// The token that counts as padding.
+        padding: u32,
+    },
 }
 
 /// Which blocks see only the last tokens.
@@ -132,7 +159,7 @@ impl ModelConfig {
     }
 
     /// Factor on the queries of one block.
-    pub(super) fn query_scale(&self, block: usize) -> f64 {
+    pub fn query_scale(&self, block: usize) -> f64 {
         if self.query_scale_falls {
             self.query_scale / (block + 1) as f64
         } else {
@@ -158,7 +185,7 @@ impl ModelConfig {
     }
 
     /// Which of `ropes` one block uses.
-    pub(super) fn rope_index(&self, block: usize) -> Option<usize> {
+    pub fn rope_index(&self, block: usize) -> Option<usize> {
         match self.ropes.len() {
             0 => None,
             1 => Some(0),
@@ -175,18 +202,18 @@ impl ModelConfig {
     }
 
     /// Whether the feed-forward part multiplies with a gate.
-    pub(super) fn gated(&self) -> bool {
+    pub fn gated(&self) -> bool {
         let names = &self.family.names().block;
         names.gate.is_some() || names.gate_up.is_some()
     }
 
     /// Width of all query heads together.
-    pub(super) fn query_width(&self) -> usize {
+    pub fn query_width(&self) -> usize {
         self.heads * self.head_dim
     }
 
     /// Width of all key heads together.
-    pub(super) fn key_width(&self) -> usize {
+    pub fn key_width(&self) -> usize {
         self.kv_heads * self.head_dim
     }
 }
