@@ -23,7 +23,11 @@ pub fn write_file(
         let _ = fs::remove_file(&temporary);
     }
     written?;
-    sync_folder(path.parent().unwrap_or(Path::new(".")))
+    // A bare name lies in the process's own folder.
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    sync_folder(folder.unwrap_or(Path::new(".")))
 }
 
 /// Writes `bytes` to `path` as `write_file` does; a relative path is one of the process.
