@@ -9,10 +9,13 @@ use egui::emath::Numeric;
 use egui::{ComboBox, DragValue, Response, Ui};
 use pare_engine::mask::SparsityPattern;
 use pare_engine::recipe::{
-    Ensemble, LEAST_TEMPERATURE, OptimizerKind, Schedule, StateStorage, TrainPruning, TrainSettings,
+    Ensemble, LEAST_TEMPERATURE, OptimizerKind, Schedule, StateStorage, TrainMode, TrainPruning,
+    TrainSettings,
 };
 use std::ops::RangeInclusive;
 
+/// No learning rate above 0 is lower.
+const LEAST_RATE: f64 = 1e-9;
 /// No count is larger.
 const MOST: u64 = 10_000_000;
 
@@ -47,7 +50,12 @@ pub(super) fn show(
         length(ui, &mut settings.length, longest);
     });
     fields(ui, scene, "Learning rate", |ui, _| {
-        rate(ui, &mut settings.rate);
+        // Of rounding 0 is a rate: one over the steps.
+        let least = match settings.mode {
+            TrainMode::Round => 0.0,
+            _ => LEAST_RATE,
+        };
+        rate(ui, &mut settings.rate, least);
         let hint = "Steps until the highest rate";
         whole(
             ui,
@@ -298,14 +306,20 @@ fn share(ui: &mut Ui, name: &str, prefix: &str, value: &mut f64, hint: &str) {
     amount(ui, name, prefix, value, 0.0..=1.0, hint);
 }
 
-/// The highest learning rate: dragged by shares of itself.
-fn rate(ui: &mut Ui, value: &mut f64) {
-    let speed = 0.01 * *value;
+/// The highest learning rate: dragged by shares of itself; 0 reads as what the engine takes.
+fn rate(ui: &mut Ui, value: &mut f64, least: f64) {
+    let speed = (0.01 * *value).max(LEAST_RATE);
     let field = DragValue::new(value)
-        .range(1e-9..=10.0)
+        .range(least..=10.0)
         .speed(speed)
-        .custom_formatter(|value, _| format!("{value:.2e}"))
-        .custom_parser(|text| text.trim().parse().ok())
+        .custom_formatter(|value, _| match value {
+            0.0 => "auto".to_owned(),
+            value => format!("{value:.2e}"),
+        })
+        .custom_parser(|text| match text.trim() {
+            "auto" => Some(0.0),
+            text => text.parse().ok(),
+        })
         .update_while_editing(false);
     named(ui.add(field), "Highest learning rate").on_hover_text("Highest learning rate");
 }
