@@ -76,7 +76,7 @@ fn the_report_has_every_key() {
 #[test]
 fn a_dry_run_tells_the_bytes_that_are_written() {
     let place = Place::new();
-    for format in ["pare", "dense", "gptq"] {
+    for format in ["pare", "dense", "gptq", "awq", "compressed-tensors"] {
         for flags in [["--bits", "4"], ["--bits", "3"]] {
             let words = [&["--format", format, "--method", "rtn"][..], &flags].concat();
             let dry = [&["compress", "sample", "--dry-run"][..], &QUICK, &words].concat();
