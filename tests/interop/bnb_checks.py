@@ -6,12 +6,16 @@ from collections.abc import Iterator
 import bitsandbytes.functional as bnb
 import numpy as np
 import torch
+from bitsandbytes.backends.default.ops import _dequantize_4bit_compute
 from safetensors.torch import load_file
 from transformers import AutoModel, AutoModelForCausalLM, BitsAndBytesConfig
 
 from bench import Bench, relative_error
 
 VOCABULARIES = {"babyllama-361": 361, "gutenberg-5M": 2048}
+
+# Models of which every width is a multiple of 64: of others the CPU kernel of bitsandbytes reads some layers wrongly.
+WHOLE_BLOCKS = ("gutenberg-5M",)
 
 
 def token_ids(vocabulary: int) -> np.ndarray:
@@ -35,9 +39,18 @@ def dequantized(folder: pathlib.Path) -> dict[str, torch.Tensor]:
         parts = {key.removeprefix(f"{weight}."): value for key, value in tensors.items() if key.startswith(f"{weight}.")}
         state = bnb.QuantState.from_dict(parts, device=torch.device("cpu"))
         state.dtype = torch.float32
-        found[weight] = bnb.dequantize_4bit(tensors[weight], state)
+        found[weight] = values_of(tensors[weight], state)
     assert found, f"{folder} holds no quantized layer"
     return found
+
+
+def values_of(codes: torch.Tensor, state: bnb.QuantState) -> torch.Tensor:
+    """The CPU kernel of 0.50.2 begins a block with every row, which its own quantizer does not: there the operation behind
+    all devices speaks, which that kernel replaces."""
+    if state.shape[-1] % state.blocksize == 0:
+        return bnb.dequantize_4bit(codes, state)
+    maxima = bnb.dequantize_blockwise(state.absmax, state.state2) + state.offset if state.nested else state.absmax
+    return _dequantize_4bit_compute(codes.reshape(-1), maxima, state.code, state.blocksize, state.shape, torch.float32)
 
 
 def compare_weights(bench: Bench, folder: pathlib.Path) -> int:
@@ -99,8 +112,11 @@ def bnb_read(bench: Bench) -> Iterator[str]:
             folder = bench.folder / f"theirs-{name}-{kind}-{double}"
             model.save_pretrained(folder)
             inspected = bench.pare("inspect", folder)
-            layers, error = compare_weights(bench, folder), compare_logits(bench, folder, vocabulary)
-            yield f"{name} {kind} {'double' if double else 'plain'}: {inspected['parameters']} parameters, {layers} layers equal bit for bit, logits {error:.1e}"
+            layers = compare_weights(bench, folder)
+            told = f"{name} {kind} {'double' if double else 'plain'}: {inspected['parameters']} parameters, {layers} layers equal bit for bit"
+            if name in WHOLE_BLOCKS:
+                told += f", relative difference of logits {compare_logits(bench, folder, vocabulary):.1e}"
+            yield told
 
 
 CHECKS = {"bnb_write": bnb_write, "bnb_encoder": bnb_encoder, "bnb_read": bnb_read}
