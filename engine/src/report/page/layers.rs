@@ -18,17 +18,28 @@ pub(super) fn section(page: &RunPage) -> String {
 }
 
 fn table(page: &RunPage) -> String {
-    let rows: String = page.layers.iter().map(row).collect();
+    let has_remarks = page.layers.iter().any(|layer| !remarks(layer).is_empty());
+    let rows: String = page
+        .layers
+        .iter()
+        .map(|layer| row(layer, has_remarks))
+        .collect();
+    let head = if has_remarks {
+        "<th>instead of what was asked</th>"
+    } else {
+        ""
+    };
     format!(
         "<p class=\"weak\">{REASONS}</p>\n<div class=\"scroll\"><table>\n<thead><tr><th>layer</th><th>method</th>\
          <th class=\"n\">bits</th><th class=\"n\">group</th><th class=\"n\">zeros</th><th class=\"n\">size</th>\
          <th class=\"n\">output error</th><th class=\"n\">SQNR, dB</th><th class=\"n\">cosine</th><th class=\"n\">time</th>\
-         <th>instead of what was asked</th></tr></thead>\n<tbody>\n{rows}{}</tbody>\n</table></div>\n",
+         {head}</tr></thead>\n<tbody>\n{rows}{}</tbody>\n</table></div>\n",
         total(&page.layers)
     )
 }
 
-fn row(layer: &LayerReport) -> String {
+/// One layer; without remarks on any there is no column for them.
+fn row(layer: &LayerReport, has_remarks: bool) -> String {
     let number = |value: Option<f64>, text: fn(f64) -> String| value.map_or_else(String::new, text);
     let cells = [
         layer.bits.to_string(),
@@ -44,11 +55,14 @@ fn row(layer: &LayerReport) -> String {
         .iter()
         .map(|cell| format!("<td class=\"n\">{}</td>", escape(cell)))
         .collect();
+    let remarks = match has_remarks {
+        true => format!("<td>{}</td>", escape(&remarks(layer))),
+        false => String::new(),
+    };
     format!(
-        "<tr><td class=\"name\">{}</td><td>{}</td>{cells}<td>{}</td></tr>\n",
+        "<tr><td class=\"name\">{}</td><td>{}</td>{cells}{remarks}</tr>\n",
         escape(&layer.name),
-        escape(&method(layer)),
-        escape(&remarks(layer))
+        escape(&method(layer))
     )
 }
 
@@ -63,7 +77,7 @@ fn total(layers: &[LayerReport]) -> String {
         .filter(|layer| layer.method != Method::None)
         .count();
     format!(
-        "<tr class=\"total\"><td>{} layers, {} of them compressed</td><td></td><td></td><td></td><td></td><td class=\"n\">{}</td><td></td><td></td><td></td><td class=\"n\">{}</td><td></td></tr>\n",
+        "<tr class=\"total\"><td>{} layers, {} of them compressed</td><td></td><td></td><td></td><td></td><td class=\"n\">{}</td><td></td><td></td><td></td><td class=\"n\">{}</td></tr>\n",
         count(layers.len() as u64),
         count(done as u64),
         bytes(stored),

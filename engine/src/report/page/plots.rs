@@ -2,7 +2,7 @@
 
 use super::axis::{Axis, short};
 use super::svg::Chart;
-use super::text::{bytes, count, escape, percent};
+use super::text::{bytes, count, counted, escape, percent};
 use super::{RunPage, under};
 use crate::report::{Evaluation, LayerReport};
 use crate::solved::Method;
@@ -129,8 +129,8 @@ fn errors(layers: &[LayerReport], ground: &Ground) -> String {
     let left_out = layers.len() - drawn.len();
     if left_out > 0 {
         caption.push_str(&format!(
-            " {} layers without an error, or without one that was measured, are not drawn.",
-            count(left_out as u64)
+            " Not drawn: {} without an error, or without one that was measured.",
+            counted(left_out, "layer")
         ));
     }
     figure(heading, &chart.finish(&ground.roles), &caption)

@@ -1,6 +1,6 @@
 //! What a page says in words and lists: what was done, warnings, how it was measured, the recipe, files.
 
-use super::text::{bytes, count, date, escape, figure, measured, percent, seconds};
+use super::text::{bytes, count, counted, date, escape, figure, measured, percent, seconds};
 use super::{RunKind, RunPage, missing, pair, pairs, under};
 use crate::report::{DecoderEvaluation, EncoderEvaluation, Environment, Evaluation, TextDigest};
 use crate::settings::KvCache;
@@ -28,7 +28,7 @@ fn sentence(page: &RunPage) -> String {
         RunKind::Exported => {
             let exact = match page.fallbacks.len() {
                 0 => "every layer is stored as it was solved".to_owned(),
-                changed => format!("{} layers are stored in another way", count(changed as u64)),
+                changed => format!("{} stored in another way", counted(changed, "layer")),
             };
             format!("A finished run, exported{format} without solving again: {exact}.")
         }
@@ -118,8 +118,8 @@ pub(super) fn warnings(page: &RunPage) -> String {
         .collect();
     if !changed.is_empty() {
         lines.push(format!(
-            "{} layers could not be done as asked; the table of layers says what was done instead and why",
-            count(changed.len() as u64)
+            "{} could not be done as asked; the table of layers says what was done instead and why",
+            counted(changed.len(), "layer")
         ));
     }
     if lines.is_empty() {

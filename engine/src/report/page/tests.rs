@@ -350,9 +350,9 @@ fn numbers_stand_with_their_errors_and_units() {
         "ratio 1.00540 ± 0.00030 from paired windows",
         "2024-11-23 14:05 UTC",
         "2 of 4 layers by gptq at 4 bits, 1 by rtn at 4 bits",
-        "2 layers without an error, or without one that was measured, are not drawn",
+        "Not drawn: 2 layers without an error, or without one that was measured",
         "group 4 instead of group &lt;7&gt;: it &quot;divides&quot; &amp; fits; 2 inputs were never used",
-        "1 layers could not be done as asked",
+        "1 layer could not be done as asked",
         "not measured: the step was skipped",
         "not measured: no sequences were held out",
     ];

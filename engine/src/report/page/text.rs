@@ -94,6 +94,12 @@ pub(super) fn count(number: u64) -> String {
     text
 }
 
+/// So many of something: `1 layer`, `2 layers`.
+pub(super) fn counted(number: usize, word: &str) -> String {
+    let ending = if number == 1 { "" } else { "s" };
+    format!("{} {word}{ending}", count(number as u64))
+}
+
 /// Bytes in decimal multiples.
 pub(super) fn bytes(number: u64) -> String {
     Bytes(number).to_string().replace(' ', &NARROW.to_string())
