@@ -33,7 +33,12 @@ impl Batches {
         let (chosen, rest) = order.split_at_mut(aside);
         chosen.sort_unstable();
         rest.sort_unstable();
-        if rest.is_empty() || batch == 0 {
+        if batch == 0 {
+            return Err(TrainError::misuse(
+                "a step needs at least one sequence; give a batch of 1 or more",
+            ));
+        }
+        if rest.is_empty() {
             return Err(TrainError::misuse(
                 "the text holds no sequence to train on; give a longer text or shorter sequences",
             ));
@@ -128,6 +133,11 @@ mod tests {
         let few = Batches::new(vec![vec![1], vec![2], vec![3], vec![4]], 8, 100, 0).unwrap();
         assert_eq!(few.counts(), (3, 1));
         assert_eq!(few.sequences(0).len(), 8);
-        assert!(Batches::new(Vec::new(), 8, 1, 0).is_err());
+        for (sequences, batch, expected) in
+            [(Vec::new(), 8, "no sequence"), (vec![vec![1]], 0, "batch")]
+        {
+            let error = Batches::new(sequences, batch, 1, 0).unwrap_err();
+            assert!(error.to_string().contains(expected), "{error}");
+        }
     }
 }

@@ -83,7 +83,7 @@ fn check_range(tensor: &str, values: &[f32], dtype: Dtype, path: &Path) -> Resul
         _ => f32::MAX,
     };
     let mut values = values.iter();
-    match values.find(|value| !(value.abs() <= largest)) {
+    match values.find(|value| value.is_nan() || value.abs() > largest) {
         None => Ok(()),
         Some(value) => Err(StoreError::Differs {
             tensor: tensor.to_owned(),
