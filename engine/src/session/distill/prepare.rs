@@ -216,7 +216,7 @@ impl Session {
             true => self.running_teachers(&others)?,
             false => Vec::new(),
         };
-        let memory = self.memory_of(&student, &teachers, &batches, &settings)?;
+        let memory = self.memory_of(&student, &teachers, &batches, (&settings, vocabulary))?;
         let resident = memory.resident() <= self.memory_bytes();
         self.check_memory(&memory, resident)?;
         let prepared = Prepared {
@@ -259,7 +259,7 @@ impl Session {
         student: &Self,
         teachers: &[Model],
         batches: &Batches,
-        settings: &TrainSettings,
+        (settings, vocabulary): (&TrainSettings, usize),
     ) -> Result<TrainMemory, SessionError> {
         let model = student.model()?;
         let teachers: Vec<&Model> = teachers.iter().collect();
@@ -271,7 +271,7 @@ impl Session {
             return Ok(memory);
         }
         let positions = seen(batches, settings).iter().map(Vec::len).sum();
-        let bytes = memo_bytes(positions, settings.cache_top);
+        let bytes = memo_bytes(positions, settings.cache_top.min(vocabulary));
         let fits = bytes <= self.options.cache_capacity_bytes
             && memory.by_block().saturating_add(bytes) <= self.memory_bytes();
         Ok(TrainMemory {
