@@ -25,6 +25,9 @@ use std::collections::HashSet;
 use std::fs;
 use std::path::Path;
 
+/// A report takes about 12 kB a layer; anything far larger is none and stays behind.
+const MAX_REPORT_BYTES: u64 = 256 << 20;
+
 /// Writes the model of the finished run `run` to the new folder `out` in `format`.
 pub fn export(
     run: &Path,
@@ -87,7 +90,7 @@ pub fn export(
             verified,
             fallbacks,
         })
-        .and_then(|report| keep_report(&partial, &report).map(|()| report))
+        .and_then(|report| keep_report(&partial, run, &report).map(|()| report))
         .and_then(|report| give_name(&partial, out).map(|()| report));
     if written.is_err() {
         // Best effort: the error that is returned says what to do.
@@ -356,12 +359,19 @@ fn keep_recipe(partial: &Path, recipe_toml: Option<&str>) -> Result<(), StoreErr
     })
 }
 
-/// What was found goes along, so that the export can be reported like a run.
-fn keep_report(partial: &Path, report: &ExportReport) -> Result<(), StoreError> {
+/// What was found goes along with the report of the run, so that an export can be reported like one.
+fn keep_report(partial: &Path, run: &Path, report: &ExportReport) -> Result<(), StoreError> {
     let own = partial.join(OWN_FOLDER);
     fs::create_dir_all(&own).map_err(StoreError::io("could not be created", &own))?;
     let text = serde_json::to_string_pretty(report).unwrap_or_default();
-    atomic::write_bytes(&own.join("export.json"), text.as_bytes())
+    atomic::write_bytes(&own.join("export.json"), text.as_bytes())?;
+    let origin = run.join(OWN_FOLDER).join("report.json");
+    let is_small = |data: fs::Metadata| data.is_file() && data.len() <= MAX_REPORT_BYTES;
+    if !fs::metadata(&origin).is_ok_and(is_small) {
+        return Ok(());
+    }
+    let bytes = fs::read(&origin).map_err(StoreError::io("could not be read", &origin))?;
+    atomic::write_bytes(&own.join("origin.json"), &bytes)
 }
 
 fn give_name(partial: &Path, out: &Path) -> Result<(), StoreError> {

@@ -175,7 +175,7 @@ impl Format {
 /// The table as the README has it.
 pub fn markdown() -> String {
     let names = Program::ALL.map(Program::name).join(" | ");
-    let rule = vec!["---"; 1 + Program::ALL.len()].join(" | ");
+    let rule = ["---"; 1 + Program::ALL.len()].join(" | ");
     let rows = Format::ALL.map(|format| {
         let cells = Program::ALL.map(|program| match format.loaded_by(program).words() {
             ("no", _) => "–".to_owned(),

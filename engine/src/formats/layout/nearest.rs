@@ -34,8 +34,8 @@ pub fn nearest(format: Format, layer: &LayerInfo, asked: &LayerSettings) -> Opti
         return Some(*asked);
     }
     let mut candidates = candidates(asked);
-    candidates.sort_by_key(|(distance, _)| *distance);
-    let mut settings = candidates.into_iter().map(|(_, settings)| settings);
+    candidates.sort_by_key(|(_, distance)| *distance);
+    let mut settings = candidates.into_iter().map(|(settings, _)| settings);
     settings.find(|settings| holds(format, layer, settings))
 }
 
@@ -51,39 +51,48 @@ fn dense(asked: &LayerSettings) -> LayerSettings {
     }
 }
 
+/// Settings, and how far they are from what was asked.
+type Candidate = (LayerSettings, u32);
+
 /// Choices near `asked` and how far each is: steps of bits and of halved groups count most beside another method.
-fn candidates(asked: &LayerSettings) -> Vec<(u32, LayerSettings)> {
-    let mut all = Vec::new();
-    for (plain, of_plain) in simpler(asked) {
-        for (method, of_method) in methods(asked) {
-            for (bits, of_bits) in bits(asked) {
-                for (group, of_group) in groups(asked) {
-                    for (symmetric, of_symmetry) in [(asked.symmetric, 0), (!asked.symmetric, 2)] {
-                        for (scale_dtype, of_scale) in
-                            [(asked.scale_dtype, 0), (ScaleDtype::F16, 1)]
-                        {
-                            let distance =
-                                of_plain + of_method + of_bits + of_group + of_symmetry + of_scale;
-                            let settings = LayerSettings {
-                                method,
-                                bits,
-                                group,
-                                symmetric,
-                                scale_dtype,
-                                ..plain
-                            };
-                            all.push((distance, settings));
-                        }
-                    }
-                }
-            }
+fn candidates(asked: &LayerSettings) -> Vec<Candidate> {
+    let symmetries = [(asked.symmetric, 0), (!asked.symmetric, 2)];
+    let scales = [(asked.scale_dtype, 0), (ScaleDtype::F16, 1)];
+    let all = simpler(asked).to_vec();
+    let all = varied(&all, &methods(asked), |settings, method| {
+        settings.method = method
+    });
+    let all = varied(&all, &bits(asked), |settings, bits| settings.bits = bits);
+    let all = varied(&all, &groups(asked), |settings, group| {
+        settings.group = group
+    });
+    let all = varied(&all, &symmetries, |settings, value| {
+        settings.symmetric = value
+    });
+    varied(&all, &scales, |settings, dtype| {
+        settings.scale_dtype = dtype
+    })
+}
+
+/// Each of `all` with each of `choices`, distances added.
+fn varied<T: Copy>(
+    all: &[Candidate],
+    choices: &[(T, u32)],
+    set: impl Fn(&mut LayerSettings, T),
+) -> Vec<Candidate> {
+    let mut more = Vec::with_capacity(all.len() * choices.len());
+    for (settings, distance) in all {
+        for &(choice, farther) in choices {
+            let mut settings = *settings;
+            set(&mut settings, choice);
+            more.push((settings, distance + farther));
         }
     }
-    all
+    more
 }
 
 /// The same without rounded inputs, then also without factors, then also without zeros.
-fn simpler(asked: &LayerSettings) -> [(LayerSettings, u32); 4] {
+fn simpler(asked: &LayerSettings) -> [Candidate; 4] {
     let floats = LayerSettings {
         activations: Activations::None,
         activation_block: 0,

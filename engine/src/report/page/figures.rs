@@ -8,8 +8,10 @@ use crate::report::{DecoderEvaluation, EncoderEvaluation, Evaluation};
 pub(super) fn section(page: &RunPage) -> String {
     let mut cards = vec![size(page), bits(page)];
     cards.extend(quality(page));
-    cards.push(time(page));
-    cards.push(memory(page));
+    if page.kind != RunKind::Exported {
+        cards.push(time(page));
+        cards.push(memory(page));
+    }
     format!("<div class=\"cards\">\n{}</div>\n", cards.concat())
 }
 
@@ -38,7 +40,7 @@ fn size(page: &RunPage) -> String {
 fn bits(page: &RunPage) -> String {
     let means = "stored bits per weight of the compressed layers, scales and padding included";
     let why = match page.kind {
-        RunKind::Exported => "an export does not count them; the run it was made of does",
+        RunKind::Exported => "an export does not count them by layer",
         _ => "no layer holds codes",
     };
     let value = page.bits_per_weight.map_or_else(|| missing(why), figure);
@@ -51,7 +53,9 @@ fn quality(page: &RunPage) -> Vec<String> {
         Some(Evaluation::Encoder(encoder)) => vec![spearman(encoder), cosine(encoder)],
         None => {
             let why = match page.kind {
-                RunKind::Exported => "an export is not measured; the run it was made of is",
+                RunKind::Exported => {
+                    "an export is not measured, and the run that it was exported from says nothing"
+                }
                 _ => "no text to evaluate on was named",
             };
             vec![card(&missing(why), "quality against the original")]

@@ -10,10 +10,10 @@ const REASONS: &str = "An empty cell is a number that does not exist: without ca
 
 /// The section.
 pub(super) fn section(page: &RunPage) -> String {
-    let content = match page.layers.is_empty() {
-        true => of_export(page),
-        false => table(page),
-    };
+    let mut content = of_export(page);
+    if !page.layers.is_empty() {
+        content.push_str(&table(page));
+    }
     under("Layers", &content)
 }
 
@@ -161,7 +161,7 @@ pub(super) fn warning(warning: &Warning) -> String {
     }
 }
 
-/// An export has solved nothing: what changed is all that there is to tell.
+/// What an export stores in another way than the run did.
 fn of_export(page: &RunPage) -> String {
     if page.fallbacks.is_empty() {
         return String::new();

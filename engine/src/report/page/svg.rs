@@ -11,7 +11,7 @@ pub(super) const LOOKS: usize = 8;
 
 const WIDTH: f64 = 720.0;
 const HEIGHT: f64 = 280.0;
-const LEFT: f64 = 64.0;
+const LEFT: f64 = 84.0;
 const RIGHT: f64 = 12.0;
 const TOP: f64 = 12.0;
 const BOTTOM: f64 = 44.0;
@@ -67,7 +67,7 @@ impl Chart {
             ));
         }
         self.marks.push_str(&format!(
-            "<line class=\"axis\" x1=\"{LEFT:.1}\" x2=\"{right:.1}\" y1=\"{bottom:.1}\" y2=\"{bottom:.1}\"/><text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text><text transform=\"translate(14 {:.1}) rotate(-90)\" text-anchor=\"middle\">{}</text>",
+            "<line class=\"axis\" x1=\"{LEFT:.1}\" x2=\"{right:.1}\" y1=\"{bottom:.1}\" y2=\"{bottom:.1}\"/><text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text><text transform=\"translate(12 {:.1}) rotate(-90)\" text-anchor=\"middle\">{}</text>",
             (LEFT + right) / 2.0, HEIGHT - 8.0, escape(x_label), (TOP + bottom) / 2.0, escape(y_label)
         ));
     }
@@ -181,6 +181,6 @@ mod tests {
             text.contains("x &amp; y") && !text.contains("NaN"),
             "{text}"
         );
-        assert!(text.contains("points=\"64.0,236.0 708.0,236.0\""), "{text}");
+        assert!(text.contains("points=\"84.0,236.0 708.0,236.0\""), "{text}");
     }
 }

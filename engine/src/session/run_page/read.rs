@@ -32,7 +32,7 @@ pub(super) fn page(folder: &Path) -> Result<RunPage, SessionError> {
     let own = folder.join(OWN_FOLDER);
     let is_there = |name: &str| own.join(name).exists();
     let mut page = match (is_there("report.json"), is_there("export.json")) {
-        (true, _) => of_run(&own)?,
+        (true, _) => of_run(&own.join("report.json"))?,
         (false, true) => of_export(&own)?,
         (false, false) => return Err(unfinished(folder)),
     };
@@ -120,16 +120,15 @@ fn parse<T: DeserializeOwned>(bytes: &[u8], path: &Path) -> Result<T, SessionErr
     })
 }
 
-fn of_run(own: &Path) -> Result<RunPage, SessionError> {
-    let path = own.join("report.json");
-    let bytes = bytes_of(&path)?;
-    let kind: Kind = parse(&bytes, &path)?;
+fn of_run(path: &Path) -> Result<RunPage, SessionError> {
+    let bytes = bytes_of(path)?;
+    let kind: Kind = parse(&bytes, path)?;
     let compressed: Option<CompressReport> = match kind.layers {
-        Some(_) => Some(parse(&bytes, &path)?),
+        Some(_) => Some(parse(&bytes, path)?),
         None => None,
     };
     let trained: Option<DistillReport> = match kind.curve {
-        Some(_) => Some(parse(&bytes, &path)?),
+        Some(_) => Some(parse(&bytes, path)?),
         None => None,
     };
     let mut page = match (compressed, trained) {
@@ -147,7 +146,7 @@ fn of_run(own: &Path) -> Result<RunPage, SessionError> {
             return Err(SessionError::Input {
                 problem: "the run's report is of no kind that pare writes; make the run again"
                     .to_owned(),
-                path,
+                path: path.to_owned(),
             });
         }
     };
@@ -201,12 +200,28 @@ fn of_trained(report: DistillReport) -> RunPage {
 fn of_export(own: &Path) -> Result<RunPage, SessionError> {
     let path = own.join("export.json");
     let report: ExportReport = parse(&bytes_of(&path)?, &path)?;
+    let origin = own.join("origin.json");
+    let mut page = empty(RunKind::Exported);
+    if origin.exists() {
+        page = of_run(&origin)?;
+        page.warnings.push(
+            "sizes and errors of layers, quality, texts and what it was made with are those of the run that this was exported from"
+                .to_owned(),
+        );
+    }
     Ok(RunPage {
+        kind: RunKind::Exported,
         format: Some(report.format),
         bytes_after: Some(report.bytes),
+        // The container's own are not counted, and the run's would be another's.
+        bits_per_weight: None,
         fallbacks: report.fallbacks,
         verified: Some(report.verified),
-        ..empty(RunKind::Exported)
+        // An export solves nothing: times and memory would be another job's.
+        seconds: None,
+        peak_rss_bytes: None,
+        stages: Vec::new(),
+        ..page
     })
 }
 

@@ -83,6 +83,17 @@ fn an_export_is_reported_by_what_it_found() {
     for text in ["in format gptq", "lm_head", "loaders expect it"] {
         assert!(html.contains(text), "{text}");
     }
+    // With the report of the run that it was made of, it tells that run's figures too.
+    let place = run_with(&[("export.json", EXPORT), ("origin.json", REPORT)]);
+    write_report(&asked(&place, "run"), &Unwatched).unwrap();
+    let html = fs::read_to_string(place.path().join("page.html")).unwrap();
+    for text in [
+        "in format gptq",
+        "100\u{202f}B → 30\u{202f}B",
+        "that this was exported from",
+    ] {
+        assert!(html.contains(text), "{text}");
+    }
 }
 
 #[test]
