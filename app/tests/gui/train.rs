@@ -121,6 +121,8 @@ fn what_learns_on_codes_is_trained_by_clicks() {
         ("Adapter", "adapter"),
     ];
     for (trainings, (button, word)) in modes.into_iter().enumerate() {
+        // After a training its curves stand in front.
+        click(&mut desk, "Setup");
         click(&mut desk, button);
         let student = desk.studio().project().unwrap().train.student.clone();
         let is_expected = match trainings {
