@@ -5,9 +5,10 @@
 
 use super::Format;
 use super::assemble::{assemble, verify};
+use super::held_values::{settle, written_dense};
 use super::layout::{
-    LayoutError, Placement, PlanSource, SHARD_BYTES, external_placement, inputs_left_alone,
-    mark_packed, plan_placed, preflight_of, untouched,
+    LayoutError, Placement, PlanSource, SHARD_BYTES, external_placement, mark_packed, plan_placed,
+    preflight_of, untouched,
 };
 use super::onnx::OnnxWeight;
 use super::store::{
@@ -18,8 +19,8 @@ use crate::checkpoint::Checkpoint;
 use crate::model::{LayerInfo, ModelConfig, list_layers};
 use crate::packed::{CodeKind, LayerManifest};
 use crate::recipe::Recipe;
-use crate::report::{ExportReport, Fallback, LayerFallback, Observer};
-use crate::settings::{Activations, LayerSettings, Pruning, Rank};
+use crate::report::{ExportReport, LayerFallback, Observer};
+use crate::settings::{LayerSettings, Pruning, Rank};
 use crate::solved::Method;
 use std::collections::HashSet;
 use std::fs;
@@ -228,36 +229,9 @@ fn place(
             )
         })
         .collect();
-    let first = preflight_of(source, format, &asked, strict)?;
-    // Layers whose values would change are written dense, and then so are their peers.
-    // Where rounded inputs ask for other values, the values stay and the inputs go.
-    let mut told = first.clone();
-    for index in 0..asked.len() {
-        let (layer, settings) = &mut asked[index];
-        if holds_stored(layer, settings, &first[index].settings) {
-            continue;
-        }
-        let unrounded = LayerSettings {
-            activations: Activations::None,
-            ..*settings
-        };
-        let alone = preflight_of(source, format, &[(layer.clone(), unrounded)], false)?;
-        let is_held = settings.activations != Activations::None
-            && alone
-                .iter()
-                .all(|held| holds_stored(layer, settings, &held.settings));
-        if is_held {
-            told[index].fallback = inputs_left_alone(
-                settings.activations,
-                "the container rounds inputs of layers of another grid only",
-            );
-            *settings = unrounded;
-        } else {
-            settings.method = Method::None;
-        }
-    }
-    let first = told;
-    let second = preflight_of(source, format, &asked, strict)?;
+    let (first, second) = settle(&mut asked, &|layers, may_refuse| {
+        preflight_of(source, format, layers, strict && may_refuse)
+    })?;
     let mut placements = Vec::with_capacity(layers.len());
     let mut fallbacks = Vec::new();
     for (index, stored) in stored.iter().enumerate() {
@@ -307,40 +281,6 @@ fn unsolved() -> LayerSettings {
     LayerSettings {
         method: Method::None,
         ..Recipe::default().default
-    }
-}
-
-/// Whether the stored values fit the settings that the container holds: the same levels, or those of a grid with groups
-/// cut evenly. Other scales would be other values.
-fn holds_stored(layer: &LayerInfo, stored: &LayerSettings, held: &LayerSettings) -> bool {
-    let is_codebook = |method: Method| matches!(method, Method::Nf4 | Method::Palette);
-    let same_levels = match is_codebook(stored.method) || is_codebook(held.method) {
-        true => held.method == stored.method && held.group == stored.group,
-        false => same_values(stored, held) && cuts_evenly(layer, stored, held),
-    };
-    stored.method == Method::None
-        || (held.method != Method::None && held.scale_dtype == stored.scale_dtype && same_levels)
-}
-
-/// Whether codes of the stored grid are codes of the held one too: more bits hold fewer, a zero of its own holds that in
-/// the middle, and real zeros want a place for real zeros.
-fn same_values(stored: &LayerSettings, held: &LayerSettings) -> bool {
-    let is_fractional = stored.method == Method::Hqq && !stored.symmetric;
-    held.bits >= stored.bits
-        && (stored.symmetric || !held.symmetric)
-        && (!is_fractional || held.method == Method::Hqq)
-}
-
-fn cuts_evenly(layer: &LayerInfo, stored: &LayerSettings, held: &LayerSettings) -> bool {
-    let size = stored.grid().groups(layer.columns).size();
-    held.group == stored.group || size.is_multiple_of(held.group.max(1))
-}
-
-fn written_dense(stored: &LayerSettings, fallback: Fallback) -> Fallback {
-    Fallback {
-        from: stored.method.word().to_owned(),
-        to: Format::Dense.word().to_owned(),
-        reason: fallback.reason,
     }
 }
 

@@ -6,6 +6,7 @@ pub mod cache;
 pub mod emit;
 mod export;
 pub mod gguf;
+mod held_values;
 pub mod layout;
 mod moments_file;
 pub mod onnx;
@@ -15,6 +16,7 @@ pub mod store;
 
 pub use assemble::{assemble_run, verify_run};
 pub use export::export;
+pub use held_values::preflight_of_solved;
 pub use store::{RunFolder, StoreError};
 
 use crate::packed::External;

@@ -90,6 +90,71 @@ fn grids_in_mlx_and_blocks_in_bnb_are_those_that_were_solved() {
 }
 
 #[test]
+fn what_an_export_will_do_is_told_before_from_shapes() {
+    let rounding = |settings| LayerSettings {
+        activations: Activations::Dynamic8,
+        ..symmetric(settings)
+    };
+    let rtn = |bits, group| settings(Method::Rtn, bits, group);
+    let nf4 = settings(Method::Nf4, 4, 64);
+    // Container, layers, and how many of them keep their codes.
+    let cases = [
+        (
+            Format::CompressedTensors,
+            vec![("b", rounding(rtn(8, 32)))],
+            1,
+        ),
+        (
+            Format::CompressedTensors,
+            vec![("b", rounding(rtn(8, 0)))],
+            1,
+        ),
+        (Format::Awq, vec![("a", rtn(4, 0)), ("b", rtn(4, 32))], 2),
+        (Format::Awq, vec![("b", settings(Method::Hqq, 4, 32))], 0),
+        (Format::BnbNf4, vec![("b", rtn(4, 64))], 0),
+        (Format::Mlx, vec![("b", nf4), ("a", rtn(4, 32))], 1),
+        (Format::Gptq, vec![("b", rtn(4, 32)), ("c", rtn(5, 0))], 1),
+    ];
+    for (format, asked, expected) in cases {
+        let folder = tempfile::tempdir().unwrap();
+        write(folder.path(), Format::Pare, &asked);
+        let source = Checkpoint::open(&folder.path().join("model")).unwrap();
+        let layers = list_layers(&source, None);
+        let unsolved = settings(Method::None, 4, 0);
+        let solved: Vec<(LayerInfo, LayerSettings)> = layers
+            .into_iter()
+            .filter(|layer| layer.compressible)
+            .map(|layer| {
+                let found = asked.iter().find(|(name, _)| *name == layer.name);
+                let settings = found.map_or(unsolved, |(_, settings)| *settings);
+                (layer, settings)
+            })
+            .collect();
+        let told = preflight_of_solved(format, &solved).unwrap();
+        let kept = told
+            .iter()
+            .filter(|held| held.settings.method != Method::None);
+        assert_eq!(kept.count(), expected, "{format:?} {asked:?}: {told:?}");
+        let told: Vec<_> = solved
+            .iter()
+            .zip(told)
+            .filter_map(|((layer, _), held)| Some((layer.name.clone(), held.fallback?)))
+            .collect();
+        let run = folder.path().join("out");
+        let exported = folder.path().join("exported");
+        let report = export(&run, format, &exported, &Patience::endless()).unwrap();
+        let done = report.fallbacks.into_iter();
+        let done: Vec<_> = done.map(|layer| (layer.name, layer.fallback)).collect();
+        assert_eq!(told, done, "{format:?} {asked:?}");
+        for tensor in ["a.weight", "b.weight", "c.weight"] {
+            // Dense bf16 and the rounded biases of MLX are the widest steps.
+            let found = difference(&run, &exported, tensor);
+            assert!(found <= 2e-3, "{format:?} {tensor}: {found}");
+        }
+    }
+}
+
+#[test]
 fn what_mlx_and_bnb_say_of_themselves() {
     let folder = tempfile::tempdir().unwrap();
     let asked = [

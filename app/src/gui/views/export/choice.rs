@@ -2,12 +2,18 @@
 //!
 //! Asked when a run is chosen, never in an idle frame.
 
-use crate::studio::draft::Draft;
+use crate::studio::Project;
 use crate::studio::runs::Run;
-use crate::studio::{Project, compose};
-use pare_engine::formats::{Format, layout};
+use pare_engine::formats::layout::{self, Held, LayoutError};
+use pare_engine::formats::{Format, preflight_of_solved};
+use pare_engine::model::LayerInfo;
 use pare_engine::recipe::Recipe;
+use pare_engine::settings::LayerSettings;
 use pare_engine::solved::Method;
+use std::collections::HashMap;
+
+/// Layers, and how each is stored or is to be.
+type Layers = Vec<(LayerInfo, LayerSettings)>;
 
 /// What a container makes of a run.
 #[derive(Debug)]
@@ -26,14 +32,11 @@ pub(super) struct Outlook {
 /// All containers. Without the run's model nothing is refused: the export itself will say.
 pub(super) fn outlooks(run: &Run, project: Option<&Project>) -> Vec<Outlook> {
     let project = project.filter(|project| project.path == run.model);
-    let recipe = Recipe::parse(&run.recipe_toml).ok();
+    let solved = project.and_then(|project| solved_layers(run, project));
     Format::ALL
         .into_iter()
-        .map(|format| match project.zip(recipe.as_ref()) {
-            Some((project, recipe)) => {
-                let (draft, _) = compose::draft(recipe, &project.layers, None, format);
-                outlook(format, project, &draft)
-            }
+        .map(|format| match &solved {
+            Some(layers) => outlook(format, layers, layout_of_solved),
             None => Outlook {
                 format,
                 refusal: None,
@@ -45,12 +48,35 @@ pub(super) fn outlooks(run: &Run, project: Option<&Project>) -> Vec<Outlook> {
         .collect()
 }
 
+/// The open model's layers as the run's report says that they were solved.
+fn solved_layers(run: &Run, project: &Project) -> Option<Layers> {
+    let recipe = Recipe::parse(&run.recipe_toml).ok()?;
+    let report = run.report.as_ref()?;
+    let solved: HashMap<&str, LayerSettings> = report
+        .layers
+        .iter()
+        .map(|layer| (layer.name.as_str(), layer.settings))
+        .collect();
+    let unsolved = LayerSettings {
+        method: Method::None,
+        ..recipe.default
+    };
+    let settings = |layer: &LayerInfo| solved.get(layer.name.as_str()).copied().unwrap_or(unsolved);
+    let layers = project.layers.iter();
+    Some(
+        layers
+            .map(|layer| (layer.clone(), settings(layer)))
+            .collect(),
+    )
+}
+
 /// What all containers would make of the open model's draft.
 pub(super) fn outlooks_of_draft(project: &Project) -> Vec<Outlook> {
-    let draft = project.draft();
+    let settings = project.draft().settings.iter().copied();
+    let layers: Layers = project.layers.iter().cloned().zip(settings).collect();
     Format::ALL
         .into_iter()
-        .map(|format| outlook(format, project, draft))
+        .map(|format| outlook(format, &layers, layout_of_draft))
         .collect()
 }
 
@@ -66,13 +92,19 @@ impl Outlook {
     }
 }
 
-fn outlook(format: Format, project: &Project, draft: &Draft) -> Outlook {
-    let pairs: Vec<_> = project
-        .layers
-        .iter()
-        .cloned()
-        .zip(draft.settings.iter().copied())
-        .collect();
+fn layout_of_solved(format: Format, layers: &Layers) -> Result<Vec<Held>, LayoutError> {
+    preflight_of_solved(format, layers)
+}
+
+fn layout_of_draft(format: Format, layers: &Layers) -> Result<Vec<Held>, LayoutError> {
+    layout::preflight(format, layers, false)
+}
+
+fn outlook(
+    format: Format,
+    pairs: &Layers,
+    preflight: fn(Format, &Layers) -> Result<Vec<Held>, LayoutError>,
+) -> Outlook {
     let is_compressed = |method: Method| method != Method::None;
     let compressed = pairs
         .iter()
@@ -84,7 +116,7 @@ fn outlook(format: Format, project: &Project, draft: &Draft) -> Outlook {
         fallbacks: Vec::new(),
         bytes: None,
     };
-    let held = match layout::preflight(format, &pairs, false) {
+    let held = match preflight(format, pairs) {
         Ok(held) => held,
         Err(error) => {
             outlook.refusal = Some(error.to_string());

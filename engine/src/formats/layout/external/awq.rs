@@ -75,10 +75,11 @@ pub(super) fn agree(layers: &[&LayerInfo], asked: &[LayerSettings], held: &mut [
         .map(|held| held.settings.group)
         .collect();
     let count = |group: usize| groups.iter().filter(|&&other| other == group).count();
-    // Among equals the smaller one: finer groups hold coarser ones as they are.
+    // Among equals the smaller one: finer groups hold coarser ones as they are, and a whole row is the coarsest.
+    let length = |group: usize| if group == 0 { usize::MAX } else { group };
     let Some(&base) = groups
         .iter()
-        .max_by_key(|&&group| (count(group), std::cmp::Reverse(group)))
+        .max_by_key(|&&group| (count(group), std::cmp::Reverse(length(group))))
     else {
         return;
     };

@@ -86,11 +86,17 @@ fn hold_inputs(settings: &mut LayerSettings, changes: &mut Changes) {
     }
 }
 
-/// The largest group not above `group` that divides the inputs; 0 stays.
+/// Shorter groups cost more bytes than they save, and no kernel of vLLM takes them.
+const SHORTEST_GROUP: usize = 16;
+
+/// The largest group not above `group` that divides the inputs; a whole row (0) where that is all inputs, or where only
+/// very short ones do.
 fn largest_divisor(group: usize, columns: usize) -> usize {
-    let candidates = (1..=group.min(columns)).rev();
-    candidates
-        .into_iter()
+    if group >= columns {
+        return 0;
+    }
+    (SHORTEST_GROUP..=group)
+        .rev()
         .find(|&candidate| columns.is_multiple_of(candidate))
         .unwrap_or(0)
 }
