@@ -84,6 +84,8 @@ pub enum Command {
     TakeStep(StepKind),
     /// Take a run's recipe as the draft.
     CloneRun(RunId),
+    /// Take a run's recipe as the draft, with what this container holds.
+    CloneFitted(RunId, Format),
     /// Take the nearest settings that a container holds into the draft, as one step.
     FitDraft(Format),
     /// Take the draft of uniform bits: a baseline, as one step.

@@ -10,13 +10,16 @@ use crate::studio::history::Gesture;
 use crate::studio::log::Level;
 use crate::studio::state::Studio;
 use crate::studio::steps;
+use pare_engine::formats::Format;
 use pare_engine::recipe::{CalibrationSettings, Recipe};
 
 impl Studio {
     /// Commands that change what is chosen.
     pub(super) fn change_draft(&mut self, command: Command) -> Vec<Effect> {
-        if let Command::CloneRun(id) = command {
-            return self.clone_run(id);
+        match command {
+            Command::CloneRun(id) => return self.clone_run(id),
+            Command::CloneFitted(id, format) => return self.clone_fitted(id, format),
+            _ => {}
         }
         let Some(project) = self.project_mut() else {
             return Vec::new();
@@ -143,6 +146,22 @@ impl Studio {
                 effects
             }
         }
+    }
+
+    /// Nothing changes where the run's recipe cannot be read.
+    fn clone_fitted(&mut self, id: crate::studio::runs::RunId, format: Format) -> Vec<Effect> {
+        let Some(run) = self.run(id) else {
+            return Vec::new();
+        };
+        let name = run.name.clone();
+        let recipe = match Recipe::parse(&run.recipe_toml) {
+            Ok(recipe) => recipe,
+            Err(error) => return vec![self.tell(Level::Error, error.to_string())],
+        };
+        let mut effects = self.take_recipe(&name, &recipe);
+        effects.extend(self.command(Command::FitDraft(format)));
+        effects.push(Effect::Show(View::Run));
+        effects
     }
 
     /// The recipe of the run `name` as the draft.

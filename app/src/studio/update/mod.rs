@@ -56,7 +56,8 @@ impl Studio {
             | Command::Lock(..)
             | Command::Uniform(_)
             | Command::FitDraft(_)
-            | Command::CloneRun(_) => self.change_draft(command),
+            | Command::CloneRun(_)
+            | Command::CloneFitted(..) => self.change_draft(command),
             Command::MeasureSensitivity(_)
             | Command::StopSensitivity
             | Command::SetBudget(_)

@@ -22,7 +22,7 @@ pub use carried::{mark_packed, preflight_of};
 pub use error::LayoutError;
 pub(in crate::formats) use external::{inputs_left_alone, placement as external_placement};
 pub use nearest::{fitted, nearest};
-pub use preflight::{Held, preflight};
+pub use preflight::{Held, preflight, refuse_nothing_held};
 
 use super::Format;
 use super::gguf::{self, GgufPlan, types};

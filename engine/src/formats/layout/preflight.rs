@@ -21,6 +21,31 @@ pub struct Held {
     pub fallback: Option<Fallback>,
 }
 
+/// Refuses a run of hours whose result would be the model as it was: a container that holds no layer of those asked for.
+pub fn refuse_nothing_held(
+    format: Format,
+    asked: &[(LayerInfo, LayerSettings)],
+    held: &[Held],
+) -> Result<(), LayoutError> {
+    let compressed = asked.iter().zip(held);
+    let compressed: Vec<&Held> = compressed
+        .filter(|((_, settings), _)| settings.method != Method::None)
+        .map(|(_, held)| held)
+        .collect();
+    let is_dense = |held: &&Held| held.settings.method == Method::None;
+    match compressed.first() {
+        Some(first) if compressed.iter().all(is_dense) => Err(LayoutError::HoldsNothing {
+            format: format.word(),
+            layers: compressed.len(),
+            reason: match &first.fallback {
+                Some(fallback) => fallback.reason.clone(),
+                None => "they would stay dense".to_owned(),
+            },
+        }),
+        _ => Ok(()),
+    }
+}
+
 /// Settles each layer's settings for `format`, in the order given. Under `strict`, anything that the container cannot
 /// hold is an error that names every such layer.
 pub fn preflight(

@@ -9,7 +9,7 @@ mod programs;
 
 use crate::gui::scene::Scene;
 use crate::studio::Command;
-use crate::studio::action::{Action, View};
+use crate::studio::action::Action;
 use crate::studio::draft::Draft;
 use crate::studio::effect::Purpose;
 use crate::studio::places::absolute;
@@ -288,9 +288,7 @@ fn fit_run(ui: &mut Ui, scene: &mut Scene<'_>, run: &Run, format: Format) {
         .on_hover_text("Takes this run's recipe with the nearest choices that the format holds")
         .on_disabled_hover_text("Open the run's model first");
     if response.clicked() {
-        scene.push(Command::CloneRun(run.id));
-        scene.push(Command::FitDraft(format));
-        scene.push(Command::Show(View::Run));
+        scene.push(Command::CloneFitted(run.id, format));
     }
 }
 
