@@ -30,6 +30,9 @@ pub struct GgufRequest {
     pub split_bytes: Option<u64>,
 }
 
+/// Mean squares of inputs, by tensor.
+type Importance = HashMap<String, Vec<f32>>;
+
 impl Session {
     /// Writes the open model as GGUF.
     pub fn export_gguf(
@@ -88,7 +91,7 @@ impl Session {
         &self,
         path: &std::path::Path,
         observer: &dyn Observer,
-    ) -> Result<HashMap<String, Vec<f32>>, SessionError> {
+    ) -> Result<Importance, SessionError> {
         let architecture = self.architecture()?;
         let entries = imatrix::read(path)?;
         let mut unknown = 0;
@@ -132,7 +135,7 @@ impl Session {
         &self,
         settings: &CalibrationSettings,
         observer: &dyn Observer,
-    ) -> Result<(HashMap<String, Vec<f32>>, (usize, usize)), SessionError> {
+    ) -> Result<(Importance, (usize, usize)), SessionError> {
         let inputs = self.inputs_of_text(settings, observer)?;
         let mut importance = HashMap::new();
         for (tensor, &layer) in &inputs.layers {

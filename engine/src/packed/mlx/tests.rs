@@ -153,13 +153,13 @@ fn zeros_that_are_left_out_stay_zero() {
 #[test]
 fn bytes_that_mlx_wrote() {
     let (biases, rows, columns) = (bytes_of("0039e038"), 2, 32);
-    let cases: [(u8, &str, &str, [f32; 4], [f32; 4]); 2] = [
+    let cases = [
         (
-            3,
+            3_u8,
             "9fc3cfe1d5f02a6815b38a39fc1c5e0eaf865731ab98c3cf",
             "00b0cdaf",
-            [-0.25, 0.25, -0.125, 0.5],
-            [0.121_826_17, -0.243_835_45, 0.243_713_38, -0.121_948_24],
+            [-0.25_f32, 0.25, -0.125, 0.5],
+            [0.121_826_17_f32, -0.243_835_45, 0.243_713_38, -0.121_948_24],
         ),
         (
             6,

@@ -18,8 +18,11 @@ pub(super) fn structure(page: &RunPage) -> String {
     under("The smaller network", &content)
 }
 
+/// A name, and how much of it a network has.
+type Part = (&'static str, fn(&NetworkSizes) -> u64);
+
 fn sizes(report: &StructureReport) -> String {
-    let parts: [(&str, fn(&NetworkSizes) -> u64); 6] = [
+    let parts: [Part; 6] = [
         ("blocks", |sizes| sizes.blocks as u64),
         ("heads of a block", |sizes| sizes.heads as u64),
         ("key heads of a block", |sizes| sizes.kv_heads as u64),
