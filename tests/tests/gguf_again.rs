@@ -5,6 +5,7 @@
 
 use pare_engine::checkpoint::Checkpoint;
 use pare_engine::formats::Format;
+use pare_engine::formats::store::atomic::write_bytes;
 use pare_engine::ggml::GgmlType;
 use pare_engine::mask::SparsityPattern;
 use pare_engine::recipe::{PruneMethod, PruneScope, Recipe};
@@ -137,7 +138,8 @@ fn a_series_of_files_is_one_model() {
     }
     let problem = export(&workshop, &workshop.model(), split).unwrap_err();
     assert!(problem.to_string().contains("empty"), "{problem}");
-    std::fs::copy(&report.out, workshop.path("parts/other.gguf")).unwrap();
+    let bytes = std::fs::read(&report.out).unwrap();
+    write_bytes(&workshop.path("parts/other.gguf"), &bytes).unwrap();
     assert!(Checkpoint::open(&workshop.path("parts")).is_err());
 }
 
@@ -158,7 +160,7 @@ fn pooling_files(workshop: &Workshop, mode: &str) {
     let folder = workshop.model().join("1_Pooling");
     std::fs::create_dir_all(&folder).unwrap();
     let config = json!({ format!("pooling_mode_{mode}"): true });
-    std::fs::write(folder.join("config.json"), config.to_string()).unwrap();
+    write_bytes(&folder.join("config.json"), config.to_string().as_bytes()).unwrap();
 }
 
 #[test]
