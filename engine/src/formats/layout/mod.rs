@@ -16,19 +16,23 @@ mod files;
 mod inputs;
 mod nearest;
 mod order;
+mod placement;
 mod preflight;
 
 pub use carried::{mark_packed, preflight_of};
 pub use error::LayoutError;
 pub(in crate::formats) use external::{inputs_left_alone, placement as external_placement};
 pub use nearest::{fitted, nearest};
+pub(in crate::formats) use placement::untouched;
+pub use placement::{Placement, stored_bytes};
 pub use preflight::{Held, preflight, refuse_nothing_held};
 
+use placement::{parts_of, placed_bytes, placement};
+
 use super::Format;
-use super::gguf::{self, GgufPlan, types};
-use super::onnx::{self, OnnxPlan, OnnxWeight};
+use super::gguf::{self, GgufPlan};
+use super::onnx::{self, OnnxPlan};
 use super::store::stream::TensorSpec;
-use crate::ggml::GgmlType;
 use crate::model::{LayerInfo, LayerKind};
 use crate::packed::{
     ActivationKind, ExternalLayer, LayerManifest, OriginalTensor, PackedSource, PartSpec, Stored,
@@ -63,25 +67,6 @@ impl std::fmt::Debug for PlanSource<'_> {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(formatter, "PlanSource({})", self.root.display())
     }
-}
-
-/// How one layer is stored.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Placement {
-    /// As the source has it, as plain values.
-    Source,
-    /// As the source has it: in the parts of `packed`, taken over byte for byte.
-    Carried,
-    /// The solved values in the source's dtype.
-    Dense,
-    /// The parts of `packed`.
-    Pare(Stored, ActivationKind),
-    /// The tensors of another program's container.
-    External(ExternalLayer),
-    /// Blocks of this type of ggml.
-    Blocks(GgmlType),
-    /// Tensors of an ONNX graph.
-    Onnx(OnnxWeight),
 }
 
 /// One layer of a plan.
@@ -189,41 +174,6 @@ pub fn plan(
     plan_placed(format, source, layers, &placements, SHARD_BYTES)
 }
 
-/// Bytes of a layer in a container: codes, scales, zeros, positions, factors and padding, or its dense values.
-pub fn stored_bytes(format: Format, layer: &LayerInfo, settings: &LayerSettings) -> u64 {
-    placed_bytes(layer, placement(format, layer, settings)).unwrap_or(u64::MAX)
-}
-
-fn placement(format: Format, layer: &LayerInfo, settings: &LayerSettings) -> Placement {
-    if settings.method == Method::None {
-        return untouched(format, layer);
-    }
-    if let Some(external) = format.external() {
-        return external::placement(external, layer, settings);
-    }
-    match format {
-        Format::Pare => Placement::Pare(
-            Stored::of_settings(settings, layer.rows, layer.columns, layer.dtype),
-            ActivationKind::of_settings(settings),
-        ),
-        Format::Gguf if settings.method == Method::Float => Placement::Dense,
-        Format::Gguf => match types::of_grid(settings.grid(), layer.columns) {
-            Some(kind) => Placement::Blocks(kind),
-            None => Placement::Dense,
-        },
-        Format::Onnx => Placement::Onnx(OnnxWeight::of_settings(layer, settings)),
-        _ => Placement::Dense,
-    }
-}
-
-/// Where a layer goes that stays as the source has it.
-pub(in crate::formats) fn untouched(format: Format, layer: &LayerInfo) -> Placement {
-    match (format, layer.packed) {
-        (Format::Pare, true) => Placement::Carried,
-        _ => Placement::Source,
-    }
-}
-
 /// `plan` with every layer's place decided and a shard size of choice.
 pub(super) fn plan_placed(
     format: Format,
@@ -314,50 +264,6 @@ fn planned_layer(
         carried,
         stored_bytes,
     })
-}
-
-/// The parts of a layer. `None` where a size does not exist.
-fn parts_of(layer: &LayerInfo, planned: &PlannedLayer) -> Option<Vec<PartSpec>> {
-    match planned.placement {
-        Placement::Carried => planned.carried.as_ref()?.parts().ok(),
-        Placement::Source | Placement::Dense => Some(vec![PartSpec {
-            suffix: "",
-            dtype: layer.dtype,
-            size_bytes: dense_bytes(layer)?,
-            shape: layer.shape.clone(),
-        }]),
-        Placement::Pare(stored, activations) => {
-            let mut parts = stored.parts(layer.rows, layer.columns)?;
-            parts.extend(activations.part());
-            Some(parts)
-        }
-        Placement::External(external) => external.parts(layer.rows, layer.columns),
-        // GGUF files and ONNX models are laid out by themselves.
-        Placement::Blocks(_) | Placement::Onnx(_) => None,
-    }
-}
-
-/// Bytes of the parts of a layer. `None` where the number does not exist.
-fn placed_bytes(layer: &LayerInfo, placement: Placement) -> Option<u64> {
-    match placement {
-        Placement::Carried => Some(layer.size_bytes),
-        Placement::Source | Placement::Dense => dense_bytes(layer),
-        Placement::Pare(stored, activations) => stored
-            .stored_bytes(layer.rows, layer.columns)?
-            .checked_add(activations.stored_bytes()),
-        Placement::External(external) => external.stored_bytes(layer.rows, layer.columns),
-        Placement::Blocks(kind) => {
-            let row = kind.bytes_of(layer.columns as u64)?;
-            row.checked_mul(layer.rows as u64)
-        }
-        Placement::Onnx(weight) => weight.stored_bytes(layer.rows, layer.columns),
-    }
-}
-
-fn dense_bytes(layer: &LayerInfo) -> Option<u64> {
-    (layer.rows as u64)
-        .checked_mul(layer.columns as u64)?
-        .checked_mul(layer.dtype.size_bytes() as u64)
 }
 
 /// All tensors in the source's order, those of one source tensor together.
