@@ -34,11 +34,7 @@ use super::gguf::{self, GgufPlan};
 use super::onnx::{self, OnnxPlan};
 use super::store::stream::TensorSpec;
 use crate::model::{LayerInfo, LayerKind};
-use crate::packed::{
-    ActivationKind, ExternalLayer, LayerManifest, OriginalTensor, PackedSource, PartSpec, Stored,
-};
-use crate::settings::LayerSettings;
-use crate::solved::Method;
+use crate::packed::{LayerManifest, OriginalTensor, PackedSource};
 use crate::tensor::{TensorInfo, WeightSource};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
