@@ -21,14 +21,14 @@ fn help_and_version_are_answers() {
 fn words_that_do_not_exist_yet_list_those_that_do() {
     let place = Place::new();
     let cases: [(&[&str], &[&str]); 7] = [
-        (&["report", "sample"], &["report", "inspect", "bench"]),
+        (&["serve", "sample"], &["serve", "inspect", "bench"]),
         (
             &["compress", "sample", "--out", "o", "--method", "magic"],
             &["magic", "gptq", "nf4"],
         ),
         (
-            &["compress", "sample", "--out", "o", "--format", "mlx"],
-            &["mlx", "pare", "dense"],
+            &["compress", "sample", "--out", "o", "--format", "exe"],
+            &["exe", "pare", "dense"],
         ),
         (
             &["export", "o", "--out", "p", "--format", "coreml"],

@@ -68,9 +68,9 @@ fn check(folder: &Path) -> Result<(), SessionError> {
         Ok(data) if !data.is_dir() => problem(
             "a report is made of the folder of a run, and this is a file; name a folder that pare compress, distill or export made",
         ),
-        Ok(_) if !folder.join(OWN_FOLDER).is_dir() => {
-            problem("this folder is no run; name one that pare compress, distill or export made")
-        }
+        Ok(_) if !folder.join(OWN_FOLDER).is_dir() => problem(
+            "this folder is no run; name one that pare compress, distill or export made (a gguf file keeps no report: name its run)",
+        ),
         Ok(_) => Ok(()),
     }
 }
