@@ -76,13 +76,13 @@ mod tests {
             },
         )
         .unwrap();
-        for name in [
-            "config.json",
-            "tokenizer.json",
-            "quantize_config.json",
-            "1_Pooling/config.json",
+        for (name, text) in [
+            ("config.json", "{}"),
+            ("tokenizer.json", "{}"),
+            ("quantize_config.json", r#"{"bits":4}"#),
+            ("1_Pooling/config.json", "{}"),
         ] {
-            fs::write(from.join(name), "{}").unwrap();
+            fs::write(from.join(name), text).unwrap();
         }
         let source = Checkpoint::open(&from).unwrap();
         for (with_config, expected) in [(true, 6), (false, 4)] {

@@ -86,7 +86,7 @@ fn hold_inputs(settings: &mut LayerSettings, changes: &mut Changes) {
     }
 }
 
-/// Shorter groups cost more bytes than they save, and no kernel of vLLM takes them.
+/// Shorter groups than were asked for cost more bytes than they save, and no kernel of vLLM takes them.
 const SHORTEST_GROUP: usize = 16;
 
 /// The largest group not above `group` that divides the inputs; a whole row (0) where that is all inputs, or where only
@@ -94,6 +94,9 @@ const SHORTEST_GROUP: usize = 16;
 fn largest_divisor(group: usize, columns: usize) -> usize {
     if group >= columns {
         return 0;
+    }
+    if group != 0 && columns.is_multiple_of(group) {
+        return group;
     }
     (SHORTEST_GROUP..=group)
         .rev()
@@ -242,11 +245,13 @@ mod tests {
     #[test]
     fn groups_become_divisors() {
         let cases = [
-            (128, 96, 96),
+            (128, 96, 0),
             (128, 160, 80),
             (32, 64, 32),
+            (8, 64, 8),
             (0, 64, 0),
-            (7, 11, 1),
+            (7, 11, 0),
+            (128, 1031, 0),
         ];
         for (group, columns, expected) in cases {
             assert_eq!(
