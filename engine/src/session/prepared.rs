@@ -6,7 +6,7 @@
 use super::requests::*;
 use super::{Session, SessionError};
 use crate::compress::{need_of, scored_alone, unrefined};
-use crate::formats::layout::{Held, Plan, PlanSource, plan, preflight_of, refuse_nothing_held};
+use crate::formats::layout::{Held, Plan, PlanSource, plan, preflight_of, warn_of_nothing_held};
 use crate::formats::store::Fingerprint;
 use crate::model::LayerInfo;
 use crate::recipe::Decision;
@@ -63,7 +63,7 @@ impl Session {
             &asked,
             request.recipe.strict,
         )?;
-        refuse_nothing_held(request.format, &asked, &held)?;
+        let nothing_held = warn_of_nothing_held(request.format, &asked, &held);
         for ((info, held), alone) in infos.iter().zip(&mut held).zip(alone) {
             if held.settings.method != Method::None {
                 held.fallback = Fallback::join(held.fallback.take(), alone);
@@ -84,7 +84,7 @@ impl Session {
             decisions: resolved.decisions,
             held,
             plan,
-            warnings: resolved.warnings,
+            warnings: resolved.warnings.into_iter().chain(nothing_held).collect(),
         })
     }
 

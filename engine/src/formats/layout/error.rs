@@ -15,18 +15,6 @@ pub enum LayoutError {
         /// Layers with reasons.
         layers: String,
     },
-    /// Nothing that was asked for would be in what is written.
-    #[error(
-        "format {format} holds none of the {layers} layers that the recipe compresses: {reason}; choose other settings or another format"
-    )]
-    HoldsNothing {
-        /// The container's word.
-        format: &'static str,
-        /// How many layers the recipe compresses.
-        layers: usize,
-        /// Why the first of them is not held.
-        reason: String,
-    },
     /// The container needs `config.json`.
     #[error(
         "format {format} writes its settings into config.json, and the model has none; choose format pare or dense; {path}"

@@ -21,29 +21,30 @@ pub struct Held {
     pub fallback: Option<Fallback>,
 }
 
-/// Refuses a run of hours whose result would be the model as it was: a container that holds no layer of those asked for.
-pub fn refuse_nothing_held(
+/// What to say before a run of hours whose result would be the model as it was: the container holds no layer of those
+/// asked for.
+pub fn warn_of_nothing_held(
     format: Format,
     asked: &[(LayerInfo, LayerSettings)],
     held: &[Held],
-) -> Result<(), LayoutError> {
-    let compressed = asked.iter().zip(held);
-    let compressed: Vec<&Held> = compressed
+) -> Option<String> {
+    let compressed: Vec<&Held> = asked
+        .iter()
+        .zip(held)
         .filter(|((_, settings), _)| settings.method != Method::None)
         .map(|(_, held)| held)
         .collect();
+    let first = compressed.first()?;
     let is_dense = |held: &&Held| held.settings.method == Method::None;
-    match compressed.first() {
-        Some(first) if compressed.iter().all(is_dense) => Err(LayoutError::HoldsNothing {
-            format: format.word(),
-            layers: compressed.len(),
-            reason: match &first.fallback {
-                Some(fallback) => fallback.reason.clone(),
-                None => "they would stay dense".to_owned(),
-            },
-        }),
-        _ => Ok(()),
-    }
+    compressed.iter().all(is_dense).then(|| {
+        let reason = first.fallback.as_ref().map(|told| told.reason.as_str());
+        format!(
+            "format {} holds none of the {} layers that the recipe compresses, all of them stay dense: {}; choose other settings or another format",
+            format.word(),
+            compressed.len(),
+            reason.unwrap_or("they are left as they are")
+        )
+    })
 }
 
 /// Settles each layer's settings for `format`, in the order given. Under `strict`, anything that the container cannot

@@ -3,16 +3,41 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
+use crate::grid::ScaleDtype;
+use crate::moments::Prefix;
 use crate::packed::ActivationPlan;
-use crate::recipe::Recipe;
 use crate::report::{
     BlockCut, DecoderEvaluation, Fallback, KlSummary, NetworkSizes, PartCut, StructurePlan,
     TextDigest, TrainPoint,
 };
-use crate::settings::{KvCache, PruneMethod};
+use crate::settings::{
+    Activations, ColumnOrder, KvCache, LayerSettings, PruneMethod, Pruning, Rank, Refine,
+};
 use crate::solved::{Method, Warning};
 
 const HOSTILE: &str = "model.layers.0.</td><script src=\"http://x\">alert('&1')</script>\u{202e}";
+
+fn settings(method: Method) -> LayerSettings {
+    LayerSettings {
+        method,
+        bits: 4,
+        group: 128,
+        symmetric: false,
+        scale_dtype: ScaleDtype::F16,
+        clip_search: 20,
+        order: ColumnOrder::Static,
+        damping: 0.01,
+        refine: Refine::Off,
+        prefix: Prefix::Compressed,
+        double_quant: false,
+        activations: Activations::None,
+        activation_block: 0,
+        smooth: 0.0,
+        prune: Pruning::NONE,
+        rank: Rank::None,
+        palette_rows: 0,
+    }
+}
 
 fn layer(name: &str, method: Method, error: Option<f64>) -> LayerReport {
     LayerReport {
@@ -37,7 +62,7 @@ fn layer(name: &str, method: Method, error: Option<f64>) -> LayerReport {
         codes_used: 16,
         dead_inputs: 0,
         activations: ActivationPlan::NONE,
-        settings: Recipe::default().default,
+        settings: settings(method),
         histograms: None,
         reason: None,
     }
