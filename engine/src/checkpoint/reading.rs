@@ -73,10 +73,13 @@ impl WeightSource for Checkpoint {
         }
     }
 
-    fn read_blocks(&self, name: &str) -> Result<Option<Vec<u8>>, SourceError> {
-        match self.block_type(name) {
-            Some(_) => self.block_bytes(name).map(Some),
-            None => Ok(None),
+    fn read_blocks(&self, name: &str, offset: u64, buffer: &mut [u8]) -> Result<(), SourceError> {
+        match &self.entries[self.find(name)?] {
+            Entry::Blocks(blocks) => blocks.bytes_at(&self.shards.files, offset, buffer),
+            _ => Err(SourceError::Unfit {
+                name: name.to_owned(),
+                problem: "is not stored in blocks of ggml".to_owned(),
+            }),
         }
     }
 }

@@ -272,10 +272,13 @@ pub trait WeightSource: Send + Sync {
     /// dequantized f32 values' bytes.
     fn read_bytes(&self, name: &str, offset: u64, buffer: &mut [u8]) -> Result<(), SourceError>;
 
-    /// Blocks of ggml exactly as they lie in the file, where the tensor is stored so and nothing stands in for it.
-    fn read_blocks(&self, name: &str) -> Result<Option<Vec<u8>>, SourceError> {
-        let _ = name;
-        Ok(None)
+    /// Bytes from `offset` on of a tensor that is stored in blocks of ggml, exactly as they lie in the file.
+    fn read_blocks(&self, name: &str, offset: u64, buffer: &mut [u8]) -> Result<(), SourceError> {
+        let _ = (offset, buffer);
+        Err(SourceError::Unfit {
+            name: name.to_owned(),
+            problem: "is not stored in blocks of ggml".to_owned(),
+        })
     }
 }
 

@@ -80,6 +80,23 @@ impl GgufTensor {
         Ok(bytes)
     }
 
+    /// Some of its bytes, from `offset` on.
+    pub(in crate::checkpoint) fn bytes_at(
+        &self,
+        files: &[TensorFile],
+        offset: u64,
+        buffer: &mut [u8],
+    ) -> Result<(), SourceError> {
+        let end = offset.checked_add(buffer.len() as u64);
+        if end.is_none_or(|end| end > self.info.size_bytes) {
+            return Err(SourceError::Unfit {
+                name: self.name.clone(),
+                problem: format!("has {} bytes; more were asked for", self.info.size_bytes),
+            });
+        }
+        self.read_at(files, self.start + offset, buffer)
+    }
+
     /// Values as they lie in the file.
     fn stored_values(&self, files: &[TensorFile]) -> Result<Vec<f32>, SourceError> {
         let (block_values, block_bytes) = (self.kind.block_values(), self.kind.block_bytes());

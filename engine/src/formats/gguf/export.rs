@@ -3,7 +3,8 @@
 //! Solved codes go into blocks that hold them as they are; what no block holds is rounded to the nearest type, and told.
 
 use super::plan::{GgufPlan, plan};
-use super::write::{AsItIs, Material, Materials, of_source, remove, verify, write};
+use super::verify::verify;
+use super::write::{AsItIs, Material, Materials, of_source, remove, write};
 use super::{split, types};
 use crate::checkpoint::Checkpoint;
 use crate::formats::layout::PlanSource;
@@ -14,6 +15,7 @@ use crate::ggml::GgmlType;
 use crate::model::{LayerInfo, ModelConfig, list_layers};
 use crate::moments::Moments;
 use crate::report::{ExportReport, Fallback, LayerFallback, Notice, Observer};
+use crate::tensor::WeightSource;
 use std::collections::HashMap;
 use std::path::Path;
 
@@ -256,6 +258,10 @@ impl Materials for Sources<'_> {
             }
         }
         of_source(self.source, tensor, as_it_is)
+    }
+
+    fn source(&self) -> &dyn WeightSource {
+        self.source
     }
 
     fn is_new(&self, tensor: &str) -> Result<bool, StoreError> {

@@ -12,6 +12,7 @@ mod plan;
 mod run;
 mod split;
 pub(super) mod types;
+mod verify;
 mod vocabulary;
 mod write;
 

@@ -271,10 +271,15 @@ fn part(
         (None, None) => types::plain(info.dtype),
     };
     let is_same = |blocks: Blocks| blocks.kind == kind && blocks.order.agrees(order);
-    let keeps_values = !matches!(change, Change::Transposed | Change::PlusOne);
+    // Who stands in for a model, with no codes of its own, may change values and not bytes.
+    let keeps_values =
+        source.packed.is_some() && !matches!(change, Change::Transposed | Change::PlusOne);
     let as_it_is = match blocks {
         Some(blocks) if is_same(blocks) => AsItIs::Blocks,
-        None if types::is_dtype(kind, info.dtype) && keeps_values => AsItIs::Rows,
+        None if types::is_dtype(kind, info.dtype) && keeps_values => match order.moves_rows() {
+            true => AsItIs::MovedRows,
+            false => AsItIs::Floats,
+        },
         _ => AsItIs::No,
     };
     let size_bytes = kind.bytes_of(info.elements());

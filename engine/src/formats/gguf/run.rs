@@ -1,7 +1,8 @@
 //! A run in the format `gguf`: its one file, from the layers that were solved and the model that they came from.
 
 use super::plan::GgufPlan;
-use super::write::{AsItIs, Material, Materials, of_source, verify, write};
+use super::verify::verify;
+use super::write::{AsItIs, Material, Materials, of_source, write};
 use crate::checkpoint::Checkpoint;
 use crate::formats::layout::{Placement, Plan};
 use crate::formats::store::{StoreError, changed_tensor_of_run, layer_of_run};
@@ -79,6 +80,10 @@ impl Materials for Run<'_> {
             return Ok(Material::Values(values));
         }
         of_source(self.source, tensor, as_it_is)
+    }
+
+    fn source(&self) -> &dyn WeightSource {
+        self.source
     }
 
     fn is_new(&self, tensor: &str) -> Result<bool, StoreError> {

@@ -1,23 +1,25 @@
-//! A planned GGUF file becomes bytes, one tensor at a time, and is opened again and compared.
+//! A planned GGUF file becomes bytes, one tensor at a time: what may go on as it is in pieces, all else made whole.
 //!
 //! Knows no run folder: whoever calls says where solved layers and replaced tensors come from.
 
 use super::container::ALIGNMENT;
 use super::plan::{GgufPart, GgufPlan, Origin};
 use super::{fitted, split, types};
-use crate::checkpoint::Checkpoint;
 use crate::checkpoint::gguf::names::Change;
 use crate::formats::emit;
 use crate::formats::store::{StoreError, atomic};
 use crate::ggml;
 use crate::moments::Moments;
-use crate::report::{Observer, Verified};
+use crate::report::Observer;
 use crate::solved::{Grid, Solved};
-use crate::tensor::{Matrix, SourceError, WeightSource};
+use crate::tensor::{Matrix, WeightSource};
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+
+/// Bytes that are copied at a time: few enough to stay in a processor's cache.
+const PIECE_BYTES: usize = 1 << 20;
 
 /// Bytes of a piece that a digest is made of.
 const DIGESTED_BYTES: usize = 1 << 20;
@@ -29,21 +31,21 @@ pub(super) enum Material {
     Solved(Box<Solved>),
     /// Values as transformers has them.
     Values(Vec<f32>),
-    /// Blocks of the source that lie as the file wants them.
-    Blocks(Vec<u8>),
     /// Bytes of the source in the file's type, rows in the source's order.
     Rows(Vec<u8>),
 }
 
-/// How much of the source may go on unread.
+/// Which bytes of the source may go on as they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum AsItIs {
-    /// Nothing: values are asked for.
+    /// None: values are asked for.
     No,
-    /// Blocks, in the order in which they lie.
+    /// Blocks of ggml, where they lie.
     Blocks,
-    /// Floats, row by row.
-    Rows,
+    /// Floats, where they lie.
+    Floats,
+    /// Floats, in rows that lie elsewhere.
+    MovedRows,
 }
 
 /// The source's tensor, raised to floats or not.
@@ -52,12 +54,7 @@ pub(super) fn of_source(
     tensor: &str,
     as_it_is: AsItIs,
 ) -> Result<Material, StoreError> {
-    if as_it_is == AsItIs::Blocks
-        && let Some(blocks) = source.read_blocks(tensor)?
-    {
-        return Ok(Material::Blocks(blocks));
-    }
-    if as_it_is == AsItIs::Rows
+    if as_it_is == AsItIs::MovedRows
         && let Some(info) = source.info(tensor)
     {
         let mut bytes = vec![0; info.elements() as usize * info.dtype.size_bytes()];
@@ -71,6 +68,8 @@ pub(super) fn of_source(
 pub(super) trait Materials {
     /// The material of a tensor of the source, bytes only where they may go on as they are.
     fn material(&self, tensor: &str, as_it_is: AsItIs) -> Result<Material, StoreError>;
+    /// The model that others come from.
+    fn source(&self) -> &dyn WeightSource;
     /// Whether a tensor is no longer what the source has.
     fn is_new(&self, tensor: &str) -> Result<bool, StoreError>;
     /// The importance of a tensor's inputs, where known.
@@ -98,12 +97,19 @@ pub(super) fn write(
             for index in file.parts.clone() {
                 observer.check()?;
                 let part = &plan.parts[index];
-                let bytes = part_bytes(part, materials, observer)?;
-                digests.insert(part.name.clone(), digest(&bytes));
-                output.write_all(&bytes).map_err(&failed)?;
-                let padding = bytes.len().next_multiple_of(ALIGNMENT as usize) - bytes.len();
+                match copied(part, materials)? {
+                    Some(tensor) => pieces(part, tensor, materials, &mut |_, piece| {
+                        output.write_all(piece).map_err(&failed)
+                    })?,
+                    None => {
+                        let bytes = part_bytes(part, materials, observer)?;
+                        digests.insert(part.name.clone(), digest(&bytes));
+                        output.write_all(&bytes).map_err(&failed)?;
+                    }
+                }
+                let padding = part.size_bytes.next_multiple_of(ALIGNMENT) - part.size_bytes;
                 output
-                    .write_all(&[0; ALIGNMENT as usize][..padding])
+                    .write_all(&[0; ALIGNMENT as usize][..padding as usize])
                     .map_err(&failed)?;
                 observer.step(index as u64 + 1, plan.parts.len() as u64);
             }
@@ -124,8 +130,43 @@ pub(super) fn remove(paths: &[PathBuf]) {
     }
 }
 
+/// The tensor of the source whose bytes a part is.
+pub(super) fn copied<'a>(
+    part: &'a GgufPart,
+    materials: &dyn Materials,
+) -> Result<Option<&'a str>, StoreError> {
+    match (part.tensor(), part.as_it_is) {
+        (Some(tensor), AsItIs::Blocks | AsItIs::Floats) if !materials.is_new(tensor)? => {
+            Ok(Some(tensor))
+        }
+        _ => Ok(None),
+    }
+}
+
+/// The bytes of a copied part, piece by piece with their places.
+pub(super) fn pieces(
+    part: &GgufPart,
+    tensor: &str,
+    materials: &dyn Materials,
+    take: &mut dyn FnMut(u64, &[u8]) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    let source = materials.source();
+    let mut buffer = vec![0; part.size_bytes.min(PIECE_BYTES as u64) as usize];
+    let mut offset = 0;
+    while offset < part.size_bytes {
+        let piece = &mut buffer[..(part.size_bytes - offset).min(PIECE_BYTES as u64) as usize];
+        match part.as_it_is {
+            AsItIs::Blocks => source.read_blocks(tensor, offset, piece)?,
+            _ => source.read_bytes(tensor, offset, piece)?,
+        }
+        take(offset, piece)?;
+        offset += piece.len() as u64;
+    }
+    Ok(())
+}
+
 /// SHA-256 of the digests of pieces, which any number of threads can make.
-fn digest(bytes: &[u8]) -> [u8; 32] {
+pub(super) fn digest(bytes: &[u8]) -> [u8; 32] {
     let pieces: Vec<[u8; 32]> = bytes
         .par_chunks(DIGESTED_BYTES)
         .map(|piece| Sha256::digest(piece).into())
@@ -133,109 +174,8 @@ fn digest(bytes: &[u8]) -> [u8; 32] {
     Sha256::digest(pieces.concat()).into()
 }
 
-/// Opens the file again: the same bytes in every tensor, and how far their values are from what they were made of.
-pub(super) fn verify(
-    path: &Path,
-    plan: &GgufPlan,
-    digests: Option<&Digests>,
-    materials: &dyn Materials,
-    observer: &dyn Observer,
-) -> Result<Verified, StoreError> {
-    let paths = split::paths(path, plan.files.len());
-    let reopened = Checkpoint::open(&paths[0])?;
-    let mut verified = Verified {
-        tensors: 0,
-        max_abs_difference: 0.0,
-    };
-    for (done, part) in plan.parts.iter().enumerate() {
-        observer.check()?;
-        let Some(tensor) = part.tensor() else {
-            continue;
-        };
-        let differs = |what: &str| StoreError::Differs {
-            tensor: part.name.clone(),
-            problem: what.to_owned(),
-            path: path.to_owned(),
-        };
-        let (found, name) = find(&reopened, tensor, part)?;
-        let expected = match digests {
-            Some(digests) => digests.get(&part.name).copied(),
-            None => Some(digest(&part_bytes(part, materials, observer)?)),
-        };
-        if found.kind != part.kind || expected != Some(found.digest) {
-            return Err(differs("held other bytes"));
-        }
-        verified.tensors += 1;
-        observer.step(done as u64 + 1, plan.parts.len() as u64);
-        if part.as_it_is != AsItIs::No && !part.order.moves_rows() && !materials.is_new(tensor)? {
-            // The very bytes of the source.
-            continue;
-        }
-        let values = reopened.read_f32(&name)?;
-        let wanted = match materials.material(tensor, AsItIs::No)? {
-            Material::Values(values) => values,
-            Material::Blocks(_) | Material::Rows(_) => continue,
-            Material::Solved(solved) => {
-                let transposed = part.order.change == Change::Transposed;
-                emit::dense_values(&solved, transposed).into_data()
-            }
-        };
-        if wanted.len() != values.len() {
-            return Err(differs("had another shape"));
-        }
-        let largest = largest_difference(&wanted, &values);
-        if !largest.is_finite() {
-            return Err(differs(&format!(
-                "has values that {} cannot hold",
-                part.kind
-            )));
-        }
-        verified.max_abs_difference = verified.max_abs_difference.max(f64::from(largest));
-    }
-    Ok(verified)
-}
-
-/// Not finite where a value is not, and was another before.
-fn largest_difference(wanted: &[f32], found: &[f32]) -> f32 {
-    let differences = wanted.par_iter().zip(found).map(|(wanted, found)| {
-        let difference = (wanted - found).abs();
-        match wanted.to_bits() == found.to_bits() {
-            true => 0.0,
-            false if difference.is_nan() => f32::INFINITY,
-            false => difference,
-        }
-    });
-    // The largest does not depend on the order.
-    differences.reduce(|| 0.0, f32::max)
-}
-
-struct Found {
-    kind: ggml::GgmlType,
-    digest: [u8; 32],
-}
-
-/// The tensor of the reopened file, whose names have the usual prefix.
-fn find(
-    reopened: &Checkpoint,
-    tensor: &str,
-    part: &GgufPart,
-) -> Result<(Found, String), StoreError> {
-    let name = reopened
-        .names()
-        .into_iter()
-        .find(|name| name == tensor || reopened.stored_name(name) == Some(part.name.as_str()));
-    let missing = || SourceError::Missing {
-        name: part.name.clone(),
-    };
-    let name = name.ok_or_else(missing)?;
-    let kind = reopened.block_type(&name).ok_or_else(missing)?;
-    let bytes = reopened.block_bytes(&name)?;
-    let digest = digest(&bytes);
-    Ok((Found { kind, digest }, name))
-}
-
 /// The bytes of one tensor.
-fn part_bytes(
+pub(super) fn part_bytes(
     part: &GgufPart,
     materials: &dyn Materials,
     observer: &dyn Observer,
@@ -246,8 +186,6 @@ fn part_bytes(
     };
     let mut is_pruned = false;
     let values = match materials.material(tensor, part.as_it_is)? {
-        Material::Blocks(bytes) => return Ok(bytes),
-        Material::Rows(bytes) if !part.order.moves_rows() => return Ok(bytes),
         Material::Rows(bytes) => {
             return Ok(each_row(part, |row, output| {
                 output.copy_from_slice(&bytes[row * output.len()..(row + 1) * output.len()]);
