@@ -143,12 +143,15 @@ pub(super) fn copied<'a>(
     }
 }
 
+/// Takes a piece and where it begins.
+type Taker<'a> = dyn FnMut(u64, &[u8]) -> Result<(), StoreError> + 'a;
+
 /// The bytes of a copied part, piece by piece with their places.
 pub(super) fn pieces(
     part: &GgufPart,
     tensor: &str,
     materials: &dyn Materials,
-    take: &mut dyn FnMut(u64, &[u8]) -> Result<(), StoreError>,
+    take: &mut Taker<'_>,
 ) -> Result<(), StoreError> {
     let source = materials.source();
     let mut buffer = vec![0; part.size_bytes.min(PIECE_BYTES as u64) as usize];
