@@ -4,14 +4,12 @@ use super::describe::{Facts, describe, describe_untouched, original_tensor};
 use super::scaling::{FoldedScales, Inputs};
 use super::{Calibration, Choice, CompressError, Job, Ledger, Silent, inputs};
 use crate::calibrate::{GatherPlan, Sides, Stream, gather_stage};
-use crate::model::{Block, Model, ModelError};
+use crate::model::{Block, Model};
 use crate::moments::{LayerStatistics, Prefix, StageKey};
-use crate::packed::{ActivationPlan, PackedMatrix};
 use crate::report::Fallback;
 use crate::solve::{Factors, solve_layer_sharing};
-use crate::solved::{Method, Solved};
+use crate::solved::Method;
 use crate::transform::divide_inputs;
-use std::sync::Arc;
 use std::time::Instant;
 
 /// One in so many calibration sequences judges refinements instead of shaping them.
@@ -121,20 +119,6 @@ impl Streams {
     }
 }
 
-/// Puts a solved layer back, so that what follows sees what it will really give: a layer that rounds its inputs runs
-/// on its codes.
-fn put(
-    block: &mut Block,
-    layer: usize,
-    solved: &Solved,
-    activations: ActivationPlan,
-) -> Result<(), ModelError> {
-    if activations == ActivationPlan::NONE {
-        return block.set_weights(layer, &solved.dequantize());
-    }
-    block.set_packed(layer, Arc::new(PackedMatrix::new(solved)), activations)
-}
-
 /// One stage of one block.
 struct StageStep<'a> {
     inputs: Inputs<'a>,
@@ -166,7 +150,7 @@ impl StageStep<'_> {
                 continue;
             }
             if let Some(stored) = self.inputs.job.run.finished_layer(&info.name)? {
-                put(block, layer, &stored.solved, stored.activations)?;
+                block.set_solved(layer, &stored.solved, stored.activations)?;
                 ledger.enter(index, stored.report);
                 continue;
             }
@@ -199,7 +183,7 @@ impl StageStep<'_> {
             let tensor = original_tensor(self.inputs.job.source, info);
             let run = self.inputs.job.run;
             run.store_layer(tensor, &solved, &activations, &report)?;
-            put(block, layer, &solved, activations)?;
+            block.set_solved(layer, &solved, activations)?;
             ledger.enter(index, report);
         }
         Ok(())

@@ -27,6 +27,7 @@ mod plan;
 mod provider;
 mod rope;
 mod scalar;
+mod solved_layer;
 mod stage;
 mod watch;
 

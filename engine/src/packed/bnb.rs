@@ -29,7 +29,7 @@ pub use read::unpack;
 pub use state::{Nested, QuantType, State, parse_state};
 pub use unfit::{BLOCKS, Unfit, nearest_block, unfit};
 
-use super::kind::{CodeKind, PartSpec, size_bytes};
+use super::kind::{CodeKind, PartSpec, bytes_of, specs_of};
 use super::manifest::TOO_LARGE;
 use super::{PackError, Part, floats};
 use crate::codebook::{BLOCKS_PER_OUTER_SCALE, BlockCodebook, BlockScales, NF4_LEVELS};
@@ -139,22 +139,12 @@ impl Layout {
 /// The tensors of a layer that fits: suffix after the layer's name, dtype, shape, bytes. `None` where a size does not
 /// exist.
 pub fn parts(layout: Layout, rows: usize, columns: usize) -> Option<Vec<PartSpec>> {
-    let mut parts = Vec::new();
-    each_part(layout, rows, columns, |suffix, dtype, shape| {
-        parts.push(PartSpec::new(suffix, dtype, shape)?);
-        Some(())
-    })?;
-    Some(parts)
+    specs_of(|see| each_part(layout, rows, columns, see))
 }
 
 /// Bytes of these tensors. `None` where the number does not exist.
 pub fn stored_bytes(layout: Layout, rows: usize, columns: usize) -> Option<u64> {
-    let mut total = 0u64;
-    each_part(layout, rows, columns, |_, dtype, shape| {
-        total = total.checked_add(size_bytes(dtype, shape)?)?;
-        Some(())
-    })?;
-    Some(total)
+    bytes_of(|see| each_part(layout, rows, columns, see))
 }
 
 /// Shows `see` the suffix, dtype and shape of each tensor, in order.

@@ -17,7 +17,7 @@
 //! Knows no file and no config. Checked against compressed-tensors 0.20.0.
 
 use super::external::part_of;
-use super::kind::{PartSpec, dtype_of_scales};
+use super::kind::{PartSpec, dtype_of_scales, specs_of};
 use super::whole::{Whole, check_shape, checked};
 use super::{ActivationKind, ActivationPlan, PackError, Part, bits, floats, whole};
 use crate::grid::{GridConfig, ScaleDtype};
@@ -83,20 +83,15 @@ impl CompressedLayer {
             let bits = codes.checked_mul(usize::from(self.grid.bits))?;
             Some(bits.div_ceil(WORD_BITS))
         };
-        let mut parts = Vec::new();
-        let mut see = |suffix, dtype, shape: &[usize]| {
-            parts.push(PartSpec::new(suffix, dtype, shape)?);
-            Some(())
-        };
         let scales = dtype_of_scales(self.grid.scale_dtype);
-        match self.form {
+        specs_of(|see| match self.form {
             CodeForm::Packed => {
                 see("weight_shape", Dtype::I64, &[2])?;
                 see("weight_packed", Dtype::I32, &[rows, words(columns)?])?;
                 if !self.grid.symmetric {
                     see("weight_zero_point", Dtype::I32, &[words(rows)?, groups])?;
                 }
-                see("weight_scale", scales, &[rows, groups])?;
+                see("weight_scale", scales, &[rows, groups])
             }
             CodeForm::Integers => {
                 see("weight", Dtype::I8, &[rows, columns])?;
@@ -104,9 +99,9 @@ impl CompressedLayer {
                 if !self.grid.symmetric {
                     see("weight_zero_point", Dtype::I8, &[rows, groups])?;
                 }
+                Some(())
             }
-        }
-        Some(parts)
+        })
     }
 
     /// The bytes of a solved layer, in the order of `parts`.

@@ -21,7 +21,7 @@ mod unfit;
 
 pub use unfit::{GROUPS, Unfit, WORD_CODES, nearest_group, unfit};
 
-use super::kind::{PartSpec, size_bytes};
+use super::kind::{PartSpec, bytes_of, specs_of};
 use super::manifest::TOO_LARGE;
 use super::{PackError, Part, bits};
 use crate::grid::{AffineGrid, GridConfig, ScaleDtype};
@@ -69,22 +69,12 @@ impl CheckpointFormat {
 /// The tensors of a layer that fits: suffix after the layer's name, dtype, shape, bytes. `None` where a size does not
 /// exist.
 pub fn parts(config: GridConfig, rows: usize, columns: usize) -> Option<Vec<PartSpec>> {
-    let mut parts = Vec::new();
-    each_part(config, rows, columns, |suffix, dtype, shape| {
-        parts.push(PartSpec::new(suffix, dtype, shape)?);
-        Some(())
-    })?;
-    Some(parts)
+    specs_of(|see| each_part(config, rows, columns, see))
 }
 
 /// Bytes of these tensors. `None` where the number does not exist.
 pub fn stored_bytes(config: GridConfig, rows: usize, columns: usize) -> Option<u64> {
-    let mut total = 0u64;
-    each_part(config, rows, columns, |_, dtype, shape| {
-        total = total.checked_add(size_bytes(dtype, shape)?)?;
-        Some(())
-    })?;
-    Some(total)
+    bytes_of(|see| each_part(config, rows, columns, see))
 }
 
 /// Shows `see` the suffix, dtype and shape of each tensor, in order. Allocates nothing.

@@ -210,6 +210,29 @@ impl PartSpec {
     }
 }
 
+/// Is shown the suffix, dtype and shape of a part; `None` where its size does not exist.
+pub(super) type SeePart<'a> = dyn FnMut(&'static str, Dtype, &[usize]) -> Option<()> + 'a;
+
+/// The parts that `each` shows, in order. `None` where a size does not exist.
+pub(super) fn specs_of(each: impl FnOnce(&mut SeePart<'_>) -> Option<()>) -> Option<Vec<PartSpec>> {
+    let mut parts = Vec::new();
+    each(&mut |suffix, dtype, shape| {
+        parts.push(PartSpec::new(suffix, dtype, shape)?);
+        Some(())
+    })?;
+    Some(parts)
+}
+
+/// Bytes of the parts that `each` shows. `None` where the number does not exist. Allocates nothing.
+pub(super) fn bytes_of(each: impl FnOnce(&mut SeePart<'_>) -> Option<()>) -> Option<u64> {
+    let mut total = 0u64;
+    each(&mut |_, dtype, shape| {
+        total = total.checked_add(size_bytes(dtype, shape)?)?;
+        Some(())
+    })?;
+    Some(total)
+}
+
 /// How scales are written.
 pub(super) fn dtype_of_scales(dtype: ScaleDtype) -> Dtype {
     match dtype {

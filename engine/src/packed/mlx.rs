@@ -21,7 +21,7 @@ mod unfit;
 
 pub use unfit::{BITS, GROUPS, Unfit, nearest_bits, nearest_group, unfit};
 
-use super::kind::{PartSpec, dtype_of_scales, size_bytes};
+use super::kind::{PartSpec, bytes_of, dtype_of_scales, specs_of};
 use super::manifest::TOO_LARGE;
 use super::{PackError, Part, bits, floats};
 use crate::grid::{AffineGrid, GridConfig};
@@ -34,22 +34,12 @@ const WORD_BITS: usize = 32;
 /// The tensors of a layer that fits: suffix after the layer's name, dtype, shape, bytes. `None` where a size does not
 /// exist.
 pub fn parts(config: GridConfig, rows: usize, columns: usize) -> Option<Vec<PartSpec>> {
-    let mut parts = Vec::new();
-    each_part(config, rows, columns, |suffix, dtype, shape| {
-        parts.push(PartSpec::new(suffix, dtype, shape)?);
-        Some(())
-    })?;
-    Some(parts)
+    specs_of(|see| each_part(config, rows, columns, see))
 }
 
 /// Bytes of these tensors. `None` where the number does not exist.
 pub fn stored_bytes(config: GridConfig, rows: usize, columns: usize) -> Option<u64> {
-    let mut total = 0u64;
-    each_part(config, rows, columns, |_, dtype, shape| {
-        total = total.checked_add(size_bytes(dtype, shape)?)?;
-        Some(())
-    })?;
-    Some(total)
+    bytes_of(|see| each_part(config, rows, columns, see))
 }
 
 /// Shows `see` the suffix, dtype and shape of each tensor, in order. Allocates nothing.

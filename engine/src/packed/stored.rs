@@ -5,7 +5,7 @@
 
 use super::bits::row_bytes;
 use super::combinations::Choices;
-use super::kind::{CodeKind, PartSpec, dtype_of_scales, size_bytes};
+use super::kind::{CodeKind, PartSpec, bytes_of, dtype_of_scales, specs_of};
 use crate::grid::ScaleDtype;
 use crate::mask::SparsityPattern;
 use crate::settings::LayerSettings;
@@ -158,22 +158,12 @@ impl Stored {
     /// Bytes of a layer of this shape, scales, zeros, positions, factors and padding included. `None` where the number
     /// does not exist.
     pub fn stored_bytes(&self, rows: usize, columns: usize) -> Option<u64> {
-        let mut total = 0u64;
-        self.each_part(rows, columns, |_, dtype, shape| {
-            total = total.checked_add(size_bytes(dtype, shape)?)?;
-            Some(())
-        })?;
-        Some(total)
+        bytes_of(|see| self.each_part(rows, columns, see))
     }
 
     /// The parts of a layer of this shape. `None` where a size does not exist.
     pub fn parts(&self, rows: usize, columns: usize) -> Option<Vec<PartSpec>> {
-        let mut parts = Vec::new();
-        self.each_part(rows, columns, |suffix, dtype, shape| {
-            parts.push(PartSpec::new(suffix, dtype, shape)?);
-            Some(())
-        })?;
-        Some(parts)
+        specs_of(|see| self.each_part(rows, columns, see))
     }
 
     /// Values that are stored of each row, where all rows have equally many and so begin on a byte; else `None`: they

@@ -8,9 +8,9 @@
 mod tests;
 
 use crate::calibrate::{CalibrateError, SpillPolicy, Stream};
-use crate::model::{Block, LayerInfo, LayerKind, Model, ModelError};
+use crate::model::{LayerInfo, LayerKind, Model, ModelError};
 use crate::monitor::{Monitor, Silent, Stopped};
-use crate::packed::{ActivationPlan, PackedMatrix, PackedSource};
+use crate::packed::{ActivationPlan, PackedSource};
 use crate::report::{Notice, Observer};
 use crate::solved::{Grid, Solved};
 use crate::tensor::SourceError;
@@ -18,7 +18,6 @@ use crate::train::rounding::{BlockPairs, RoundingConfig, StartLayer, round_block
 use crate::train::scales::TrainedLayer;
 use crate::train::{Frozen, TrainError};
 use candle_core::Tensor;
-use std::sync::Arc;
 
 /// Why rounding could not be learnt.
 #[derive(Debug, thiserror::Error)]
@@ -146,7 +145,7 @@ pub fn learn_rounding(
         };
         if let Some(finished) = finished(job, index, &pairs, &silent)? {
             for layer in &finished.layers {
-                put(&mut block, layer.layer, &layer.solved, layer.activations)?;
+                block.set_solved(layer.layer, &layer.solved, layer.activations)?;
             }
             recovery.blocks.push(finished.recovery);
             recovery.layers.extend(finished.layers);
@@ -225,19 +224,6 @@ fn check_alike(job: RoundingJob<'_>) -> Result<(), RecoverError> {
         "teacher and student are different networks, and rounding is learnt towards the outputs of the same block; name the model that the student was compressed from as --teacher",
     )
     .into())
-}
-
-/// A solved layer takes its place, so that what follows sees what it will really give.
-fn put(
-    block: &mut Block,
-    layer: usize,
-    solved: &Solved,
-    activations: ActivationPlan,
-) -> Result<(), ModelError> {
-    match activations == ActivationPlan::NONE {
-        true => block.set_weights(layer, &solved.dequantize()),
-        false => block.set_packed(layer, Arc::new(PackedMatrix::new(solved)), activations),
-    }
 }
 
 /// The layers of one block whose rounding can be learnt.

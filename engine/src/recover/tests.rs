@@ -8,6 +8,7 @@ use crate::monitor::Unwatched;
 use crate::rng::Rng;
 use crate::solve::{RtnConfig, rtn};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::Mutex;
 
 /// A model and its codes; layers outside blocks have none.

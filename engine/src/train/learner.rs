@@ -30,7 +30,9 @@ pub trait Learner: Send + Sync {
     fn provider(&self) -> &(dyn Provider + Sync);
 
     /// Called after each step, one that was skipped too (masks kept, ranges clamped). `step` counts from 1.
-    fn settle(&self, step: u64) -> Result<(), TrainError>;
+    fn settle(&self, _step: u64) -> Result<(), TrainError> {
+        Ok(())
+    }
 
     /// Whether what the variables are after `step` may be the end of a run: not while zeros still grow.
     fn may_end(&self, _step: u64) -> bool {

@@ -223,10 +223,6 @@ impl Learner for QatLearner {
     fn provider(&self) -> &(dyn Provider + Sync) {
         self
     }
-
-    fn settle(&self, _step: u64) -> Result<(), TrainError> {
-        Ok(())
-    }
 }
 
 #[cfg(test)]

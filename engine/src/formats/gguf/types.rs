@@ -3,7 +3,7 @@
 //! Q4_0 and Q5_0 hold symmetric grids of up to 4 and 5 bits, Q8_0 of up to 8; Q4_1 and Q5_1 hold grids with zeros, whose least
 //! value `-scale zero` they round to f16, so that pruned weights stay zero in symmetric blocks only. Groups are whole blocks of 32, scales f16. Knows no file.
 
-use crate::formats::layout::Held;
+use crate::formats::layout::{Held, left_dense};
 use crate::ggml::{self, GgmlType};
 use crate::grid::{AffineGrid, GridConfig, ScaleDtype};
 use crate::model::LayerInfo;
@@ -172,17 +172,6 @@ pub(super) fn nearest(settings: &LayerSettings, columns: usize, is_pruned: bool)
 
 /// What the container makes of settings before anything is solved: a grid that some type holds.
 pub(in crate::formats) fn hold(layer: &LayerInfo, asked: LayerSettings) -> Held {
-    let left = |settings: LayerSettings, reason: &str| Held {
-        settings: LayerSettings {
-            method: Method::None,
-            ..settings
-        },
-        fallback: Some(Fallback {
-            from: settings.method.word().to_owned(),
-            to: Method::None.word().to_owned(),
-            reason: reason.to_owned(),
-        }),
-    };
     let mut settings = asked;
     match asked.method {
         Method::None | Method::Float => {
@@ -192,14 +181,14 @@ pub(in crate::formats) fn hold(layer: &LayerInfo, asked: LayerSettings) -> Held 
             };
         }
         Method::Nf4 | Method::Palette => {
-            return left(
+            return left_dense(
                 asked,
                 "gguf has no blocks of such levels; its nearest are rtn, gptq, awq or hqq with 4 bits and groups of 32",
             );
         }
-        _ if asked.rank != Rank::None => return left(asked, "gguf has no place for factors"),
+        _ if asked.rank != Rank::None => return left_dense(asked, "gguf has no place for factors"),
         _ if !layer.columns.is_multiple_of(BLOCK) => {
-            return left(asked, "rows are no whole blocks of 32 values");
+            return left_dense(asked, "rows are no whole blocks of 32 values");
         }
         _ => {}
     }

@@ -25,6 +25,7 @@ pub(in crate::formats) use external::{inputs_left_alone, placement as external_p
 pub use nearest::{fitted, nearest};
 pub(in crate::formats) use placement::untouched;
 pub use placement::{Placement, stored_bytes};
+pub(in crate::formats) use preflight::left_dense;
 pub use preflight::{Held, preflight, warn_of_nothing_held};
 
 use placement::{parts_of, placed_bytes, placement};

@@ -105,7 +105,8 @@ fn joined(weights: Held, inputs: Option<Fallback>) -> Held {
     }
 }
 
-pub(super) fn left_dense(settings: LayerSettings, reason: String) -> Held {
+/// A layer that the container does not hold, and why.
+pub(in crate::formats) fn left_dense(settings: LayerSettings, reason: impl Into<String>) -> Held {
     Held {
         settings: LayerSettings {
             method: Method::None,
@@ -114,7 +115,7 @@ pub(super) fn left_dense(settings: LayerSettings, reason: String) -> Held {
         fallback: Some(Fallback {
             from: settings.method.word().to_owned(),
             to: Method::None.word().to_owned(),
-            reason,
+            reason: reason.into(),
         }),
     }
 }

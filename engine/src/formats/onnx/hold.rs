@@ -3,7 +3,7 @@
 //! Knows no file. Codes of 2 and 3 bits lie in the room of 4 and codes of 5 to 7 bits in bytes, as they were solved.
 
 use super::weight::{NIBBLE_BITS, OnnxForm, OnnxWeight, block_of, nearest_group};
-use crate::formats::layout::Held;
+use crate::formats::layout::{Held, left_dense};
 use crate::model::LayerInfo;
 use crate::report::Fallback;
 use crate::settings::{Activations, LayerSettings};
@@ -108,18 +108,4 @@ fn other_blocks(layer: &LayerInfo, settings: &LayerSettings) -> Option<Change> {
         to: words(found),
         reason: reason.to_owned(),
     })
-}
-
-fn left_dense(settings: LayerSettings, reason: &str) -> Held {
-    Held {
-        settings: LayerSettings {
-            method: Method::None,
-            ..settings
-        },
-        fallback: Some(Fallback {
-            from: settings.method.word().to_owned(),
-            to: Method::None.word().to_owned(),
-            reason: reason.to_owned(),
-        }),
-    }
 }

@@ -98,6 +98,33 @@ pub struct RunPage {
 }
 
 impl RunPage {
+    /// A page of which nothing is known yet.
+    pub fn empty(kind: RunKind) -> Self {
+        Self {
+            name: String::new(),
+            kind,
+            format: None,
+            bytes_before: None,
+            bytes_after: None,
+            bits_per_weight: None,
+            seconds: None,
+            peak_rss_bytes: None,
+            stages: Vec::new(),
+            layers: Vec::new(),
+            fallbacks: Vec::new(),
+            structure: None,
+            training: None,
+            evaluation: None,
+            verified: None,
+            recipe: None,
+            seed: None,
+            environment: None,
+            front: None,
+            files: Vec::new(),
+            warnings: Vec::new(),
+        }
+    }
+
     /// The page.
     pub fn html(&self) -> String {
         let title = text::escape(&self.name);

@@ -232,27 +232,13 @@ fn full() -> RunPage {
 
 /// Of a folder of which almost nothing is known.
 fn bare(kind: RunKind) -> RunPage {
+    let RunPage {
+        name, fallbacks, ..
+    } = full();
     RunPage {
-        kind,
-        layers: Vec::new(),
-        structure: None,
-        training: None,
-        evaluation: None,
-        verified: None,
-        recipe: None,
-        seed: None,
-        environment: None,
-        front: None,
-        files: Vec::new(),
-        warnings: Vec::new(),
-        format: None,
-        bytes_before: None,
-        bytes_after: None,
-        bits_per_weight: None,
-        seconds: None,
-        peak_rss_bytes: None,
-        stages: Vec::new(),
-        ..full()
+        name,
+        fallbacks,
+        ..RunPage::empty(kind)
     }
 }
 

@@ -182,7 +182,7 @@ fn of_compressed(report: CompressReport) -> RunPage {
         verified: Some(report.verified),
         recipe: Some(report.recipe),
         warnings: report.warnings,
-        ..empty(RunKind::Compressed)
+        ..RunPage::empty(RunKind::Compressed)
     }
 }
 
@@ -193,7 +193,7 @@ fn of_trained(report: DistillReport) -> RunPage {
         recipe: Some(report.recipe.clone()),
         warnings: report.warnings.clone(),
         training: Some(report),
-        ..empty(RunKind::Trained)
+        ..RunPage::empty(RunKind::Trained)
     }
 }
 
@@ -201,7 +201,7 @@ fn of_export(own: &Path) -> Result<RunPage, SessionError> {
     let path = own.join("export.json");
     let report: ExportReport = parse(&bytes_of(&path)?, &path)?;
     let origin = own.join("origin.json");
-    let mut page = empty(RunKind::Exported);
+    let mut page = RunPage::empty(RunKind::Exported);
     if origin.exists() {
         page = of_run(&origin)?;
         page.warnings.push(
@@ -223,33 +223,6 @@ fn of_export(own: &Path) -> Result<RunPage, SessionError> {
         stages: Vec::new(),
         ..page
     })
-}
-
-/// A page of which nothing is known yet.
-fn empty(kind: RunKind) -> RunPage {
-    RunPage {
-        name: String::new(),
-        kind,
-        format: None,
-        bytes_before: None,
-        bytes_after: None,
-        bits_per_weight: None,
-        seconds: None,
-        peak_rss_bytes: None,
-        stages: Vec::new(),
-        layers: Vec::new(),
-        fallbacks: Vec::new(),
-        structure: None,
-        training: None,
-        evaluation: None,
-        verified: None,
-        recipe: None,
-        seed: None,
-        environment: None,
-        front: None,
-        files: Vec::new(),
-        warnings: Vec::new(),
-    }
 }
 
 /// What `allocate --json` prints, as far as its front goes.

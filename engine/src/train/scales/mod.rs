@@ -206,8 +206,4 @@ impl Learner for ScaleLearner {
     fn provider(&self) -> &(dyn Provider + Sync) {
         self
     }
-
-    fn settle(&self, _step: u64) -> Result<(), TrainError> {
-        Ok(())
-    }
 }
