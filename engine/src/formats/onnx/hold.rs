@@ -6,7 +6,7 @@ use super::weight::{NIBBLE_BITS, OnnxForm, OnnxWeight, block_of, nearest_group};
 use crate::formats::layout::{Held, left_dense};
 use crate::model::LayerInfo;
 use crate::report::Fallback;
-use crate::settings::{Activations, LayerSettings};
+use crate::settings::{ACTIVATION_BLOCKS, Activations, LayerSettings};
 use crate::solved::Method;
 
 /// `asked` as the container holds it.
@@ -60,7 +60,13 @@ pub(in crate::formats) fn hold(layer: &LayerInfo, asked: LayerSettings) -> Held 
             reason: "operators of ONNX take codes of 4 and 8 bits".to_owned(),
         });
     }
-    changes.extend(other_blocks(layer, &settings));
+    if let Some((found, change)) = other_blocks(layer, &settings) {
+        // So that errors and quality are those of what the runtime does, where our kernels can do it too.
+        if ACTIVATION_BLOCKS.contains(&found) {
+            settings.activation_block = found;
+        }
+        changes.push(change);
+    }
     kept(settings, told(changes))
 }
 
@@ -82,8 +88,8 @@ fn told(changes: Vec<Change>) -> Option<Fallback> {
     changes.fold(None, Fallback::join)
 }
 
-/// Inputs that the runtime rounds in other blocks than asked.
-fn other_blocks(layer: &LayerInfo, settings: &LayerSettings) -> Option<Change> {
+/// The blocks in which the runtime rounds inputs, where they are others than asked.
+fn other_blocks(layer: &LayerInfo, settings: &LayerSettings) -> Option<(usize, Change)> {
     if settings.activations != Activations::Dynamic8 {
         return None;
     }
@@ -103,9 +109,10 @@ fn other_blocks(layer: &LayerInfo, settings: &LayerSettings) -> Option<Change> {
         ),
         _ => return None,
     };
-    (found != asked).then(|| Change {
+    let change = || Change {
         from: words(asked),
         to: words(found),
         reason: reason.to_owned(),
-    })
+    };
+    (found != asked).then(|| (found, change()))
 }

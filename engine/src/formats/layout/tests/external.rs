@@ -116,6 +116,35 @@ fn inputs_are_rounded_before_integers_of_eight_bits_alone() {
 }
 
 #[test]
+fn onnx_runtime_rounds_inputs_in_the_blocks_of_the_weights() {
+    let rounded = |bits, group, block| LayerSettings {
+        activations: Activations::Dynamic8,
+        activation_block: block,
+        ..settings(bits, group, true)
+    };
+    let cases = [
+        (
+            rounded(4, 32, 0),
+            "a scale for each token -> activation block 32",
+            32,
+        ),
+        (rounded(4, 32, 32), "", 32),
+        // Our kernels round in no blocks of 64: it is told, and measured as asked.
+        (
+            rounded(8, 64, 0),
+            "a scale for each token -> activation block 64",
+            0,
+        ),
+        (rounded(8, 0, 0), "", 0),
+    ];
+    for (asked, expected, block) in cases {
+        let (told, held) = word(Format::Onnx, asked);
+        assert_eq!(told, expected, "{asked:?}");
+        assert_eq!(held.activation_block, block, "{asked:?}");
+    }
+}
+
+#[test]
 fn the_config_of_compressed_tensors_names_every_scheme() {
     let mut asked = [settings(4, 32, true); 5];
     asked[4] = LayerSettings {
