@@ -6,6 +6,7 @@
 
 pub use crate::tensor::ScaleDtype;
 
+use std::fmt;
 use std::ops::Range;
 
 /// What a grid is asked to be. No field has a hidden default.
@@ -42,6 +43,22 @@ impl GridConfig {
                 self.group
             },
         }
+    }
+}
+
+impl fmt::Display for GridConfig {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let zeros = if self.symmetric {
+            "symmetric"
+        } else {
+            "asymmetric"
+        };
+        write!(formatter, "{} bits, {zeros}, ", self.bits)?;
+        match self.group {
+            0 => formatter.write_str("a scale for each row")?,
+            group => write!(formatter, "groups of {group}")?,
+        }
+        write!(formatter, ", {} scales", self.scale_dtype)
     }
 }
 

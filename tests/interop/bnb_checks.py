@@ -7,26 +7,13 @@ import bitsandbytes.functional as bnb
 import numpy as np
 import torch
 from bitsandbytes.backends.default.ops import _dequantize_4bit_compute
-from safetensors.torch import load_file
 from transformers import AutoModel, AutoModelForCausalLM, BitsAndBytesConfig
 
 from bench import Bench, relative_error
-
-VOCABULARIES = {"babyllama-361": 361, "gutenberg-5M": 2048}
+from folders import BOUND, VOCABULARIES, compare_logits, compare_weights, tensors_of, token_ids
 
 # Models of which every width is a multiple of 64: of others the CPU kernel of bitsandbytes reads some layers wrongly.
 WHOLE_BLOCKS = ("gutenberg-5M",)
-
-
-def token_ids(vocabulary: int) -> np.ndarray:
-    return np.random.default_rng(3).integers(3, vocabulary, (2, 64))
-
-
-def tensors_of(folder: pathlib.Path) -> dict[str, torch.Tensor]:
-    tensors = {}
-    for file in sorted(folder.glob("*.safetensors")):
-        tensors.update(load_file(file))
-    return tensors
 
 
 def dequantized(folder: pathlib.Path) -> dict[str, torch.Tensor]:
@@ -40,7 +27,6 @@ def dequantized(folder: pathlib.Path) -> dict[str, torch.Tensor]:
         state = bnb.QuantState.from_dict(parts, device=torch.device("cpu"))
         state.dtype = torch.float32
         found[weight] = values_of(tensors[weight], state)
-    assert found, f"{folder} holds no quantized layer"
     return found
 
 
@@ -53,22 +39,8 @@ def values_of(codes: torch.Tensor, state: bnb.QuantState) -> torch.Tensor:
     return _dequantize_4bit_compute(codes.reshape(-1), maxima, state.code, state.blocksize, state.shape, torch.float32)
 
 
-def compare_weights(bench: Bench, folder: pathlib.Path) -> int:
-    ours, theirs = tensors_of(bench.dense_copy(folder)), dequantized(folder)
-    for name, expected in theirs.items():
-        different = int((ours[name].float() != expected).sum())
-        assert different == 0, f"{name}: {different} of {expected.numel()} weights differ"
-    return len(theirs)
-
-
-def compare_logits(bench: Bench, folder: pathlib.Path, vocabulary: int) -> float:
-    ids = token_ids(vocabulary)
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, device_map="cpu")
-    with torch.no_grad():
-        theirs = model(torch.from_numpy(ids)).logits.float().numpy()
-    error = relative_error(theirs, bench.logits(folder, ids))
-    assert error <= 1e-2, f"{folder.name}: relative difference of logits {error:.2e}"
-    return error
+def loaded(folder: pathlib.Path) -> torch.nn.Module:
+    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, device_map="cpu")
 
 
 def bnb_write(bench: Bench) -> Iterator[str]:
@@ -81,7 +53,7 @@ def bnb_write(bench: Bench) -> Iterator[str]:
                 '[[layer]]\nmatch = "*.0.mlp.down_proj"\nmethod = "none"\n'
             )
             folder = bench.compress(name, "bnb-nf4", "--recipe", recipe, out=f"{name}-{double}")
-            layers, error = compare_weights(bench, folder), compare_logits(bench, folder, vocabulary)
+            layers, error = compare_weights(bench, folder, dequantized(folder)), compare_logits(bench, folder, loaded(folder), vocabulary)
             word = "doubly quantized" if double else "plain"
             yield f"{name} {word}: {layers} layers equal bit for bit, relative difference of logits {error:.1e}"
 
@@ -94,8 +66,8 @@ def bnb_encoder(bench: Bench) -> Iterator[str]:
     with torch.no_grad():
         theirs = model(torch.from_numpy(ids)).last_hidden_state.numpy()
     error = relative_error(theirs, bench.logits(folder, ids))
-    assert error <= 1e-2, f"relative difference {error:.2e}"
-    yield f"minilm: {compare_weights(bench, folder)} layers equal bit for bit, relative difference {error:.1e}"
+    assert error <= BOUND, f"relative difference {error:.2e}"
+    yield f"minilm: {compare_weights(bench, folder, dequantized(folder))} layers equal bit for bit, relative difference {error:.1e}"
 
 
 def bnb_read(bench: Bench) -> Iterator[str]:
@@ -112,10 +84,10 @@ def bnb_read(bench: Bench) -> Iterator[str]:
             folder = bench.folder / f"theirs-{name}-{kind}-{double}"
             model.save_pretrained(folder)
             inspected = bench.pare("inspect", folder)
-            layers = compare_weights(bench, folder)
+            layers = compare_weights(bench, folder, dequantized(folder))
             told = f"{name} {kind} {'double' if double else 'plain'}: {inspected['parameters']} parameters, {layers} layers equal bit for bit"
             if name in WHOLE_BLOCKS:
-                told += f", relative difference of logits {compare_logits(bench, folder, vocabulary):.1e}"
+                told += f", relative difference of logits {compare_logits(bench, folder, loaded(folder), vocabulary):.1e}"
             yield told
 
 

@@ -2,13 +2,11 @@
 
 from collections.abc import Iterator
 
-import numpy as np
 import torch
 from transformers import AutoModelForCausalLM
 
-from bench import Bench, relative_error
-
-VOCABULARIES = {"babyllama-361": 361, "gutenberg-5M": 2048}
+from bench import Bench
+from folders import VOCABULARIES, compare_logits
 
 RECIPES = {
     "4 symmetric bits, gptq": "bits = 4\ngroup = 32\nsymmetric = true\n",
@@ -20,7 +18,6 @@ RECIPES = {
 def gptq_load(bench: Bench) -> Iterator[str]:
     """What we write: logits of transformers within 1e-2."""
     for name, vocabulary in VOCABULARIES.items():
-        ids = np.random.default_rng(3).integers(3, vocabulary, (2, 64))
         for number, (word, settings) in enumerate(RECIPES.items()):
             recipe = bench.folder / f"{number}.toml"
             recipe.write_text(f'version = 1\n[default]\nmethod = "rtn"\nclip_search = 0\n{settings}')
@@ -28,10 +25,7 @@ def gptq_load(bench: Bench) -> Iterator[str]:
             model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float16, device_map="cpu")
             layers = sum(hasattr(module, "qzeros") for module in model.modules())
             assert layers, "transformers made no quantized layer"
-            with torch.no_grad():
-                theirs = model(torch.from_numpy(ids)).logits.float().numpy()
-            error = relative_error(theirs, bench.logits(folder, ids))
-            assert error <= 1e-2, f"{folder.name}: relative difference of logits {error:.2e}"
+            error = compare_logits(bench, folder, model, vocabulary)
             yield f"{name}, {word}: {layers} layers, relative difference of logits {error:.1e}"
 
 

@@ -11,6 +11,7 @@ use super::files::read_json;
 const SINGLE: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
 const MAX_INDEX_BYTES: u64 = 100_000_000;
+pub(super) const MAX_CONFIG_BYTES: u64 = 16_000_000;
 const PICKLED: [&str; 5] = ["bin", "pt", "pth", "ckpt", "pkl"];
 
 /// The weight files of a folder, and what an index promises about them.
@@ -20,6 +21,19 @@ pub(super) struct WeightFiles {
     pub(super) paths: Vec<PathBuf>,
     /// Tensor name to shard name, in the order of tensor names; empty without an index.
     pub(super) promised: BTreeMap<String, String>,
+}
+
+/// A JSON file of `folder`, where there is one.
+pub(super) fn read_optional(
+    folder: &Path,
+    name: &str,
+    what: &'static str,
+) -> Result<Option<serde_json::Value>, CheckpointError> {
+    let path = folder.join(name);
+    match path.exists() {
+        true => read_json(&path, what, MAX_CONFIG_BYTES).map(Some),
+        false => Ok(None),
+    }
 }
 
 /// Finds the weight files of `folder`. `model.safetensors` comes before an index, as other loaders have it.

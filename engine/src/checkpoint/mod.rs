@@ -1,4 +1,5 @@
-//! Models on disk: bytes -> validated headers -> `WeightSource`. Opening reads headers only; values are read at
+//! Models on disk: bytes -> validated headers -> `WeightSource`. Opening reads headers (and what bitsandbytes and
+//! compressed-tensors say of shapes in tensors of a few bytes, bounded before they are read); values are read at
 //! positions when asked. Packed layers (format `pare`, and those of other programs) appear as the dense tensors that they stand for.
 //!
 //! Every file is hostile: a wrong one is an error that says what to do, never a panic, a huge allocation or a read
@@ -36,11 +37,6 @@ use gguf::GgufTensor;
 use packed_source::PackedTensor;
 pub use pooling::{PoolingProblem, pooling_of};
 use shards::Shards;
-
-const MAX_CONFIG_BYTES: u64 = 16_000_000;
-
-/// The file in which older programs keep gptq's settings.
-const OLDER_GPTQ_CONFIG: &str = "quantize_config.json";
 
 /// How a model lies on disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -98,6 +94,8 @@ pub struct Checkpoint {
     container: Container,
     config: Option<serde_json::Value>,
     side_files: Vec<PathBuf>,
+    /// What the model's config asks for that is not done here, in sentences.
+    notes: Vec<String>,
     /// Side files that are made from the container itself.
     made_files: Vec<(PathBuf, Vec<u8>)>,
     shards: Shards,
@@ -157,21 +155,27 @@ impl Checkpoint {
             return Self::open_gguf(folder, &file);
         }
         let WeightFiles { paths, promised } = folder::find_weights(folder)?;
-        let (shards, metadata) = Shards::open(folder, &paths)?;
+        let (mut shards, metadata) = Shards::open(folder, &paths)?;
         shards.keep_promises(folder, &promised)?;
-        let config = read_optional(folder, "config.json", "config.json")?;
+        let config = folder::read_optional(folder, "config.json", "config.json")?;
+        if let Some(config) = &config {
+            external::rename(folder, config, &mut shards)?;
+        }
         let mut packed = packed_source::pare_layers(folder, &metadata, &shards)?;
         let mut container = Container::HuggingFace;
+        let mut notes = Vec::new();
         if packed.is_empty()
-            && let Some(quantization) = read_quantization(folder, config.as_ref())?
+            && let Some(quantization) = Quantization::of_folder(folder, config.as_ref())?
         {
             packed = quantization.layers(folder, &shards)?;
+            notes = quantization.notes();
             if !packed.is_empty() {
                 container = quantization.external().into();
             }
         }
         let mut checkpoint = Self::new(folder, container, shards, packed)?;
         checkpoint.config = config;
+        checkpoint.notes = notes;
         checkpoint.side_files = folder::side_files(folder)?;
         Ok(checkpoint)
     }
@@ -192,6 +196,7 @@ impl Checkpoint {
             container,
             config: None,
             side_files: Vec::new(),
+            notes: Vec::new(),
             made_files: Vec::new(),
             entries: entries(&shards, packed),
             shards,
@@ -235,6 +240,11 @@ impl Checkpoint {
     /// Files to copy beside a rewritten model (config, tokenizer, pooling, licence), relative to `root`, sorted.
     pub fn side_files(&self) -> &[PathBuf] {
         &self.side_files
+    }
+
+    /// What the model's config asks of whoever runs it and is not done here, in sentences.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
     }
 
     /// Tensors whose element type cannot be read.
@@ -375,28 +385,4 @@ fn entries(shards: &Shards, packed: Vec<PackedTensor>) -> Vec<Entry> {
         }
     }
     entries
-}
-
-fn read_optional(
-    folder: &Path,
-    name: &str,
-    what: &'static str,
-) -> Result<Option<serde_json::Value>, CheckpointError> {
-    let path = folder.join(name);
-    if path.exists() {
-        files::read_json(&path, what, MAX_CONFIG_BYTES).map(Some)
-    } else {
-        Ok(None)
-    }
-}
-
-fn read_quantization(
-    folder: &Path,
-    config: Option<&serde_json::Value>,
-) -> Result<Option<Quantization>, CheckpointError> {
-    let Some(config) = config else {
-        return Ok(None);
-    };
-    let older = read_optional(folder, OLDER_GPTQ_CONFIG, OLDER_GPTQ_CONFIG)?;
-    Quantization::of_model(folder, config, older.as_ref())
 }

@@ -125,6 +125,36 @@ impl Shards {
         Ok(())
     }
 
+    /// Gives tensors other names, where `renamed` knows one.
+    pub(super) fn rename(
+        &mut self,
+        root: &Path,
+        renamed: impl Fn(&str) -> Option<String>,
+    ) -> Result<(), CheckpointError> {
+        let readable = self.tensors.iter_mut().map(|tensor| &mut tensor.name);
+        let unreadable = self.unreadable.iter_mut().map(|tensor| &mut tensor.name);
+        let mut changed = Vec::new();
+        for name in readable.chain(unreadable) {
+            if let Some(new) = renamed(name) {
+                changed.push((std::mem::replace(name, new.clone()), new));
+            }
+        }
+        for (old, new) in changed {
+            let found = self.by_name.remove(&old);
+            let found = found.expect("every tensor stands under its name");
+            if let Some(&other) = self.by_name.get(&new) {
+                return Err(CheckpointError::TensorTwice {
+                    tensor: new,
+                    first: self.file_name(self.file_of(other)),
+                    second: self.file_name(self.file_of(found)),
+                    path: root.to_owned(),
+                });
+            }
+            self.by_name.insert(new, found);
+        }
+        Ok(())
+    }
+
     /// Checks that each tensor lies where an index says.
     pub(super) fn keep_promises(
         &self,

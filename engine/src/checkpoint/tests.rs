@@ -393,7 +393,7 @@ fn a_config_beyond_the_limit() {
     );
     put(folder.path(), "config.json", "{}");
     let config = writable(&folder.path().join("config.json"));
-    config.set_len(MAX_CONFIG_BYTES + 1).unwrap();
+    config.set_len(folder::MAX_CONFIG_BYTES + 1).unwrap();
     let error = error_of(folder.path());
     assert!(matches!(error, CheckpointError::TooLarge { .. }), "{error}");
 }

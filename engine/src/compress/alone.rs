@@ -1,6 +1,7 @@
 //! Layers solved on their own: embeddings, output heads, and everything in a network that cannot be run.
 
 use super::describe::{Facts, describe, describe_untouched, original_tensor};
+use super::returned::{chosen, returned};
 use super::scaling::{NO_PRODUCER, smoothed_by};
 use super::{CompressError, Job, Ledger, Silent, inputs, needs_inputs};
 use crate::model::LayerKind;
@@ -35,7 +36,9 @@ pub(super) fn solve_alone(
     let activations = inputs::plan(&settings, None);
     let weights = layer.read(job.source)?;
     let started = Instant::now();
-    let solved = solve_layer(&weights, None, &settings, &Silent(ledger.observer))
+    let silent = Silent(ledger.observer);
+    let solved = solve_layer(&weights, None, &settings, &silent)
+        .and_then(|solved| chosen(choice, &weights, solved, None, &silent))
         .map_err(|error| CompressError::of_solver(layer, error))?
         .with_float_dtype(layer.dtype);
     let seconds = started.elapsed().as_secs_f64();
@@ -48,7 +51,7 @@ pub(super) fn solve_alone(
         statistics: None,
         activations,
     };
-    let report = describe(facts, &weights, &solved);
+    let report = describe(facts, &weights, &returned(choice, &solved));
     job.run.store_layer(
         original_tensor(job.source, layer),
         &solved,

@@ -1,6 +1,7 @@
 //! The block by block part of the loop.
 
 use super::describe::{Facts, describe, describe_untouched, original_tensor};
+use super::returned::{chosen, returned};
 use super::scaling::{FoldedScales, Inputs};
 use super::{Calibration, Choice, CompressError, Job, Ledger, Silent, inputs};
 use crate::calibrate::{GatherPlan, Sides, Stream, gather_stage};
@@ -150,7 +151,8 @@ impl StageStep<'_> {
                 continue;
             }
             if let Some(stored) = self.inputs.job.run.finished_layer(&info.name)? {
-                block.set_solved(layer, &stored.solved, stored.activations)?;
+                let seen = returned(choice, &stored.solved);
+                block.set_solved(layer, &seen, stored.activations)?;
                 ledger.enter(index, stored.report);
                 continue;
             }
@@ -160,15 +162,15 @@ impl StageStep<'_> {
             let statistics = statistics.as_ref().expect("gathered above");
             let weights = block.weights(layer)?;
             let started = Instant::now();
-            let solved = solve_layer_sharing(
-                &weights,
-                Some(statistics),
-                &choice.settings,
-                &factors,
-                &Silent(ledger.observer),
-            )
-            .map_err(|error| CompressError::of_solver(info, error))?
-            .with_float_dtype(info.dtype);
+            let silent = Silent(ledger.observer);
+            let known = Some(statistics);
+            let solved = solve_layer_sharing(&weights, known, &choice.settings, &factors, &silent)
+                .and_then(|solved| {
+                    let moments = Some(&statistics.moments);
+                    chosen(choice, &weights, solved, moments, &silent)
+                })
+                .map_err(|error| CompressError::of_solver(info, error))?
+                .with_float_dtype(info.dtype);
             let activations = inputs::plan(&choice.settings, Some(statistics));
             let facts = Facts {
                 layer: info,
@@ -179,11 +181,12 @@ impl StageStep<'_> {
                 statistics: Some(statistics),
                 activations,
             };
-            let report = describe(facts, &weights, &solved);
+            let seen = returned(choice, &solved);
+            let report = describe(facts, &weights, &seen);
             let tensor = original_tensor(self.inputs.job.source, info);
             let run = self.inputs.job.run;
             run.store_layer(tensor, &solved, &activations, &report)?;
-            block.set_solved(layer, &solved, activations)?;
+            block.set_solved(layer, &seen, activations)?;
             ledger.enter(index, report);
         }
         Ok(())

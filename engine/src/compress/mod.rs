@@ -9,6 +9,7 @@ mod alone;
 mod blocks;
 mod describe;
 mod inputs;
+mod returned;
 mod scaling;
 
 pub use describe::redescribe;
@@ -23,7 +24,7 @@ use crate::report::{Fallback, LayerReport, Notice, Observer};
 use crate::settings::LayerSettings;
 use crate::solve::SolveError;
 use crate::solved::Method;
-use crate::tensor::{SourceError, WeightSource};
+use crate::tensor::{ScaleDtype, SourceError, WeightSource};
 
 /// What will be done to one compressible layer.
 #[derive(Debug, Clone)]
@@ -36,6 +37,8 @@ pub struct Choice {
     pub fallback: Option<Fallback>,
     /// Bytes that the layer will take in the container.
     pub size_bytes: u64,
+    /// The dtype of biases, in a container that keeps those in the place of zeros.
+    pub biases: Option<ScaleDtype>,
 }
 
 /// Calibration of a job.

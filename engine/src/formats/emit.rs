@@ -44,7 +44,7 @@ pub fn layer_parts(layer: &PlannedLayer, stored: &StoredLayer) -> Result<Vec<Par
                 Err(PackError {
                     layer: layer.name.clone(),
                     problem: format!(
-                        "it was planned as {planned:?}, {activations:?} and solved as {:?}, {:?}",
+                        "it was planned as {planned}, {activations} and solved as {}, {}",
                         manifest.stored, manifest.activations
                     ),
                 })

@@ -7,8 +7,8 @@ use super::Format;
 use super::assemble::{assemble, verify};
 use super::held_values::{settle, written_dense};
 use super::layout::{
-    LayoutError, Placement, PlanSource, SHARD_BYTES, external_placement, mark_packed, plan_placed,
-    preflight_of, untouched,
+    LayoutError, Placement, PlanSource, SHARD_BYTES, Values, external_placement, mark_packed,
+    plan_placed, preflight_of, untouched, warn_of_family,
 };
 use super::onnx::OnnxWeight;
 use super::store::{
@@ -19,7 +19,7 @@ use crate::checkpoint::Checkpoint;
 use crate::model::{LayerInfo, ModelConfig, list_layers};
 use crate::packed::{CodeKind, LayerManifest};
 use crate::recipe::Recipe;
-use crate::report::{ExportReport, LayerFallback, Observer};
+use crate::report::{ExportReport, LayerFallback, Notice, Observer};
 use crate::settings::{LayerSettings, Pruning, Rank};
 use crate::solved::Method;
 use std::collections::HashSet;
@@ -75,6 +75,9 @@ pub fn export(
         side_files: source.side_files(),
         made_files: source.made_files(),
     };
+    if let Some(warning) = warn_of_family(format, plan_source.config) {
+        observer.notice(Notice::Warning(&warning));
+    }
     let (placements, fallbacks) = place(format, &plan_source, &layers, &stored, strict)?;
     let plan = plan_placed(format, &plan_source, &layers, &placements, SHARD_BYTES)?;
     let partial = partial_name(out);
@@ -181,7 +184,11 @@ fn settings_of(manifest: &LayerManifest, asked: LayerSettings) -> LayerSettings 
             bits,
             group,
             symmetric,
-            scale_dtype,
+            // Zeros of rounded biases want more precision than the scales beside them.
+            scale_dtype: match fractional_zeros {
+                true => asked.scale_dtype,
+                false => scale_dtype,
+            },
             ..asked
         },
         CodeKind::Nf4 {
@@ -230,7 +237,7 @@ fn place(
         })
         .collect();
     let (first, second) = settle(&mut asked, &|layers, may_refuse| {
-        preflight_of(source, format, layers, strict && may_refuse)
+        preflight_of(source, format, layers, Values::Solved, strict && may_refuse)
     })?;
     let mut placements = Vec::with_capacity(layers.len());
     let mut fallbacks = Vec::new();

@@ -3,7 +3,7 @@
 //! `layout::preflight` tells what a new run would become: there other codes may be chosen. Here values stay. Knows no file.
 
 use super::Format;
-use super::layout::{Held, LayoutError, inputs_left_alone, preflight};
+use super::layout::{Held, LayoutError, Values, inputs_left_alone, preflight, preflight_as};
 use crate::model::LayerInfo;
 use crate::report::Fallback;
 use crate::settings::{Activations, LayerSettings};
@@ -24,7 +24,9 @@ pub fn preflight_of_solved(
         return preflight(format, solved, false);
     }
     let mut asked = solved.to_vec();
-    let (first, second) = settle(&mut asked, &|layers, _| preflight(format, layers, false))?;
+    let (first, second) = settle(&mut asked, &|layers, _| {
+        preflight_as(format, layers, Values::Solved, false)
+    })?;
     let told = second.into_iter().zip(first).zip(solved);
     Ok(told
         .map(|((second, first), (_, stored))| {

@@ -133,7 +133,7 @@ impl Format {
 
             (Self::Mlx, Mlx) => Checked {
                 pin: "mlx-lm==0.32.2",
-                how: "families that it has",
+                how: "families that it has (no encoders, no OPT)",
             },
             (Self::Mlx, Transformers | Vllm | LlamaCpp | OnnxRuntime | Candle) => No,
 

@@ -4,7 +4,7 @@
 mod carried;
 mod containers;
 
-use super::layout::{Plan, PlanSource, mark_packed, plan, preflight_of};
+use super::layout::{Plan, PlanSource, Values, mark_packed, plan, preflight_of};
 use super::store::stream::{TensorSpec, write_tensors};
 use super::*;
 use crate::checkpoint::Checkpoint;
@@ -198,7 +198,7 @@ fn compress(
         side_files: source.side_files(),
         made_files: source.made_files(),
     };
-    let held = preflight_of(&plan_source, format, &layers, false).unwrap();
+    let held = preflight_of(&plan_source, format, &layers, Values::Open, false).unwrap();
     let plan = plan(format, &plan_source, &infos, &held).unwrap();
     let run = RunFolder::create(out, model, "version = 1\n", &Vec::new(), false).unwrap();
     for ((layer, held), planned) in infos.iter().zip(&held).zip(&plan.layers) {

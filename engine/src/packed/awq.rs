@@ -93,7 +93,7 @@ pub fn unpack(
 fn check_widths(config: GridConfig, rows: usize, columns: usize) -> Result<(), String> {
     if config.bits != BITS || config.scale_dtype != ScaleDtype::F16 {
         Err(format!(
-            "awq holds {BITS} bits and f16 scales, not {config:?}"
+            "awq holds {BITS} bits and f16 scales, not {config}"
         ))
     } else if !rows.is_multiple_of(WORD_CODES) {
         Err(format!(

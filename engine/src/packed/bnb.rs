@@ -70,6 +70,8 @@ pub mod suffixes {
 pub struct Layout {
     /// What codes stand for; only NF4 is written.
     pub quant_type: QuantType,
+    /// Whether the file's levels are exactly those of NF4; others are read as floats.
+    pub standard_levels: bool,
     /// Weights that share a maximum.
     pub block: usize,
     /// Weights of a row that surely share one: the greatest common divisor of block and width.
@@ -85,6 +87,7 @@ impl Layout {
     pub fn nf4(block: usize, double_quant: bool, dtype: Dtype) -> Self {
         Self {
             quant_type: QuantType::Nf4,
+            standard_levels: true,
             block,
             run: block,
             double_quant,
@@ -95,10 +98,12 @@ impl Layout {
         }
     }
 
-    /// As a stored layer tells it.
-    pub fn of_state(state: &State) -> Self {
+    /// As a stored layer tells it: its state and the bytes of its levels.
+    pub fn of_state(state: &State, levels: &[u8]) -> Self {
+        let standard = floats::to_bytes(&NF4_LEVELS, ScaleDtype::F32);
         Self {
             quant_type: state.quant_type,
+            standard_levels: levels == standard,
             block: state.block,
             run: greatest_common_divisor(state.block, state.columns),
             double_quant: state.nested.is_some(),
@@ -118,7 +123,7 @@ impl Layout {
     }
 
     fn keeps_codes(&self) -> bool {
-        self.quant_type == QuantType::Nf4 && self.run >= LEAST_RUN
+        self.quant_type == QuantType::Nf4 && self.standard_levels && self.run >= LEAST_RUN
     }
 
     fn state(&self, rows: usize, columns: usize, offset: f32) -> State {

@@ -11,6 +11,9 @@
 //! both             input_scale        f32 [1]                             the step of inputs of a fixed scale
 //! ```
 //!
+//! Programs that run these round inputs of a fixed scale to -128..127, Pare to -127..127: inputs far below those of
+//! calibration differ by a step.
+//!
 //! A weight is `scale * (code - zero)`, both counted from `-2^(bits-1)` in `i8` and from 0 in the bit streams.
 //! `weight_zero_point` stands there of asymmetric layers only. What zeros were pruned lie as codes: its sparse layouts
 //! (`sparse-24-bitmask`, `marlin-24`) are no longer read by the package since 0.15.

@@ -73,11 +73,19 @@ impl External {
         }
     }
 
+    /// Whether it keeps `-scale * zero` in the dtype of scales, in the place of zeros.
+    pub fn keeps_biases(self) -> bool {
+        match self {
+            Self::Mlx => true,
+            Self::Gptq | Self::CompressedTensors | Self::Awq | Self::Bnb => false,
+        }
+    }
+
     /// Whether programs that load it fuse q/k/v and gate/up into one weight, so that those must lie alike.
     pub fn fuses_peers(self) -> bool {
         match self {
-            Self::Mlx | Self::Bnb => false,
-            Self::Gptq | Self::CompressedTensors | Self::Awq => true,
+            Self::Mlx => false,
+            Self::Gptq | Self::CompressedTensors | Self::Awq | Self::Bnb => true,
         }
     }
 }
@@ -129,7 +137,7 @@ impl ExternalLayer {
     ) -> Result<Vec<Part>, PackError> {
         match self {
             Self::Gptq { format, .. } => gptq::pack(name, solved, *format),
-            Self::Mlx { grid } => mlx::pack(name, solved, grid.bits),
+            Self::Mlx { grid } => mlx::pack(name, solved, *grid),
             Self::Bnb(layout) => bnb::pack(name, solved, *layout),
             Self::CompressedTensors(layer) => layer.pack(name, solved, activations),
             Self::Awq(grid) => awq::pack(name, solved, *grid),

@@ -10,9 +10,9 @@
 //! 32, 64 or 128 inputs and divide the width. (MLX counts 3, 5 and 6 bits in bytes and the others in words, which on
 //! little-endian machines is the same stream.)
 //!
-//! A grid `scale * (code - zero)` has the bias `-scale * zero`, rounded to the dtype of the scales: codes stay as they
-//! were solved, and all weights of a group move by at most half a unit in the last place of its bias. A symmetric zero is
-//! a power of two, so that its bias is exact. Layers with zeros left out must be symmetric: only then is the weight of the
+//! A grid `scale * (code - zero)` has the bias `-scale * zero`, rounded to the dtype of the scales: all weights of a group
+//! move by at most half a unit in the last place of its bias. Whoever solves for this layout chooses codes after that
+//! (`solve::chosen_for_biases`). A symmetric zero is a power of two, so that its bias is exact. Layers with zeros left out must be symmetric: only then is the weight of the
 //! code that stands in their place 0, whatever the width in which it is computed.
 //!
 //! Scales of other programs may be negative; they are kept so. Knows no file and no config; `formats` writes those.
@@ -24,7 +24,7 @@ pub use unfit::{BITS, GROUPS, Unfit, nearest_bits, nearest_group, unfit};
 use super::kind::{PartSpec, bytes_of, dtype_of_scales, specs_of};
 use super::manifest::TOO_LARGE;
 use super::{PackError, Part, bits, floats};
-use crate::grid::{AffineGrid, GridConfig};
+use crate::grid::{AffineGrid, GridConfig, ScaleDtype};
 use crate::solved::{Codes, Grid, Method, Solved};
 use crate::tensor::Dtype;
 
@@ -57,18 +57,21 @@ fn each_part(
     see("weight", Dtype::U32, &[rows, words])
 }
 
-/// Packs a solved layer that fits, its codes `bits` wide: the solved width or a larger one.
-pub fn pack(name: &str, solved: &Solved, bits: u8) -> Result<Vec<Part>, PackError> {
+/// Packs a solved layer that fits into the layout that was planned: codes as wide as they were solved or wider, scales and
+/// biases in the dtype planned. (A layer whose zeros want more precision than its scales is solved as f32.)
+pub fn pack(name: &str, solved: &Solved, planned: GridConfig) -> Result<Vec<Part>, PackError> {
     let unfit_layer = |problem: String| PackError {
         layer: name.to_owned(),
         problem,
     };
+    let bits = planned.bits;
     let grid = fitting_grid(solved, bits).map_err(unfit_layer)?;
     let config = GridConfig {
         bits,
+        scale_dtype: planned.scale_dtype,
         ..grid.config
     };
-    let biases = biases(grid).map_err(unfit_layer)?;
+    let biases = biases(grid, config.scale_dtype).map_err(unfit_layer)?;
     let codes = kept_codes(solved, grid);
     let bytes = [
         floats::to_bytes(&biases, config.scale_dtype),
@@ -167,8 +170,7 @@ fn is_centred(grid: &AffineGrid) -> bool {
 }
 
 /// `-scale * zero` of each group in the dtype of the scales.
-fn biases(grid: &AffineGrid) -> Result<Vec<f32>, String> {
-    let dtype = grid.config.scale_dtype;
+fn biases(grid: &AffineGrid, dtype: ScaleDtype) -> Result<Vec<f32>, String> {
     let steps = grid.scales.iter().zip(&grid.zeros);
     steps
         .map(|(&scale, &zero)| {

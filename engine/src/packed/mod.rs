@@ -53,6 +53,7 @@ mod sparse;
 mod stored;
 mod unpack;
 mod whole;
+mod words;
 
 pub use activations::{ActivationKind, ActivationPlan, unpack_activations};
 pub use blocks::{Blocks, Change, Order};

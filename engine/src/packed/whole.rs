@@ -47,9 +47,7 @@ impl<'solved> Whole<'solved> {
             && grid.groups() == planned.groups(grid.columns)
             && (found.symmetric || !planned.symmetric);
         if !is_planned {
-            return Err(format!(
-                "it was planned as {planned:?} and solved as {found:?}"
-            ));
+            return Err(format!("it was planned as {planned} and solved as {found}"));
         }
         if let Some(scale) = grid
             .scales

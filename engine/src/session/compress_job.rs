@@ -12,7 +12,7 @@ use super::report_file::report_json;
 use super::requests::*;
 use super::{Session, SessionError};
 use crate::compress::{Calibration, Choice, Job, OriginalSource, compress};
-use crate::formats::layout::{Held, PlanSource, stored_bytes};
+use crate::formats::layout::{Held, PlanSource, biases, stored_bytes};
 use crate::formats::{Format, RunFolder, assemble_run, verify_run};
 use crate::model::Model;
 use crate::moments::Prefix;
@@ -288,6 +288,7 @@ impl Session {
             settings: held.settings,
             fallback: held.fallback.clone(),
             size_bytes: stored_bytes(request.format, &self.layers[layer], &held.settings),
+            biases: biases(request.format, &held.settings),
         };
         prepared
             .chosen

@@ -6,7 +6,7 @@ use crate::checkpoint::Checkpoint;
 use crate::corpus::{Corpus, Tokenizer, read_sentence_pairs, read_sentences};
 use crate::evaluate::{EncoderTask, Pooling, evaluate_decoder, evaluate_encoder};
 use crate::model::Model;
-use crate::report::{Evaluation, Observer};
+use crate::report::{Evaluation, Notice, Observer};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -27,6 +27,9 @@ impl Session {
             Some(path) => Some(open_runnable(path)?),
             None => None,
         };
+        for note in self.checkpoint.notes() {
+            observer.notice(Notice::Warning(note));
+        }
         let model = self.model_on_kernels()?;
         if model.is_encoder() && request.kv.is_some() {
             return Err(self.input_problem("an encoder keeps no keys and values; leave --kv out"));

@@ -39,6 +39,7 @@ impl Session {
                 })
                 .collect(),
             context_length: self.context_length(),
+            notes: self.checkpoint.notes().to_vec(),
             layers: self
                 .layers
                 .iter()

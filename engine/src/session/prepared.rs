@@ -6,7 +6,9 @@
 use super::requests::*;
 use super::{Session, SessionError};
 use crate::compress::{need_of, scored_alone, unrefined};
-use crate::formats::layout::{Held, Plan, PlanSource, plan, preflight_of, warn_of_nothing_held};
+use crate::formats::layout::{
+    Held, Plan, PlanSource, Values, plan, preflight_of, warn_of_family, warn_of_nothing_held,
+};
 use crate::formats::store::Fingerprint;
 use crate::model::LayerInfo;
 use crate::recipe::Decision;
@@ -61,6 +63,7 @@ impl Session {
             &target.source,
             request.format,
             &asked,
+            Values::Open,
             request.recipe.strict,
         )?;
         let nothing_held = warn_of_nothing_held(request.format, &asked, &held);
@@ -84,7 +87,11 @@ impl Session {
             decisions: resolved.decisions,
             held,
             plan,
-            warnings: resolved.warnings.into_iter().chain(nothing_held).collect(),
+            warnings: {
+                let of_family = warn_of_family(request.format, target.source.config);
+                let warnings = resolved.warnings.into_iter();
+                warnings.chain(of_family).chain(nothing_held).collect()
+            },
         })
     }
 

@@ -70,6 +70,9 @@ pub struct Inspection {
     pub dtypes: Vec<DtypeShare>,
     /// Longest context; null where unknown.
     pub context_length: Option<usize>,
+    /// What its config asks of whoever runs it and is not done here, in sentences.
+    #[serde(default)]
+    pub notes: Vec<String>,
     /// All tensors but biases, in natural order.
     pub layers: Vec<InspectedLayer>,
 }

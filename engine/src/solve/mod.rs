@@ -3,6 +3,7 @@
 //! A solver knows no model, file, progress bar or print; it polls a `Monitor` and returns a `Solved` or a `SolveError`.
 //! Non-finite weights are an error that names the place; zero rows, dead inputs and tail groups are not.
 
+mod biases;
 mod codes_only;
 mod fit;
 mod float;
@@ -17,6 +18,7 @@ mod prune;
 mod refine;
 mod rtn;
 
+pub use biases::{chosen_for_biases, with_rounded_biases};
 pub use codes_only::move_codes;
 pub use fit::fit_step;
 pub use gptq::{Factors, GptqConfig, Kept, Zeros, gptq, gptq_with_zeros};

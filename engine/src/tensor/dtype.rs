@@ -90,6 +90,16 @@ pub enum ScaleDtype {
     F32,
 }
 
+impl fmt::Display for ScaleDtype {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::F16 => "f16",
+            Self::BF16 => "bf16",
+            Self::F32 => "f32",
+        })
+    }
+}
+
 impl ScaleDtype {
     /// Bytes of one stored scale.
     pub fn size_bytes(self) -> usize {

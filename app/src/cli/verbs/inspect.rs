@@ -68,6 +68,9 @@ fn summary(inspection: &Inspection) -> String {
     if let Some(reason) = &inspection.reason {
         text.push_str(&format!("The network cannot be run: {reason}\n"));
     }
+    for note in &inspection.notes {
+        text.push_str(&format!("Note: {note}\n"));
+    }
     text
 }
 
@@ -89,6 +92,7 @@ mod tests {
                 bytes: 16,
             }],
             context_length: Some(64),
+            notes: vec!["it asks for more.".to_owned()],
             layers: vec![InspectedLayer {
                 name: "a".to_owned(),
                 role: "other".to_owned(),
@@ -106,6 +110,7 @@ a     other  2 x 4  F16    16 B  compressible
 
 m: unknown family, 8 parameters, 16 B (16 B F16), context 64 tokens
 The network cannot be run: its architecture is not known.
+Note: it asks for more.
 ";
         assert_eq!(page(&inspection), expected);
     }

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::super::error::CheckpointError;
 use super::super::packed_source::Found;
 use super::super::shards::Shards;
-use super::{original_dtype, part, text_of};
+use super::{is_transposed, original_dtype, part, text_of};
 use crate::grid::{GridConfig, ScaleDtype};
 use crate::packed::ExternalLayer;
 use crate::packed::awq::{BITS, WORD_CODES};
@@ -16,6 +16,7 @@ use crate::tensor::Dtype;
 /// Settings of a whole model.
 #[derive(Debug)]
 pub(in crate::checkpoint) struct AwqConfig {
+    transposed: bool,
     original_dtype: Option<Dtype>,
 }
 
@@ -37,6 +38,7 @@ impl AwqConfig {
         let bits = quantization.get("bits").or(quantization.get("w_bit"));
         match bits.and_then(Value::as_u64) {
             Some(bits) if bits == u64::from(BITS) => Ok(Self {
+                transposed: is_transposed(config),
                 original_dtype: original_dtype(config),
             }),
             Some(bits) => Err(unknown(format!("awq of {bits} bits"))),
@@ -70,7 +72,7 @@ pub(super) fn layer(name: &str, config: &AwqConfig, shards: &Shards) -> Result<F
         }),
         rows,
         columns,
-        transposed: false,
+        transposed: config.transposed,
         original_dtype: config.original_dtype,
         parts: vec![("qweight", qweight), ("qzeros", qzeros), ("scales", scales)],
     })

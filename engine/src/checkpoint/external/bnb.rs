@@ -1,5 +1,5 @@
-//! Layers that bitsandbytes quantized to 4 bits. Their shape stands in a small text beside the codes, which is read when
-//! the model is opened: headers alone do not tell it.
+//! Layers that bitsandbytes quantized to 4 bits. Their shape stands in a small text beside the codes, and what those stand for
+//! in 16 numbers: both are read when the model is opened, headers alone do not tell it.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::super::error::CheckpointError;
 use super::super::packed_source::{Found, find_part};
 use super::super::shards::Shards;
-use super::{original_dtype, text_of};
+use super::{is_transposed, original_dtype, text_of};
 use crate::packed::ExternalLayer;
 use crate::packed::bnb::{Layout, QuantType, parse_state, suffixes};
 use crate::tensor::Dtype;
@@ -16,8 +16,8 @@ use crate::tensor::Dtype;
 /// Most bytes of a layer's text; bitsandbytes writes less than 200.
 const MAX_STATE_BYTES: u64 = 4096;
 
-/// Families whose weights lie `[in, out]` in a dense checkpoint, by `model_type`.
-const CONV1D_FAMILIES: [&str; 1] = ["gpt2"];
+/// Bytes of the levels that codes stand for.
+const LEVELS_BYTES: u64 = 64;
 
 /// Settings of a whole model.
 #[derive(Debug)]
@@ -41,9 +41,8 @@ impl BnbConfig {
                 path: root.to_owned(),
             });
         }
-        let family = text_of(config, "model_type").unwrap_or_default();
         Ok(Some(Self {
-            transposed: CONV1D_FAMILIES.contains(&family),
+            transposed: is_transposed(config),
             original_dtype: original_dtype(config),
         }))
     }
@@ -78,10 +77,11 @@ pub(super) fn layer(name: &str, config: &BnbConfig, shards: &Shards) -> Result<F
             state.rows, state.columns
         ));
     }
+    let (_, levels) = find(suffixes::QUANT_MAP)?;
     let mut parts = vec![
         (suffixes::WEIGHT, weight),
         find(suffixes::ABSMAX)?,
-        find(suffixes::QUANT_MAP)?,
+        (suffixes::QUANT_MAP, levels),
         (suffix, text),
     ];
     if state.nested.is_some() {
@@ -92,13 +92,25 @@ pub(super) fn layer(name: &str, config: &BnbConfig, shards: &Shards) -> Result<F
     }
     Ok(Found {
         name: name.to_owned(),
-        layout: ExternalLayer::Bnb(Layout::of_state(&state)),
+        layout: ExternalLayer::Bnb(Layout::of_state(&state, &levels_of(levels, shards)?)),
         rows: state.rows,
         columns: state.columns,
         transposed: config.transposed,
         original_dtype: config.original_dtype.or(Some(state.dtype)),
         parts,
     })
+}
+
+/// The bytes of the levels, which say whether the codes are those of NF4.
+fn levels_of(index: usize, shards: &Shards) -> Result<Vec<u8>, String> {
+    let length = shards.tensors[index].info.size_bytes;
+    if length != LEVELS_BYTES {
+        return Err(format!(
+            "has {length} bytes of levels instead of {LEVELS_BYTES}"
+        ));
+    }
+    let bytes = shards.read_all(index);
+    bytes.map_err(|error| format!("cannot be read: {error}"))
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::super::error::CheckpointError;
 use super::super::packed_source::Found;
 use super::super::shards::Shards;
-use super::{original_dtype, part, text_of};
+use super::{is_transposed, original_dtype, part, text_of};
 use crate::grid::{GridConfig, ScaleDtype};
 use crate::packed::ExternalLayer;
 use crate::packed::compressed_tensors::{CodeForm, CompressedLayer};
@@ -23,12 +23,16 @@ use crate::tensor::Dtype;
 const LINEAR: &str = "Linear";
 
 /// Formats of a whole model whose layers are read; floats that nobody compressed are `dense`.
-const KNOWN_FORMATS: [&str; 4] = [
+const KNOWN_FORMATS: [&str; 5] = [
     "pack-quantized",
     "int-quantized",
+    NAIVE,
     "mixed-precision",
     "dense",
 ];
+
+/// Integers as `int-quantized` has them, whatever their bits.
+const NAIVE: &str = "naive-quantized";
 
 /// How scales may be stored.
 const SCALES: [Dtype; 3] = [Dtype::F16, Dtype::BF16, Dtype::F32];
@@ -36,7 +40,10 @@ const SCALES: [Dtype; 3] = [Dtype::F16, Dtype::BF16, Dtype::F32];
 /// Settings of a whole model.
 #[derive(Debug)]
 pub(in crate::checkpoint) struct CompressedConfig {
+    transposed: bool,
     original_dtype: Option<Dtype>,
+    /// Keys and values are meant to be rounded while the model runs.
+    rounds_cache: bool,
     groups: Vec<Group>,
 }
 
@@ -82,9 +89,22 @@ impl CompressedConfig {
             })
         });
         Ok(Self {
+            transposed: is_transposed(config),
             original_dtype: original_dtype(config),
+            rounds_cache: quantization
+                .get("kv_cache_scheme")
+                .is_some_and(|scheme| !scheme.is_null()),
             groups: groups.collect::<Result<_, _>>()?,
         })
+    }
+
+    /// What the config says of running the model that is not done here.
+    pub(super) fn notes(&self) -> Vec<String> {
+        let rounded = self.rounds_cache.then(|| {
+            "its kv_cache_scheme has keys and values rounded, which vLLM does and Pare does not: outputs differ from those there"
+                .to_owned()
+        });
+        rounded.into_iter().collect()
     }
 
     fn of_layer(&self, name: &str) -> Option<&Group> {
@@ -112,7 +132,7 @@ impl Group {
         }
         let format = text_of(group, "format").unwrap_or(CodeForm::Packed.word());
         let known = [CodeForm::Packed, CodeForm::Integers].map(CodeForm::word);
-        if !known.contains(&format) {
+        if !known.contains(&format) && format != NAIVE {
             return Err(format!("lies as {format}"));
         }
         let bits = weights.get("num_bits").and_then(Value::as_u64);
@@ -128,7 +148,11 @@ impl Group {
         };
         let targets = group.get("targets").and_then(Value::as_array);
         Ok(Self {
-            targets: targets.into_iter().flatten().filter_map(target).collect(),
+            targets: targets
+                .into_iter()
+                .flatten()
+                .filter_map(|found| target(found).transpose())
+                .collect::<Result<_, _>>()?,
             bits: bits.ok_or("names no number of bits from 2 to 8")?,
             group: match (strategy, group_size) {
                 ("channel", _) => 0,
@@ -140,14 +164,20 @@ impl Group {
     }
 }
 
-/// Patterns that this program's regexes cannot express match nothing.
-fn target(target: &Value) -> Option<Target> {
-    let text = target.as_str()?;
-    match text.strip_prefix("re:") {
-        Some(pattern) => Some(Target::Pattern(
-            Regex::new(&format!("^(?:{pattern})")).ok()?,
+/// A name or a pattern. The error is the end of a sentence: layers of a pattern that is passed over would be read by the
+/// scheme of another group.
+fn target(target: &Value) -> Result<Option<Target>, String> {
+    let Some(text) = target.as_str() else {
+        return Ok(None);
+    };
+    let Some(pattern) = text.strip_prefix("re:") else {
+        return Ok(Some(Target::Name(text.to_owned())));
+    };
+    match Regex::new(&format!("^(?:{pattern})")) {
+        Ok(regex) => Ok(Some(Target::Pattern(regex))),
+        Err(_) => Err(format!(
+            "is for the layers of {text}, a pattern that cannot be read here"
         )),
-        None => Some(Target::Name(text.to_owned())),
     }
 }
 
@@ -244,7 +274,7 @@ pub(super) fn layer(
         }),
         rows,
         columns,
-        transposed: false,
+        transposed: config.transposed,
         original_dtype: config.original_dtype,
         parts,
     })

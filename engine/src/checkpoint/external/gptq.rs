@@ -13,14 +13,11 @@ use serde_json::Value;
 use super::super::error::CheckpointError;
 use super::super::packed_source::Found;
 use super::super::shards::Shards;
-use super::{original_dtype, part, text_of};
+use super::{is_transposed, original_dtype, part, text_of};
 use crate::grid::{GridConfig, ScaleDtype};
 use crate::packed::ExternalLayer;
 use crate::packed::gptq::CheckpointFormat;
 use crate::tensor::Dtype;
-
-/// Families whose weights lie `[in, out]` in a dense checkpoint, by `model_type`.
-const CONV1D_FAMILIES: [&str; 1] = ["gpt2"];
 
 /// Settings of a whole model.
 #[derive(Debug)]
@@ -71,10 +68,9 @@ impl GptqConfig {
         let format = CheckpointFormat::from_word(word)
             .ok_or_else(|| unknown(format!("gptq in the layout {word}")))?;
         let bits = bits_of(quantization).ok_or_else(|| unknown("gptq without bits".to_owned()))?;
-        let family = text_of(config, "model_type").unwrap_or_default();
         Ok(Some(Self {
             format,
-            transposed: CONV1D_FAMILIES.contains(&family),
+            transposed: is_transposed(config),
             original_dtype: original_dtype(config),
             bits,
             group_size: group_of(quantization).unwrap_or(0),

@@ -1,7 +1,7 @@
 //! Layers that MLX quantized, and what `config.json` says of them: `quantization`, with the settings of single layers
 //! under their names.
 //!
-//! Names are taken as they stand: mlx-lm keeps those of transformers for most families. Modes other than `affine` (mxfp4,
+//! mlx-lm keeps the names of transformers for all families but two (`names`). Modes other than `affine` (mxfp4,
 //! nvfp4, mxfp8) are refused by name.
 
 use std::collections::BTreeMap;
@@ -12,7 +12,8 @@ use serde_json::{Map, Value};
 use super::super::error::CheckpointError;
 use super::super::packed_source::{Found, find_part};
 use super::super::shards::Shards;
-use super::original_dtype;
+use super::names::in_transformers;
+use super::{is_transposed, lies_transposed, original_dtype};
 use crate::grid::{GridConfig, ScaleDtype};
 use crate::packed::ExternalLayer;
 use crate::packed::mlx::{BITS, GROUPS};
@@ -29,6 +30,7 @@ pub(in crate::checkpoint) struct MlxConfig {
     base: Own,
     /// Those of single layers; `None` in another mode.
     layers: BTreeMap<String, Option<Own>>,
+    transposed: bool,
     original_dtype: Option<Dtype>,
 }
 
@@ -59,6 +61,7 @@ impl MlxConfig {
             .iter()
             .filter_map(|(name, value)| Some((name.clone(), value.as_object()?)))
             .map(|(name, settings)| {
+                let name = in_transformers(config, &name).unwrap_or(name);
                 let is_affine = other_mode(settings).is_none();
                 (name, is_affine.then(|| own(settings, Some(base))).flatten())
             })
@@ -66,6 +69,7 @@ impl MlxConfig {
         Ok(Some(Self {
             base,
             layers,
+            transposed: is_transposed(config),
             original_dtype: original_dtype(config),
         }))
     }
@@ -159,7 +163,7 @@ pub(super) fn layer(name: &str, config: &MlxConfig, shards: &Shards) -> Result<F
         },
         rows,
         columns,
-        transposed: false,
+        transposed: lies_transposed(config.transposed, name),
         original_dtype: config.original_dtype.or(Some(scale_dtype)),
         parts: vec![("biases", biases), ("scales", scales), ("weight", weight)],
     })

@@ -8,12 +8,14 @@ mod bnb;
 mod compressed_tensors;
 mod gptq;
 mod mlx;
+mod names;
 
 use std::path::Path;
 
 use serde_json::Value;
 
 use super::error::CheckpointError;
+use super::folder::read_optional;
 use super::packed_source::{PackedTensor, find_part, packed_error};
 use super::shards::{Shards, StoredTensor};
 use crate::packed::External;
@@ -23,6 +25,10 @@ use bnb::BnbConfig;
 use compressed_tensors::CompressedConfig;
 use gptq::GptqConfig;
 use mlx::MlxConfig;
+pub(super) use names::rename;
+
+/// The file in which older programs keep gptq's settings.
+const OLDER_GPTQ_CONFIG: &str = "quantize_config.json";
 
 /// How a whole model is quantized.
 #[derive(Debug)]
@@ -40,9 +46,21 @@ pub(super) enum Quantization {
 }
 
 impl Quantization {
+    /// What the `config.json` of a folder says, or the file in which older programs kept gptq's settings.
+    pub(super) fn of_folder(
+        folder: &Path,
+        config: Option<&Value>,
+    ) -> Result<Option<Self>, CheckpointError> {
+        let Some(config) = config else {
+            return Ok(None);
+        };
+        let older = read_optional(folder, OLDER_GPTQ_CONFIG, OLDER_GPTQ_CONFIG)?;
+        Self::of_model(folder, config, older.as_ref())
+    }
+
     /// What `config` says, or the `older` file beside it; `None` of a model that is not quantized. What is not known is
     /// an error.
-    pub(super) fn of_model(
+    fn of_model(
         root: &Path,
         config: &Value,
         older: Option<&Value>,
@@ -76,6 +94,14 @@ impl Quantization {
             Self::Bnb(_) => External::Bnb,
             Self::CompressedTensors(_) => External::CompressedTensors,
             Self::Awq(_) => External::Awq,
+        }
+    }
+
+    /// What it asks of whoever runs the model and is not done here, in sentences.
+    pub(super) fn notes(&self) -> Vec<String> {
+        match self {
+            Self::CompressedTensors(config) => config.notes(),
+            Self::Gptq(_) | Self::Mlx(_) | Self::Bnb(_) | Self::Awq(_) => Vec::new(),
         }
     }
 
@@ -139,6 +165,19 @@ fn part<'shards>(
         info.dtype,
         info.shape
     ))
+}
+
+/// Families whose weights lie `[in, out]` in a dense checkpoint, by `model_type`; codes lie `[out, in]` whoever wrote them.
+const CONV1D_FAMILIES: [&str; 1] = ["gpt2"];
+
+/// Whether the dense weights of a model's layers lie `[in, out]`.
+fn is_transposed(config: &Value) -> bool {
+    text_of(config, "model_type").is_some_and(|family| CONV1D_FAMILIES.contains(&family))
+}
+
+/// Whether a layer's do: embeddings never.
+fn lies_transposed(config_says: bool, name: &str) -> bool {
+    config_says && name.split('.').any(|part| part.parse::<u32>().is_ok())
 }
 
 /// The dtype that the model had before it was quantized.

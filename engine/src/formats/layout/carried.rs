@@ -4,8 +4,8 @@
 //! their values as floats, and what is lost of them is told. Reads manifests only.
 
 use super::inputs::no_rounded_inputs;
-use super::preflight::{Held, preflight, refuse_fallbacks};
-use super::{LayoutError, Placement, PlanSource};
+use super::preflight::{Held, preflight_as, refuse_fallbacks};
+use super::{LayoutError, Placement, PlanSource, Values};
 use crate::formats::Format;
 use crate::model::LayerInfo;
 use crate::packed::{LayerManifest, PackedSource};
@@ -25,9 +25,10 @@ pub fn preflight_of(
     source: &PlanSource<'_>,
     format: Format,
     layers: &[(LayerInfo, LayerSettings)],
+    values: Values,
     strict: bool,
 ) -> Result<Vec<Held>, LayoutError> {
-    let mut held = preflight(format, layers, false)?;
+    let mut held = preflight_as(format, layers, values, false)?;
     for ((layer, _), held) in layers.iter().zip(&mut held) {
         if held.settings.method == Method::None {
             held.fallback = Fallback::join(held.fallback.take(), lost(source, format, layer));

@@ -21,11 +21,13 @@ mod preflight;
 
 pub use carried::{mark_packed, preflight_of};
 pub use error::LayoutError;
+pub use external::{Values, biases, warn_of_family};
 pub(in crate::formats) use external::{inputs_left_alone, placement as external_placement};
 pub use nearest::{fitted, nearest};
 pub(in crate::formats) use placement::untouched;
 pub use placement::{Placement, stored_bytes};
 pub(in crate::formats) use preflight::left_dense;
+pub(in crate::formats) use preflight::preflight_as;
 pub use preflight::{Held, preflight, warn_of_nothing_held};
 
 use placement::{parts_of, placed_bytes, placement};

@@ -8,6 +8,7 @@ use crate::grid::ScaleDtype;
 use crate::model::LayerInfo;
 use crate::settings::{Activations, LayerSettings, Pruning, Rank};
 use crate::solved::Method;
+use crate::tensor::Dtype;
 use std::collections::BTreeMap;
 
 /// Settings of all `layers`, each as near as can be to what was asked, that `format` holds without another word. A layer
@@ -33,7 +34,7 @@ pub fn nearest(format: Format, layer: &LayerInfo, asked: &LayerSettings) -> Opti
     if holds(format, layer, asked) {
         return Some(*asked);
     }
-    let mut candidates = candidates(asked);
+    let mut candidates = candidates(layer, asked);
     candidates.sort_by_key(|(_, distance)| *distance);
     let mut settings = candidates.into_iter().map(|(settings, _)| settings);
     settings.find(|settings| holds(format, layer, settings))
@@ -55,9 +56,8 @@ fn dense(asked: &LayerSettings) -> LayerSettings {
 type Candidate = (LayerSettings, u32);
 
 /// Choices near `asked` and how far each is: steps of bits and of halved groups count most beside another method.
-fn candidates(asked: &LayerSettings) -> Vec<Candidate> {
+fn candidates(layer: &LayerInfo, asked: &LayerSettings) -> Vec<Candidate> {
     let symmetries = [(asked.symmetric, 0), (!asked.symmetric, 2)];
-    let scales = [(asked.scale_dtype, 0), (ScaleDtype::F16, 1)];
     let all = simpler(asked).to_vec();
     let all = varied(&all, &methods(asked), |settings, method| {
         settings.method = method
@@ -69,7 +69,7 @@ fn candidates(asked: &LayerSettings) -> Vec<Candidate> {
     let all = varied(&all, &symmetries, |settings, value| {
         settings.symmetric = value
     });
-    varied(&all, &scales, |settings, dtype| {
+    varied(&all, &scales(layer, asked), |settings, dtype| {
         settings.scale_dtype = dtype
     })
 }
@@ -107,6 +107,16 @@ fn simpler(asked: &LayerSettings) -> [Candidate; 4] {
         ..unfactored
     };
     [(*asked, 0), (floats, 6), (unfactored, 12), (full, 24)]
+}
+
+/// As asked, the one that all containers know, and that of a model in bf16.
+fn scales(layer: &LayerInfo, asked: &LayerSettings) -> Vec<(ScaleDtype, u32)> {
+    let of_model = (layer.dtype == Dtype::BF16).then_some(ScaleDtype::BF16);
+    let others = std::iter::once(ScaleDtype::F16).chain(of_model);
+    let others = others.filter(|dtype| *dtype != asked.scale_dtype);
+    std::iter::once((asked.scale_dtype, 0))
+        .chain(others.map(|dtype| (dtype, 1)))
+        .collect()
 }
 
 fn methods(asked: &LayerSettings) -> Vec<(Method, u32)> {

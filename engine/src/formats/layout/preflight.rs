@@ -3,9 +3,8 @@
 //! Knows the limits of containers; opens no file and solves nothing.
 
 use super::inputs::hold_inputs;
-use super::{LayoutError, external};
+use super::{LayoutError, Values, external};
 use crate::formats::Format;
-use crate::grid::ScaleDtype;
 use crate::model::{LayerInfo, LayerKind};
 use crate::report::Fallback;
 use crate::settings::LayerSettings;
@@ -54,6 +53,16 @@ pub fn preflight(
     layers: &[(LayerInfo, LayerSettings)],
     strict: bool,
 ) -> Result<Vec<Held>, LayoutError> {
+    preflight_as(format, layers, Values::Open, strict)
+}
+
+/// `preflight` of layers whose values may be there already.
+pub(in crate::formats) fn preflight_as(
+    format: Format,
+    layers: &[(LayerInfo, LayerSettings)],
+    values: Values,
+    strict: bool,
+) -> Result<Vec<Held>, LayoutError> {
     let has_head = layers
         .iter()
         .any(|(layer, _)| layer.kind == LayerKind::Head);
@@ -62,7 +71,7 @@ pub fn preflight(
         .map(|(layer, settings)| {
             let (settings, inputs) = hold_inputs(format, layer, has_head, *settings);
             let weights = match (format, format.external()) {
-                (_, Some(external)) => external::hold(external, layer, settings),
+                (_, Some(external)) => external::hold(external, layer, settings, values),
                 (Format::Gguf, _) => crate::formats::gguf::types::hold(layer, settings),
                 (Format::Onnx, _) => crate::formats::onnx::hold(layer, settings),
                 _ => as_asked(settings),
@@ -137,11 +146,7 @@ pub(super) fn told(asked: &LayerSettings, changes: Vec<(String, String)>) -> Opt
 }
 
 fn scales_asked(asked: &LayerSettings) -> String {
-    match asked.scale_dtype {
-        ScaleDtype::F16 => "f16 scales".to_owned(),
-        ScaleDtype::BF16 => "bf16 scales".to_owned(),
-        ScaleDtype::F32 => "f32 scales".to_owned(),
-    }
+    format!("{} scales", asked.scale_dtype)
 }
 
 /// Layers that runtimes fuse into one weight must share bits, group and symmetry, or all stay dense.

@@ -83,14 +83,14 @@ fn inputs_that_another_container_leaves_as_floats_are_told_of() {
             [Some("dynamic8"), None, Some("static8")],
         ),
     ] {
-        let held = preflight_of(&plan_source, format, &layers, false).unwrap();
+        let held = preflight_of(&plan_source, format, &layers, Values::Open, false).unwrap();
         for (held, expected) in held.iter().zip(expected) {
             let told = held.fallback.as_ref();
             let told = told.map(|told| (told.from.clone(), told.to.as_str()));
             let expected = expected.map(|mode| (format!("activations {mode}"), "activations none"));
             assert_eq!(told, expected, "{format:?}");
         }
-        let strict = preflight_of(&plan_source, format, &layers, true);
+        let strict = preflight_of(&plan_source, format, &layers, Values::Open, true);
         assert_eq!(strict.is_err(), format != Format::Pare, "{format:?}");
     }
 }

@@ -17,7 +17,10 @@ pub fn unpack(
     parts: &[Part],
 ) -> Result<Solved, String> {
     let state = parse_state(bytes_of(parts, layout.quant_type.state_suffix())?)?;
-    if Layout::of_state(&state) != layout || (state.rows, state.columns) != (rows, columns) {
+    let stored_levels = bytes_of(parts, suffixes::QUANT_MAP)?;
+    if Layout::of_state(&state, stored_levels) != layout
+        || (state.rows, state.columns) != (rows, columns)
+    {
         return Err("its quant_state is another one than it was".to_owned());
     }
     let packed = bytes_of(parts, suffixes::WEIGHT)?;
@@ -35,7 +38,7 @@ pub fn unpack(
         columns,
         values: unpack_codes(packed, weights),
     };
-    let (method, codes, grid) = match layout.keeps_codes() && levels == NF4_LEVELS {
+    let (method, codes, grid) = match layout.keeps_codes() {
         true => {
             let grid = codebook(&state, layout.run, &maxima);
             (Method::Nf4, codes, Grid::Codebook(grid))

@@ -126,7 +126,8 @@ pub fn parse_state(text: &[u8]) -> Result<State, String> {
     let blocks = [text.blocksize, nested.map_or(1, |nested| nested.block)];
     if rows == 0 || columns == 0 || blocks.contains(&0) || !offset.is_finite() {
         return Err(format!(
-            "its quant_state tells of {rows} x {columns} weights in blocks of {blocks:?} with the offset {offset}"
+            "its quant_state tells of {rows} x {columns} weights in blocks of {} and {} with the offset {offset}",
+            blocks[0], blocks[1]
         ));
     }
     let state = State {

@@ -35,7 +35,13 @@ fn read(parts: &[Part]) -> Result<Solved, String> {
         .iter()
         .find(|part| part.suffix.contains("quant_state"));
     let state = parse_state(&state.unwrap().bytes)?;
-    unpack(Layout::of_state(&state), state.rows, state.columns, parts)
+    let levels = parts.iter().find(|part| part.suffix == suffixes::QUANT_MAP);
+    let levels = levels.map_or(&[][..], |part| &part.bytes);
+    let layout = Layout::of_state(&state, levels);
+    let solved = unpack(layout, state.rows, state.columns, parts)?;
+    let kind = CodeKind::of_grid(&solved.grid);
+    assert_eq!(kind, layout.code_kind(), "read as it is told");
+    Ok(solved)
 }
 
 proptest! {

@@ -3,7 +3,6 @@
 
 use super::super::tests::affine;
 use super::*;
-use crate::grid::ScaleDtype;
 use crate::mask::{Mask, SparsityPattern};
 use proptest::prelude::*;
 
@@ -14,6 +13,15 @@ fn config(bits: u8, group: usize, symmetric: bool, scale_dtype: ScaleDtype) -> G
         symmetric,
         scale_dtype,
     }
+}
+
+/// As the layer was solved, but for its bits.
+fn pack(name: &str, solved: &Solved, bits: u8) -> Result<Vec<Part>, PackError> {
+    let planned = GridConfig {
+        bits,
+        ..grid(solved).config
+    };
+    super::pack(name, solved, planned)
 }
 
 fn stored(parts: &[Part]) -> Stored<'_> {

@@ -176,6 +176,13 @@ fn hostile_folders_are_refused_when_opened() {
             })),
         ),
         (
+            "re:(?=w), a pattern that cannot be read",
+            refusal(open_changed(&|_, config| {
+                config["quantization_config"]["config_groups"]["group_0"]["targets"] =
+                    json!(["re:(?=w)"]);
+            })),
+        ),
+        (
             "in the layout sparse-24-bitmask",
             refusal(open_changed(&|_, config| {
                 config["quantization_config"]["sparsity_config"] =
@@ -196,6 +203,26 @@ fn hostile_folders_are_refused_when_opened() {
             "expected {expected:?} in {error:?}"
         );
     }
+}
+
+#[test]
+fn naive_integers_are_read_and_rounded_caches_noted() {
+    let layer = compressed(CodeForm::Integers, 4, 8, false);
+    let mut said = config(&[group(&layer, &["Linear"])]);
+    said["quantization_config"]["format"] = json!("naive-quantized");
+    said["quantization_config"]["config_groups"]["group_0"]["format"] = json!("naive-quantized");
+    let all = tensors("w", &layer, 5, 24);
+    let model = open_folder(&said, &all).unwrap();
+    let expected = layer_on(layer.grid, 5, 24).dequantize();
+    assert_eq!(model.read_f32("w.weight").unwrap(), expected.data());
+    assert_eq!(model.notes(), [""; 0]);
+    said["quantization_config"]["kv_cache_scheme"] = json!({ "num_bits": 8 });
+    let model = open_folder(&said, &all).unwrap();
+    assert!(
+        model.notes()[0].contains("kv_cache_scheme"),
+        "{:?}",
+        model.notes()
+    );
 }
 
 #[test]

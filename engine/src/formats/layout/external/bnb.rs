@@ -100,7 +100,10 @@ pub(super) fn quantization_config(plan: &Plan) -> Value {
     })
 }
 
-/// Modules whose weights are matrices of floats, and heads that have none.
+/// Weights into which vLLM fuses others: it asks for the fused one by name. Peers lie alike, so that the first speaks for all.
+const FUSED: [(&str, &str); 2] = [("q_proj", "qkv_proj"), ("gate_proj", "gate_up_proj")];
+
+/// Modules whose weights are matrices of floats, those that they are fused into, and heads that have none.
 fn dense_modules(plan: &Plan) -> Vec<String> {
     let files = plan.files.iter();
     let tensors = files.flat_map(|file| match &file.content {
@@ -113,6 +116,8 @@ fn dense_modules(plan: &Plan) -> Vec<String> {
         .filter_map(|spec| spec.name.strip_suffix(".weight"))
         .map(str::to_owned)
         .collect();
+    let fused: Vec<String> = modules.iter().filter_map(|name| fused_into(name)).collect();
+    modules.extend(fused);
     for head in HEADS {
         if !modules.iter().any(|module| module == head) {
             modules.push(head.to_owned());
@@ -121,9 +126,30 @@ fn dense_modules(plan: &Plan) -> Vec<String> {
     modules
 }
 
+/// The module that stands for this one and its peers in vLLM.
+fn fused_into(module: &str) -> Option<String> {
+    FUSED.iter().find_map(|(first, fused)| {
+        let parent = module.strip_suffix(first)?;
+        (parent.is_empty() || parent.ends_with('.')).then(|| format!("{parent}{fused}"))
+    })
+}
+
 fn layout(placement: Placement) -> Option<Layout> {
     match placement {
         Placement::External(ExternalLayer::Bnb(layout)) => Some(layout),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dense_peers_leave_their_fused_weight_out_too() {
+        let found = ["m.0.q_proj", "gate_proj", "m.0.k_proj", "m.0.eq_proj"].map(fused_into);
+        let named = |name: &str| Some(name.to_owned());
+        let expected = [named("m.0.qkv_proj"), named("gate_up_proj"), None, None];
+        assert_eq!(found, expected);
     }
 }

@@ -14,6 +14,11 @@ pub(super) struct Changes {
 }
 
 impl Changes {
+    /// With what was told before.
+    pub(super) fn after(told: Option<Fallback>) -> Self {
+        Self { told }
+    }
+
     /// One row for all; `None` where nothing was changed.
     pub(super) fn told(self) -> Option<Fallback> {
         self.told
@@ -63,7 +68,7 @@ impl Changes {
     /// Scales of this dtype, where others were asked.
     pub(super) fn scales(&mut self, settings: &mut LayerSettings, dtype: ScaleDtype, reason: &str) {
         if settings.scale_dtype != dtype {
-            let words = |dtype: ScaleDtype| format!("{} scales", scale_word(dtype));
+            let words = |dtype: ScaleDtype| format!("{dtype} scales");
             self.tell(words(settings.scale_dtype), words(dtype), reason.to_owned());
             settings.scale_dtype = dtype;
         }
@@ -77,12 +82,4 @@ pub(in crate::formats) fn inputs_left_alone(asked: Activations, reason: &str) ->
         to: format!("activations {}", Activations::None.word()),
         reason: reason.to_owned(),
     })
-}
-
-fn scale_word(dtype: ScaleDtype) -> &'static str {
-    match dtype {
-        ScaleDtype::F16 => "f16",
-        ScaleDtype::BF16 => "bf16",
-        ScaleDtype::F32 => "f32",
-    }
 }

@@ -38,13 +38,6 @@ pub(super) fn hold(layer: &LayerInfo, asked: LayerSettings) -> Held {
             layer.columns
         )
     });
-    if !settings.prune.is_none() {
-        changes.tell(
-            format!("zeros {}", settings.prune.pattern),
-            "zeros as codes".to_owned(),
-            "compressed-tensors has dropped its sparse layouts".to_owned(),
-        );
-    }
     Held {
         settings,
         fallback: changes.told(),

@@ -5,18 +5,38 @@
 
 use super::super::preflight::{Held, left_dense};
 use super::super::{Placement, PlannedLayer};
-use super::changed;
-use crate::grid::GridConfig;
+use super::{Changes, Values, changed};
+use crate::grid::{GridConfig, ScaleDtype};
 use crate::model::LayerInfo;
 use crate::packed::ExternalLayer;
 use crate::packed::mlx::{self, Unfit};
 use crate::report::Fallback;
 use crate::settings::{LayerSettings, Rank};
 use crate::solved::Method;
+use crate::tensor::Dtype;
 use serde_json::{Map, Value, json};
 
+/// Families of `model` that mlx-lm has no network for, by `model_type` (mlx-lm 0.32.2).
+const LACKING: [&str; 6] = [
+    "opt",
+    "bert",
+    "roberta",
+    "xlm-roberta",
+    "camembert",
+    "distilbert",
+];
+
+/// What to say of a model that nothing will run in this container.
+pub(super) fn warn_of_family(model_type: &str) -> Option<String> {
+    LACKING.contains(&model_type).then(|| {
+        format!(
+            "mlx-lm has no network of type {model_type}: mlx.core.load reads the tensors of this folder, and nothing runs them; choose another format where a program is to load the model"
+        )
+    })
+}
+
 /// What the container holds of settings with codes. Levels that are not evenly spaced become a grid of as many bits.
-pub(super) fn hold(layer: &LayerInfo, asked: LayerSettings) -> Held {
+pub(super) fn hold(layer: &LayerInfo, asked: LayerSettings, values: Values) -> Held {
     let mut settings = asked;
     let mut told = None;
     let mut tell = |from: String, to: String, reason: Unfit| {
@@ -49,12 +69,50 @@ pub(super) fn hold(layer: &LayerInfo, asked: LayerSettings) -> Held {
         settings.group = nearest;
         tell(format!("group {group}"), format!("group {nearest}"), reason);
     }
-    match unfit(layer, &settings) {
-        Some(reason) => left_dense(asked, reason.to_string()),
-        None => Held {
-            settings,
-            fallback: told,
-        },
+    if let Some(reason) = unfit(layer, &settings) {
+        return left_dense(asked, reason.to_string());
+    }
+    let mut changes = Changes::after(told);
+    match values {
+        Values::Open => scales_of_model(layer, &mut settings, &mut changes),
+        Values::Solved => tell_of_solved(layer, &settings, &mut changes),
+    }
+    Held {
+        settings,
+        fallback: changes.told(),
+    }
+}
+
+/// MLX multiplies in the wider of two dtypes: a model of bf16 with scales of f16 would run in f32 from its first layer on.
+const MIXED: &str = "mlx computes in f32 where scales have another dtype than the model";
+
+/// The dtype that scales want beside this layer's inputs; `None` where any will do.
+fn dtype_of_inputs(layer: &LayerInfo) -> Option<ScaleDtype> {
+    match layer.dtype {
+        Dtype::F16 => Some(ScaleDtype::F16),
+        Dtype::BF16 => Some(ScaleDtype::BF16),
+        _ => None,
+    }
+}
+
+fn scales_of_model(layer: &LayerInfo, settings: &mut LayerSettings, changes: &mut Changes) {
+    if let Some(dtype) = dtype_of_inputs(layer) {
+        changes.scales(settings, dtype, MIXED);
+    }
+}
+
+/// Values that are solved keep their scales; their biases are rounded to the dtype of those.
+fn tell_of_solved(layer: &LayerInfo, settings: &LayerSettings, changes: &mut Changes) {
+    if dtype_of_inputs(layer).is_some_and(|dtype| dtype != settings.scale_dtype) {
+        let from = format!("computing in {}", layer.dtype);
+        changes.tell(from, "computing in f32".to_owned(), MIXED.to_owned());
+    }
+    if !settings.symmetric && settings.scale_dtype != ScaleDtype::F32 {
+        changes.tell(
+            "zeros".to_owned(),
+            format!("biases in {}", settings.scale_dtype),
+            "mlx keeps -scale * zero in the dtype of scales, which rounds it".to_owned(),
+        );
     }
 }
 

@@ -13,6 +13,7 @@ mod mlx;
 use super::preflight::{Held, as_asked, left_dense};
 use super::{Placement, Plan, PlannedLayer};
 use crate::formats::Format;
+use crate::grid::ScaleDtype;
 use crate::model::{LayerInfo, LayerKind};
 use crate::packed::gptq::CheckpointFormat;
 use crate::packed::{External, ExternalLayer};
@@ -23,8 +24,41 @@ use changes::Changes;
 pub(in crate::formats) use changes::inputs_left_alone;
 use serde_json::{Map, Value};
 
-/// What the container holds of these settings, and what is done where it cannot.
-pub(super) fn hold(external: External, layer: &LayerInfo, asked: LayerSettings) -> Held {
+/// Whether there are codes already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Values {
+    /// They are still to be chosen, on whatever grid the container holds.
+    Open,
+    /// A run has chosen them: another grid would give other values.
+    Solved,
+}
+
+/// What to say of a family that the container's programs do not know.
+pub fn warn_of_family(format: Format, config: Option<&Value>) -> Option<String> {
+    let model_type = config?.get("model_type")?.as_str()?;
+    match format.external()? {
+        External::Mlx => mlx::warn_of_family(model_type),
+        External::Gptq | External::Bnb | External::CompressedTensors | External::Awq => None,
+    }
+}
+
+/// The dtype of the biases that the container keeps of such a layer in the place of zeros; `None` where it keeps zeros, or
+/// where nothing is rounded.
+pub fn biases(format: Format, settings: &LayerSettings) -> Option<ScaleDtype> {
+    let external = format.external().filter(|found| found.keeps_biases());
+    external
+        .filter(|_| !settings.symmetric && !has_no_codes(settings))
+        .map(|_| settings.scale_dtype)
+}
+
+/// What the container holds of these settings, and what is done where it cannot. Zeros that were pruned lie as codes in all of
+/// these containers: no value is lost and bytes are known before, so that nothing is told of them.
+pub(super) fn hold(
+    external: External,
+    layer: &LayerInfo,
+    asked: LayerSettings,
+    values: Values,
+) -> Held {
     if asked.method == Method::None {
         return as_asked(asked);
     }
@@ -52,7 +86,7 @@ pub(super) fn hold(external: External, layer: &LayerInfo, asked: LayerSettings) 
     }
     match external {
         External::Gptq => gptq::hold(layer, asked),
-        External::Mlx => mlx::hold(layer, asked),
+        External::Mlx => mlx::hold(layer, asked, values),
         External::Bnb => bnb::hold(layer, asked),
         External::CompressedTensors => compressed_tensors::hold(layer, asked),
         External::Awq => awq::hold(layer, asked),

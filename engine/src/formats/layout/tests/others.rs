@@ -79,7 +79,15 @@ fn mlx_holds_grids_of_its_groups() {
         (pruned, ["asymmetric -> symmetric"; 5]),
         (factored, ["gptq -> none"; 5]),
     ];
+    // Layers of bf16.
+    let scales = |settings, scale_dtype| LayerSettings {
+        scale_dtype,
+        ..settings
+    };
+    let cases = cases.map(|(asked, told)| (scales(asked, ScaleDtype::BF16), told));
     check(Format::Mlx, &cases);
+    let of_model = [(settings(4, 32, false), ["f16 scales -> bf16 scales"; 5])];
+    check(Format::Mlx, &of_model);
     let mut turned = layer("c_attn", Role::Query, 64, 64, None);
     turned.transposed = true;
     let held = preflight(Format::Mlx, &[(turned, settings(4, 32, false))], false).unwrap();
