@@ -158,7 +158,10 @@ impl Draft {
         let asked = infos.iter().cloned().zip(self.settings.iter().copied());
         let asked: Vec<(LayerInfo, LayerSettings)> = asked.collect();
         let mut draft = self.clone();
-        for (layer, settings) in layout::fitted(format, &asked).into_iter().enumerate() {
+        for (layer, settings) in layout::fitted(format, &asked, &self.locked)
+            .into_iter()
+            .enumerate()
+        {
             if infos[layer].compressible && !self.locked[layer] {
                 draft.settings[layer] = settings;
             }

@@ -25,7 +25,11 @@ pub fn devices_table(data_folder: &Path) -> PathBuf {
 
 /// Where the report of a run goes that nobody gave another place: beside the run, under its name.
 pub fn report_of(run: &Path) -> PathBuf {
-    let whole = absolute(run);
+    let mut whole = absolute(run);
+    if whole.file_name().is_none() {
+        // `..` has a name only where it leads.
+        whole = whole.canonicalize().unwrap_or(whole);
+    }
     let mut name = whole.file_name().unwrap_or_default().to_owned();
     name.push(".html");
     whole.with_file_name(name)
@@ -96,6 +100,7 @@ fn home_cache() -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]
@@ -113,6 +118,11 @@ mod tests {
             report_of(&run),
             env::temp_dir().join("runs").join("one.v2.html")
         );
+        let folder = tempfile::tempdir().unwrap();
+        let run = folder.path().join("one");
+        std::fs::create_dir_all(run.join("layers")).unwrap();
+        let whole = run.canonicalize().unwrap().with_file_name("one.html");
+        assert_eq!(report_of(&run.join("layers").join("..")), whole);
         for (typed, expected) in [
             ("a", "a.html"),
             ("a.HTML", "a.HTML"),

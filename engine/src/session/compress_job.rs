@@ -3,7 +3,7 @@
 //! The way: rules -> settings (recipe) -> what the container holds (preflight) -> every byte (plan) -> the loop over
 //! layers (compress) -> files (assemble) -> reopened (verify) -> measured (evaluate) -> named (finish).
 
-use super::environment::environment;
+use super::environment::{Texts, environment};
 use super::evaluate_job::open_runnable;
 use super::machine::peak_rss_bytes;
 use super::original_inputs::OriginalInputs;
@@ -17,7 +17,7 @@ use crate::formats::{Format, RunFolder, assemble_run, verify_run};
 use crate::model::Model;
 use crate::moments::Prefix;
 use crate::monitor::Unwatched;
-use crate::report::{Environment, Evaluation, LayerReport, Notice, Observer};
+use crate::report::{Evaluation, LayerReport, Notice, Observer};
 use crate::solved::Method;
 use crate::units::{BitsPerWeight, Bytes};
 use std::path::Path;
@@ -136,9 +136,12 @@ impl Session {
             &self.fingerprint(request, &settled.prepared, settled.sequences.as_deref()),
             request.resume,
         )?;
+        let texts = texts_of(request, observer);
         let report = self.fill_run(request, &settled, &run, None, observer)?;
-        let made = environment_of(request);
-        run.finish(&report_json(&report, &made), request.keep_layers)?;
+        run.finish(
+            &report_json(&report, &environment(texts)),
+            request.keep_layers,
+        )?;
         Ok(report)
     }
 
@@ -356,10 +359,10 @@ impl Session {
     }
 }
 
-/// With what the run of `request` is made, in the pool that worked.
-pub(super) fn environment_of(request: &CompressRequest) -> Environment {
+/// The texts that the run of `request` is made with.
+pub(super) fn texts_of(request: &CompressRequest, observer: &dyn Observer) -> Texts {
     let calibration = request.recipe.calibration.corpus.as_deref();
-    environment(calibration, request.evaluate.as_deref())
+    Texts::of(calibration, request.evaluate.as_deref(), observer)
 }
 
 /// Seconds of stages, one after another.

@@ -13,15 +13,36 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// Bytes read at once.
 const CHUNK_BYTES: usize = 1 << 20;
 
-/// The environment of the run that ends now, in the pool that worked. Texts that cannot be read any more are left out.
-pub(super) fn environment(calibration: Option<&str>, evaluation: Option<&Path>) -> Environment {
+/// The texts of a run as they were when it began.
+#[derive(Debug, Default)]
+pub(super) struct Texts {
+    calibration: Option<TextDigest>,
+    evaluation: Option<TextDigest>,
+}
+
+impl Texts {
+    /// Reads them through, before hours pass in which somebody may edit them. Those that cannot be read are left out.
+    pub(super) fn of(
+        calibration: Option<&str>,
+        evaluation: Option<&Path>,
+        monitor: &dyn Monitor,
+    ) -> Self {
+        Self {
+            calibration: calibration.and_then(|path| text(Path::new(path), monitor)),
+            evaluation: evaluation.and_then(|path| text(path, monitor)),
+        }
+    }
+}
+
+/// The environment of the run that ends now, in the pool that worked.
+pub(super) fn environment(texts: Texts) -> Environment {
     Environment {
         pare_version: env!("CARGO_PKG_VERSION").to_owned(),
         threads: rayon::current_num_threads(),
         instruction_set: instruction_set().word().to_owned(),
         finished_unix_seconds: now(),
-        calibration_text: calibration.and_then(|path| text(Path::new(path))),
-        evaluation_text: evaluation.and_then(text),
+        calibration_text: texts.calibration,
+        evaluation_text: texts.evaluation,
     }
 }
 
@@ -34,8 +55,8 @@ fn now() -> Option<u64> {
     since.ok().map(|since| since.as_secs())
 }
 
-fn text(path: &Path) -> Option<TextDigest> {
-    let (bytes, sha256) = sha256_of_file(path, &crate::monitor::Unwatched).ok()??;
+fn text(path: &Path, monitor: &dyn Monitor) -> Option<TextDigest> {
+    let (bytes, sha256) = sha256_of_file(path, monitor).ok()??;
     Some(TextDigest {
         name: path.file_name()?.to_string_lossy().into_owned(),
         bytes,
@@ -43,7 +64,7 @@ fn text(path: &Path) -> Option<TextDigest> {
     })
 }
 
-/// Bytes of a file and the SHA-256 of them in hexadecimal; `None` where `monitor` wants an end.
+/// Bytes of a file and their SHA-256 in hexadecimal; `None` where `monitor` wants an end.
 pub(super) fn sha256_of_file(
     path: &Path,
     monitor: &dyn Monitor,

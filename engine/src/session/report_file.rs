@@ -75,7 +75,7 @@ mod tests {
         clippy::disallowed_methods,
         reason = "damage is made as a crash makes it"
     )]
-    use super::super::environment::environment;
+    use super::super::environment::{Texts, environment};
     use super::*;
     use crate::distortion::Histograms;
     use crate::recipe::Recipe;
@@ -155,7 +155,7 @@ mod tests {
 
     #[test]
     fn what_was_written_reads_back() {
-        let environment = environment(None, None);
+        let environment = environment(Texts::default());
         let run = run_with(report_json(&report(), &environment).as_bytes());
         assert_eq!(read_report(run.path()).unwrap(), report());
     }

@@ -6,8 +6,9 @@ use crate::checkpoint::Checkpoint;
 use crate::formats::emit;
 use crate::formats::layout::{Placement, Plan};
 use crate::formats::store::{changed_tensor_of_run, layer_of_run};
+use crate::grid::ScaleDtype;
 use crate::model::Model;
-use crate::packed::{ActivationPlan, PackedSource};
+use crate::packed::{ActivationPlan, PackedSource, floats};
 use crate::solved::Solved;
 use crate::tensor::{SourceError, TensorInfo, WeightSource};
 use std::collections::HashMap;
@@ -61,14 +62,23 @@ impl WeightSource for SolvedSource {
             return Ok(emit::dense_values(&solved, is_transposed).into_data());
         }
         let changed = changed_tensor_of_run(&self.run, name);
-        match changed.map_err(|_| missing(name))? {
+        match changed.map_err(|error| unfit(name, error))? {
             Some(values) => Ok(values),
             None => self.source.read_f32(name),
         }
     }
 
     fn read_bytes(&self, name: &str, offset: u64, buffer: &mut [u8]) -> Result<(), SourceError> {
-        self.source.read_bytes(name, offset, buffer)
+        if !self.layers.contains_key(name) {
+            return self.source.read_bytes(name, offset, buffer);
+        }
+        let values = self.read_f32(name)?;
+        let bytes = floats::to_bytes(&values, ScaleDtype::F32);
+        let asked = usize::try_from(offset)
+            .ok()
+            .and_then(|start| bytes.get(start..start.checked_add(buffer.len())?));
+        buffer.copy_from_slice(asked.ok_or_else(|| unfit(name, "is shorter than what is asked"))?);
+        Ok(())
     }
 }
 
@@ -90,14 +100,15 @@ impl SolvedSource {
         let Some((layer, _)) = self.layers.get(tensor) else {
             return Ok(None);
         };
-        let stored = layer_of_run(&self.run, layer).map_err(|_| missing(tensor))?;
-        let stored = stored.ok_or_else(|| missing(tensor))?;
+        let stored = layer_of_run(&self.run, layer).map_err(|error| unfit(tensor, error))?;
+        let stored = stored.ok_or_else(|| unfit(tensor, "is not among the layers of the run"))?;
         Ok(Some((stored.solved, stored.activations)))
     }
 }
 
-fn missing(name: &str) -> SourceError {
-    SourceError::Missing {
+fn unfit(name: &str, problem: impl std::fmt::Display) -> SourceError {
+    SourceError::Unfit {
         name: name.to_owned(),
+        problem: problem.to_string(),
     }
 }

@@ -5,28 +5,66 @@
 use super::preflight::preflight;
 use crate::formats::Format;
 use crate::grid::ScaleDtype;
-use crate::model::LayerInfo;
+use crate::model::{LayerInfo, LayerKind, Role};
 use crate::settings::{Activations, LayerSettings, Pruning, Rank};
 use crate::solved::Method;
 use crate::tensor::Dtype;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// Settings of all `layers`, each as near as can be to what was asked, that `format` holds without another word. A layer
-/// that it cannot hold in any codes stays as it is.
-pub fn fitted(format: Format, layers: &[(LayerInfo, LayerSettings)]) -> Vec<LayerSettings> {
+/// that it cannot hold in any codes stays as it is. Where `locked`, a layer keeps what was asked, and those that runtimes
+/// fuse with it take its choice where they can.
+pub fn fitted(
+    format: Format,
+    layers: &[(LayerInfo, LayerSettings)],
+    locked: &[bool],
+) -> Vec<LayerSettings> {
+    let mut known = HashMap::new();
     let mut near: Vec<(LayerInfo, LayerSettings)> = layers
         .iter()
-        .map(|(layer, asked)| {
-            let found = nearest(format, layer, asked).unwrap_or(dense(asked));
+        .zip(locked)
+        .map(|((layer, asked), is_locked)| {
+            let found = match is_locked {
+                true => *asked,
+                false => nearest_known(&mut known, format, layer, asked),
+            };
             (layer.clone(), found)
         })
         .collect();
     if format.fuses_peers() {
-        agree(format, &mut near);
+        agree(format, &mut near, locked);
     }
-    let held = preflight(format, &near, false);
-    let told = held.map(|held| held.into_iter().map(|held| held.settings).collect());
-    told.unwrap_or_else(|_| near.into_iter().map(|(_, settings)| settings).collect())
+    let settled = match preflight(format, &near, false) {
+        Ok(held) => held.into_iter().map(|held| held.settings).collect(),
+        Err(_) => near.into_iter().map(|(_, settings)| settings).collect(),
+    };
+    let settled: Vec<LayerSettings> = settled;
+    let kept = settled.into_iter().zip(layers).zip(locked);
+    kept.map(|((found, (_, asked)), is_locked)| if *is_locked { *asked } else { found })
+        .collect()
+}
+
+/// What was found for a layer of this shape, asked for the same: blocks of a network are alike.
+type Known = HashMap<(LayerKind, Role, [usize; 2], Dtype, String), LayerSettings>;
+
+fn nearest_known(
+    known: &mut Known,
+    format: Format,
+    layer: &LayerInfo,
+    asked: &LayerSettings,
+) -> LayerSettings {
+    let shape = [layer.rows, layer.columns];
+    // Settings hold shares in floats, which are no keys.
+    let key = (
+        layer.kind,
+        layer.role,
+        shape,
+        layer.dtype,
+        format!("{asked:?}"),
+    );
+    *known
+        .entry(key)
+        .or_insert_with(|| nearest(format, layer, asked).unwrap_or(dense(asked)))
 }
 
 /// The nearest settings of one layer that `format` holds as they are; `None` where it holds no codes of it at all.
@@ -152,8 +190,9 @@ fn groups(asked: &LayerSettings) -> Vec<(usize, u32)> {
         .collect()
 }
 
-/// Layers that runtimes fuse get the choice of the one with most bits, where all of them can have it.
-fn agree(format: Format, layers: &mut [(LayerInfo, LayerSettings)]) {
+/// Layers that runtimes fuse get the choice of the one with most bits, or that of a locked one, where all of them can
+/// have it.
+fn agree(format: Format, layers: &mut [(LayerInfo, LayerSettings)], locked: &[bool]) {
     let mut peers: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
     for (index, (layer, _)) in layers.iter().enumerate() {
         if let Some(number) = layer.fused_peers {
@@ -162,10 +201,12 @@ fn agree(format: Format, layers: &mut [(LayerInfo, LayerSettings)]) {
     }
     for members in peers.values() {
         let of = |member: &usize| layers[*member].1;
-        let finest = members
-            .iter()
-            .map(of)
-            .max_by_key(|settings| (settings.bits, std::cmp::Reverse(settings.group)));
+        let finest = members.iter().max_by_key(|member| {
+            let settings = of(member);
+            let finer = (settings.bits, std::cmp::Reverse(settings.group));
+            (locked[**member], finer)
+        });
+        let finest = finest.map(of);
         let has_dense = members
             .iter()
             .any(|member| of(member).method == Method::None);
@@ -180,9 +221,10 @@ fn agree(format: Format, layers: &mut [(LayerInfo, LayerSettings)]) {
             method: finest.method,
             ..settings
         };
-        let fits = |member: &usize| holds(format, &layers[*member].0, &shared(of(member)));
-        if members.iter().all(fits) {
-            for &member in members {
+        let mut free = members.iter().copied().filter(|&member| !locked[member]);
+        let fits = |member: usize| holds(format, &layers[member].0, &shared(of(&member)));
+        if free.clone().all(fits) {
+            for member in free.by_ref() {
                 layers[member].1 = shared(layers[member].1);
             }
         }
@@ -226,12 +268,29 @@ mod tests {
                 })
                 .collect();
             for format in Format::ALL {
-                let settings = fitted(format, &layers);
+                let settings = fitted(format, &layers, &[false; 4]);
                 let fitted: Vec<_> = layers.iter().map(|(layer, _)| layer.clone()).zip(settings).collect();
                 let held = preflight(format, &fitted, true);
                 prop_assert!(held.is_ok(), "{}: {:?}", format.word(), held.err());
             }
         }
+    }
+
+    #[test]
+    fn a_locked_layer_stays_and_what_is_fused_with_it_follows() {
+        let of = |name, bits| {
+            let asked = asked(Method::Gptq, bits, 64, true);
+            (layer(name, Role::Up, 64, 256, Some(0)), asked)
+        };
+        let layers = [of("q_proj", 4), of("k_proj", 8), of("v_proj", 5)];
+        let bits = |locked: [bool; 3]| {
+            let settings = fitted(Format::Gptq, &layers, &locked);
+            settings.iter().map(|of| of.bits).collect::<Vec<_>>()
+        };
+        assert_eq!(bits([false; 3]), [8, 8, 8]);
+        assert_eq!(bits([true, false, false]), [4, 4, 4]);
+        // What the container does not hold stays too, and is told.
+        assert_eq!(bits([false, false, true])[2], 5);
     }
 
     #[test]

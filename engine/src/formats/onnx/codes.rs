@@ -1,7 +1,7 @@
 //! The bytes of a solved layer's tensors in an ONNX model, and the weights that such bytes stand for.
 //!
-//! `weight` draws the tensors. Blocks hold codes low bits first, a row's last block is filled up with codes that stand for
-//! zero, and masked weights are the code of zero. Knows no file.
+//! `weight` draws the tensors. Blocks hold codes low bits first, a row's last block is filled up with codes of 0, which no
+//! input meets, and masked weights are the code of zero. Knows no file.
 
 use super::weight::{BlockZeros, OnnxForm, OnnxWeight, PartKind, middle, packed_bytes};
 use crate::grid::{AffineGrid, Step};

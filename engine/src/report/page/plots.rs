@@ -53,7 +53,9 @@ impl Ground {
         let mut roles: Vec<String> = Vec::new();
         let mut placed = Vec::with_capacity(layers.len());
         for (block, role) in named {
-            let place = blocks.iter().position(|known| *known == block).unwrap_or(0);
+            let order = |known: &Option<u64>| (known.is_none(), *known);
+            let place = blocks.binary_search_by_key(&order(&block), order);
+            let place = place.unwrap_or_else(|nearest| nearest);
             let known = roles.iter().position(|known| known == role);
             let series = known.unwrap_or_else(|| {
                 if roles.len() < MOST_ROLES {

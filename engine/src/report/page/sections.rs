@@ -262,7 +262,8 @@ pub(super) fn recipe(page: &RunPage) -> String {
 pub(super) fn environment(page: &RunPage) -> String {
     let seed = page
         .seed
-        .map(|seed| pair("seed", &count(seed)))
+        // As a recipe takes it.
+        .map(|seed| pair("seed", &seed.to_string()))
         .unwrap_or_default();
     let rows = match &page.environment {
         Some(environment) => of_environment(environment) + &seed,

@@ -25,7 +25,7 @@ pub use foresee::TrainForesight;
 pub use report::read_distill_report;
 pub use request::{DistillRequest, NoStudent, OtherTeacher, StudentSpec};
 
-use super::environment::environment;
+use super::environment::{Texts, environment};
 use super::evaluate_job::open_runnable;
 use super::machine::peak_rss_bytes;
 use super::requests::EvaluateRequest;
@@ -76,6 +76,8 @@ impl Session {
         let others = self.other_teachers(request)?;
         let run = self.open_run(request, &settings, &others, observer)?;
         let own = run.partial().join(OWN_FOLDER);
+        let text = request.recipe.calibration.corpus.as_deref();
+        let texts = Texts::of(text, request.evaluate.as_deref(), observer);
         let prepared = match self.prepare_training(request, settings, others, &own, observer) {
             Ok(prepared) => prepared,
             Err(error) => {
@@ -100,9 +102,7 @@ impl Session {
         }
         report.seconds = started.elapsed().as_secs_f64();
         report.peak_rss_bytes = peak_rss_bytes();
-        let text = request.recipe.calibration.corpus.as_deref();
-        let made = environment(text, request.evaluate.as_deref());
-        let json = report::json(&report, written.as_ref(), &made);
+        let json = report::json(&report, written.as_ref(), &environment(texts));
         run.finish(&json, written.is_some())?;
         Ok(report)
     }

@@ -12,7 +12,8 @@ mod plan;
 mod tests;
 mod tokens;
 
-use super::compress_job::{Origin, environment_of};
+use super::compress_job::{Origin, texts_of};
+use super::environment::environment;
 use super::prepared::Target;
 use super::report_file::report_json;
 use super::requests::{CompressReport, CompressRequest, DryRun, StageSeconds};
@@ -153,6 +154,7 @@ impl Session {
             &self.fingerprint_of_smaller(inner, &plan, &sequences)?,
             request.resume,
         )?;
+        let texts = texts_of(request, observer);
         let folder = run.partial().join(FOLDER);
         let structure = match files::read_report(&folder) {
             Some(made) => made,
@@ -179,8 +181,10 @@ impl Session {
         report.seconds += seconds;
         report.warnings.extend(plan.notes);
         report.structure = Some(structure);
-        let made = environment_of(request);
-        run.finish(&report_json(&report, &made), request.keep_layers)?;
+        run.finish(
+            &report_json(&report, &environment(texts)),
+            request.keep_layers,
+        )?;
         Ok(report)
     }
 

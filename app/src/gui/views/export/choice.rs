@@ -140,13 +140,15 @@ fn outlook(
             format.word()
         ));
     }
-    let sizes = pairs
-        .iter()
-        .zip(&held)
-        .map(|((layer, _), held)| match held.settings.method {
-            Method::None => layer.size_bytes,
-            _ => layout::stored_bytes(format, layer, &held.settings),
-        });
+    let sizes =
+        pairs
+            .iter()
+            .zip(&held)
+            .map(|((layer, _), held)| match (held.settings.method, format) {
+                // GGUF carries blocks over; all others unpack what is left alone, and the format pare says so itself.
+                (Method::None, Format::Gguf) => layer.size_bytes,
+                _ => layout::stored_bytes(format, layer, &held.settings),
+            });
     outlook.bytes = Some(sizes.sum());
     outlook
 }
