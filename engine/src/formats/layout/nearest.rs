@@ -6,7 +6,7 @@ use super::preflight::preflight;
 use crate::formats::Format;
 use crate::grid::ScaleDtype;
 use crate::model::{LayerInfo, LayerKind, Role};
-use crate::settings::{Activations, LayerSettings, Pruning, Rank};
+use crate::settings::{ACTIVATION_BLOCKS, Activations, LayerSettings, Pruning, Rank};
 use crate::solved::Method;
 use crate::tensor::Dtype;
 use std::collections::{BTreeMap, HashMap};
@@ -96,7 +96,7 @@ type Candidate = (LayerSettings, u32);
 /// Choices near `asked` and how far each is: steps of bits and of halved groups count most beside another method.
 fn candidates(layer: &LayerInfo, asked: &LayerSettings) -> Vec<Candidate> {
     let symmetries = [(asked.symmetric, 0), (!asked.symmetric, 2)];
-    let all = simpler(asked).to_vec();
+    let all = simpler(asked);
     let all = varied(&all, &methods(asked), |settings, method| {
         settings.method = method
     });
@@ -129,8 +129,9 @@ fn varied<T: Copy>(
     more
 }
 
-/// The same without rounded inputs, then also without factors, then also without zeros.
-fn simpler(asked: &LayerSettings) -> [Candidate; 4] {
+/// The same with inputs rounded in other blocks, or without rounded inputs, then also without factors, then also without
+/// zeros.
+fn simpler(asked: &LayerSettings) -> Vec<Candidate> {
     let floats = LayerSettings {
         activations: Activations::None,
         activation_block: 0,
@@ -144,7 +145,17 @@ fn simpler(asked: &LayerSettings) -> [Candidate; 4] {
         prune: Pruning::NONE,
         ..unfactored
     };
-    [(*asked, 0), (floats, 6), (unfactored, 12), (full, 24)]
+    let mut all = vec![(*asked, 0), (floats, 6), (unfactored, 12), (full, 24)];
+    if asked.activations == Activations::Dynamic8 {
+        all.extend(ACTIVATION_BLOCKS.into_iter().map(|activation_block| {
+            let other = LayerSettings {
+                activation_block,
+                ..*asked
+            };
+            (other, 1)
+        }));
+    }
+    all
 }
 
 /// As asked, the one that all containers know, and that of a model in bf16.
@@ -302,6 +313,16 @@ mod tests {
         let five = asked(Method::Gptq, 5, 64, false);
         let found = nearest(Format::Gptq, &linear, &five).unwrap();
         assert_eq!(found, asked(Method::Gptq, 4, 64, false));
+        // ONNX Runtime rounds inputs in the blocks of the weights.
+        let rounded = |group, activation_block| LayerSettings {
+            activations: Activations::Dynamic8,
+            activation_block,
+            ..asked(Method::Gptq, 4, group, false)
+        };
+        let found = nearest(Format::Onnx, &linear, &rounded(32, 0)).unwrap();
+        assert_eq!(found, rounded(32, 32));
+        let found = nearest(Format::Onnx, &linear, &rounded(64, 0)).unwrap();
+        assert_eq!(found.activations, Activations::Dynamic8);
         let head = layer("lm_head", Role::Head, 64, 256, None);
         assert_eq!(nearest(Format::Gptq, &head, &five), None);
         assert_eq!(nearest(Format::Pare, &head, &five), Some(five));
