@@ -9,15 +9,25 @@ import subprocess
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
+# Beside the checkout.
 SHARED = pathlib.Path(__file__).resolve().parents[3] / "shared"
 THREADS = "2"
+
+
+class Missing(Exception):
+    """Something that a check needs is not on this machine: it is skipped, and these words say why."""
 
 
 class Bench:
     def __init__(self, build: pathlib.Path, pare: pathlib.Path, blocks: pathlib.Path, folder: pathlib.Path):
         self.build, self.pare_path, self.blocks_path, self.folder = build, pare, blocks, folder
-        # Links of the checkout may put the shared folder elsewhere.
-        self.shared = next((p for p in (SHARED, pathlib.Path("/work/shared")) if p.is_dir()), SHARED)
+
+    @property
+    def shared(self) -> pathlib.Path:
+        """Models and texts that the repository does not carry."""
+        if not SHARED.is_dir():
+            raise Missing(f"there is no {SHARED}")
+        return SHARED
 
     def model(self, name: str) -> pathlib.Path:
         return self.shared / "models" / name
