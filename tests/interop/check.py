@@ -9,6 +9,7 @@ status is 1 where a check failed, 4 where the suite's packages cannot be importe
 
 import argparse
 import importlib
+import os
 import pathlib
 import sys
 import tempfile
@@ -31,7 +32,7 @@ def outcome(check, asked: argparse.Namespace) -> str:
             print(f"  {reason}")
             return "skipped"
         except Exception:
-            traceback.print_exc()
+            traceback.print_exc(file=sys.stdout)
             return "failed"
     return "ok"
 
@@ -47,6 +48,8 @@ def main() -> int:
     parser.add_argument("names", nargs="+")
     asked = parser.parse_args()
     began = time.monotonic()
+    # The packages' bars would hide what is found.
+    os.environ.setdefault("TQDM_DISABLE", "1")
     try:
         checks = importlib.import_module(f"{asked.suite}_checks").CHECKS
     except ImportError as reason:

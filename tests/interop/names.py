@@ -13,8 +13,8 @@ import pathlib
 import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
-# In the order in which they run: the suite that compiles llama.cpp comes last.
-SUITES = ("onnx", "mlx", "bnb", "compressed", "awq", "gptq", "peft", "gguf")
+# In the order in which they run: what is large to install, or compiles llama.cpp, comes last.
+SUITES = ("onnx", "mlx", "bnb", "compressed", "awq", "gptq", "peft", "gguf", "vllm")
 
 
 def checks_of(suite: str) -> list[str]:
