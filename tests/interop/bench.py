@@ -70,11 +70,11 @@ class Bench:
         self.pare("compress", wide, "--out", out, "--method", "none", "--format", "dense")
         return out
 
-    def logits(self, model: object, ids: np.ndarray) -> np.ndarray:
+    def logits(self, model: object, ids: np.ndarray, *words: object) -> np.ndarray:
         """What Pare computes for token ids `[sequences, tokens]`."""
         asked, out = self.folder / "ids.safetensors", self.folder / "logits.safetensors"
         save_file({"input_ids": ids.astype(np.int64)}, asked)
-        self.pare("logits", model, "--ids", asked, "--out", out)
+        self.pare("logits", model, "--ids", asked, "--out", out, *words)
         return next(iter(load_file(out).values()))
 
     def llama_logits(self, model: pathlib.Path, ids: np.ndarray) -> np.ndarray:

@@ -26,6 +26,16 @@ fn families() -> Vec<Value> {
         }
         config
     };
+    let neox = |more: Value| {
+        let mut config = json!({ "model_type": "gpt_neox", "hidden_size": 32, "num_hidden_layers": 2,
+            "num_attention_heads": 4, "intermediate_size": 64, "max_position_embeddings": 64,
+            "vocab_size": TINY_VOCABULARY, "hidden_act": "gelu", "layer_norm_eps": 1e-5, "rotary_pct": 0.5,
+            "rotary_emb_base": 10000, "use_parallel_residual": true, "tie_word_embeddings": false });
+        for (key, value) in more.as_object().unwrap() {
+            config[key] = value.clone();
+        }
+        config
+    };
     let llama3 = json!({ "rope_parameters": { "rope_type": "llama3", "rope_theta": 500000.0, "factor": 8.0,
         "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 32 } });
     let longrope = json!({ "rope_parameters": { "rope_type": "longrope", "rope_theta": 10000.0,
@@ -53,10 +63,14 @@ fn families() -> Vec<Value> {
         ),
         json!({ "model_type": "gpt2", "n_embd": 32, "n_layer": 2, "n_head": 2, "n_positions": 64,
             "vocab_size": TINY_VOCABULARY, "layer_norm_epsilon": 1e-5, "activation_function": "gelu_new" }),
-        json!({ "model_type": "gpt_neox", "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4,
-            "intermediate_size": 64, "max_position_embeddings": 64, "vocab_size": TINY_VOCABULARY, "hidden_act": "gelu",
-            "layer_norm_eps": 1e-5, "rotary_pct": 0.5, "rotary_emb_base": 10000, "use_parallel_residual": true,
-            "tie_word_embeddings": false }),
+        neox(json!({})),
+        neox(
+            json!({ "rope_scaling": { "type": "linear", "factor": 4.0 }, "hidden_act": "gelu_new" }),
+        ),
+        neox(
+            json!({ "tie_word_embeddings": true, "rope_scaling": { "rope_type": "yarn", "factor": 4.0,
+            "original_max_position_embeddings": 16 } }),
+        ),
         json!({ "model_type": "bert", "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4,
             "intermediate_size": 64, "max_position_embeddings": 64, "vocab_size": TINY_VOCABULARY, "hidden_act": "gelu",
             "layer_norm_eps": 1e-12, "type_vocab_size": 2 }),

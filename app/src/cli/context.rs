@@ -2,13 +2,13 @@
 //!
 //! Knows no verb.
 
-use crate::cli::arguments::Everywhere;
+use crate::cli::arguments::{Everywhere, InputFlags};
 use crate::cli::failure::Failure;
 use crate::cli::interrupt::StopFlag;
 use crate::cli::printer::Printer;
 use crate::cli::progress::Progress;
 use crate::studio::{places, sample};
-use pare_engine::session::{Session, SessionOptions};
+use pare_engine::session::{InputRounding, Session, SessionOptions};
 use std::path::{Path, PathBuf};
 
 /// What every verb is given.
@@ -69,6 +69,20 @@ impl Context {
             session: Session::open(&path, self.options.clone())?,
             is_sample: sample::is_word(model),
         })
+    }
+
+    /// The same with layers that round their inputs as asked.
+    pub(super) fn open_rounding(
+        &self,
+        model: &Path,
+        inputs: &InputFlags,
+    ) -> Result<Opened, Failure> {
+        let mut opened = self.open(model)?;
+        if let Some(mode) = inputs.activations {
+            let block = inputs.activation_block;
+            opened.session.round_inputs(InputRounding { mode, block })?;
+        }
+        Ok(opened)
     }
 }
 

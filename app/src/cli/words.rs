@@ -87,6 +87,17 @@ pub(super) fn activation_block() -> impl TypedValueParser<Value = usize> {
     table(vec![("0", 0), ("32", 32), ("128", 128)])
 }
 
+/// `--activations` of a model that is only run.
+pub(super) fn input_rounding() -> impl TypedValueParser<Value = Activations> {
+    let modes = [Activations::None, Activations::Dynamic8];
+    table(modes.map(|mode| (mode.word(), mode)).to_vec())
+}
+
+/// `--activation-block` of a model that is only run.
+pub(super) fn input_block() -> impl TypedValueParser<Value = usize> {
+    table(vec![("0", 0), ("32", 32), ("128", 128), ("256", 256)])
+}
+
 /// `--prefix`.
 pub(super) fn prefix() -> impl TypedValueParser<Value = Prefix> {
     table(vec![

@@ -6,6 +6,7 @@
 use super::Format;
 use super::assemble::{assemble, verify};
 use super::held_values::{settle, written_dense};
+use super::kept::{keep_recipe, keep_report};
 use super::layout::{
     LayoutError, Placement, PlanSource, SHARD_BYTES, Values, external_placement, mark_packed,
     plan_placed, preflight_of, untouched, warn_of_family,
@@ -25,9 +26,6 @@ use crate::solved::Method;
 use std::collections::HashSet;
 use std::fs;
 use std::path::Path;
-
-/// A report takes about 12 kB a layer; anything far larger is none and stays behind.
-const MAX_REPORT_BYTES: u64 = 256 << 20;
 
 /// Writes the model of the finished run `run` to the new folder `out` in `format`.
 pub fn export(
@@ -289,36 +287,6 @@ fn unsolved() -> LayerSettings {
         method: Method::None,
         ..Recipe::default().default
     }
-}
-
-/// What the run was made by goes along: it also says how the model is to run.
-fn keep_recipe(partial: &Path, recipe_toml: Option<&str>) -> Result<(), StoreError> {
-    let Some(text) = recipe_toml else {
-        return Ok(());
-    };
-    let own = partial.join(OWN_FOLDER);
-    fs::create_dir_all(&own).map_err(StoreError::io("could not be created", &own))?;
-    let path = own.join("recipe.toml");
-    atomic::write_file(&path, |output| {
-        output
-            .write_all(text.as_bytes())
-            .map_err(StoreError::io("could not be written", &path))
-    })
-}
-
-/// What was found goes along with the report of the run, so that an export can be reported like one.
-fn keep_report(partial: &Path, run: &Path, report: &ExportReport) -> Result<(), StoreError> {
-    let own = partial.join(OWN_FOLDER);
-    fs::create_dir_all(&own).map_err(StoreError::io("could not be created", &own))?;
-    let text = serde_json::to_string_pretty(report).unwrap_or_default();
-    atomic::write_bytes(&own.join("export.json"), text.as_bytes())?;
-    let origin = run.join(OWN_FOLDER).join("report.json");
-    let is_small = |data: fs::Metadata| data.is_file() && data.len() <= MAX_REPORT_BYTES;
-    if !fs::metadata(&origin).is_ok_and(is_small) {
-        return Ok(());
-    }
-    let bytes = fs::read(&origin).map_err(StoreError::io("could not be read", &origin))?;
-    atomic::write_bytes(&own.join("origin.json"), &bytes)
 }
 
 fn give_name(partial: &Path, out: &Path) -> Result<(), StoreError> {

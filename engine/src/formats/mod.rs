@@ -7,6 +7,7 @@ pub mod emit;
 mod export;
 pub mod gguf;
 mod held_values;
+mod kept;
 pub mod layout;
 mod moments_file;
 pub mod onnx;

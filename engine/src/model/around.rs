@@ -12,6 +12,7 @@ use crate::rng::Rng;
 use crate::settings::Activations;
 use candle_core::{CpuStorage, CustomOp1, Device, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// What stands around a weight.
@@ -43,6 +44,15 @@ pub struct Dropout {
     pub share: f64,
     /// Another for each step and layer.
     pub seed: u64,
+}
+
+/// How layers round their inputs in place of how they are stored, by the names of their tensors.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct InputPlans {
+    /// Of weights that multiply as codes.
+    pub codes: HashMap<String, ActivationPlan>,
+    /// Of weights that multiply as values.
+    pub values: HashMap<String, RoundedInputs>,
 }
 
 /// How inputs are rounded.

@@ -3,6 +3,7 @@
 //!
 //! Knows no positions, norms or scales of the network.
 
+use super::around::Around;
 use super::error::ModelError;
 use super::linear::{Linear, matrix_of, packed_weight};
 use super::plan::PlannedTensor;
@@ -20,7 +21,8 @@ pub(super) enum Embedding {
 }
 
 impl Embedding {
-    /// What `provider` holds; of codes also the head that they make, where the table `is_head` too.
+    /// What `provider` holds; of codes, and of values whose inputs are rounded, also the head that they make, where the
+    /// table `is_head` too.
     pub(super) fn load(
         provider: &dyn Provider,
         tensor: &PlannedTensor,
@@ -28,7 +30,17 @@ impl Embedding {
     ) -> Result<(Self, Option<Linear>), ModelError> {
         let Some((solved, plan)) = packed_weight(provider, tensor)? else {
             let table = provider.tensor(&tensor.name, &tensor.shape)?;
-            return Ok((Self::Dense(table), None));
+            let head = match provider.around(&tensor.name)? {
+                Some(around @ Around::RoundedInputs(_)) if is_head => Some(Linear::Dressed {
+                    inner: Box::new(Linear::Dense {
+                        weight: table.clone(),
+                        bias: None,
+                    }),
+                    around,
+                }),
+                _ => None,
+            };
+            return Ok((Self::Dense(table), head));
         };
         let head = is_head.then(|| Linear::packed(&solved, plan, None));
         Ok((Self::Codes(Arc::new(solved)), head))

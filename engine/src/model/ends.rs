@@ -33,7 +33,7 @@ pub struct Ends {
     project_out: Option<Linear>,
     /// `None` where the head is the embedding, or where there is none.
     head: Option<(usize, Linear)>,
-    /// The embedding as a head, where it is one and packed.
+    /// The embedding as a head, where it is one and packed, or rounds its inputs.
     packed_tied_head: Option<Linear>,
     softcap: Option<f64>,
     encoder: bool,

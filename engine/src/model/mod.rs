@@ -36,7 +36,7 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
-pub use around::{Adapter, Around, Dropout, RoundedInputs};
+pub use around::{Adapter, Around, Dropout, InputPlans, RoundedInputs};
 pub use block::Block;
 pub use cache::{BlockCache, CacheKind, cache_token_bytes};
 pub use config::{
@@ -60,7 +60,7 @@ use crate::solved::Solved;
 use crate::tensor::WeightSource;
 use candle_core::Tensor;
 use plan::{Plan, find_prefix};
-use provider::{OnKernels, Weights};
+use provider::{OnKernels, Rounding, Weights};
 use std::fmt;
 use std::sync::Arc;
 
@@ -75,6 +75,8 @@ pub struct Model {
     packed: Option<Arc<dyn PackedSource>>,
     /// Where all tensors come from in place of both.
     provider: Option<Arc<dyn Provider + Send + Sync>>,
+    /// How inputs are rounded in place of how layers are stored.
+    inputs: Option<Arc<InputPlans>>,
 }
 
 impl Model {
@@ -94,6 +96,7 @@ impl Model {
             layers: Arc::new(layers),
             packed: None,
             provider: None,
+            inputs: None,
         })
     }
 
@@ -111,6 +114,14 @@ impl Model {
     pub fn over(&self, provider: Arc<dyn Provider + Send + Sync>) -> Self {
         Self {
             provider: Some(provider),
+            ..self.clone()
+        }
+    }
+
+    /// The same network with layers that round their inputs as `inputs` says: for instance as another program does.
+    pub fn with_inputs(&self, inputs: Arc<InputPlans>) -> Self {
+        Self {
+            inputs: Some(inputs),
             ..self.clone()
         }
     }
@@ -171,25 +182,29 @@ impl Model {
 
     /// Reads embedding, final norm and head.
     pub fn load_ends(&self) -> Result<Ends, ModelError> {
-        if let Some(provider) = self.provider.as_deref() {
-            return self.build_ends(provider);
-        }
-        let weights = Weights(self.source.as_ref());
-        match self.packed.as_deref() {
-            Some(packed) => self.build_ends(&OnKernels { weights, packed }),
-            None => self.build_ends(&weights),
-        }
+        self.with_provider(|provider| self.build_ends(provider))
     }
 
     /// Reads block `index`.
     pub fn load_block(&self, index: usize) -> Result<Block, ModelError> {
-        if let Some(provider) = self.provider.as_deref() {
-            return self.build_block(index, provider);
-        }
+        self.with_provider(|provider| self.build_block(index, provider))
+    }
+
+    /// `build` with the model's own tensors.
+    fn with_provider<R>(&self, build: impl FnOnce(&dyn Provider) -> R) -> R {
         let weights = Weights(self.source.as_ref());
-        match self.packed.as_deref() {
-            Some(packed) => self.build_block(index, &OnKernels { weights, packed }),
-            None => self.build_block(index, &weights),
+        let kernels;
+        let provider: &dyn Provider = match (&self.provider, self.packed.as_deref()) {
+            (Some(provider), _) => provider.as_ref(),
+            (None, Some(packed)) => {
+                kernels = OnKernels { weights, packed };
+                &kernels
+            }
+            (None, None) => &weights,
+        };
+        match self.inputs.as_deref() {
+            Some(inputs) => build(&Rounding { provider, inputs }),
+            None => build(provider),
         }
     }
 

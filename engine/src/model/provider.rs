@@ -2,7 +2,7 @@
 //!
 //! Knows no file. Each tensor is asked for once, by its full name, in its stored shape.
 
-use super::around::Around;
+use super::around::{Around, InputPlans};
 use super::error::ModelError;
 use crate::packed::{ActivationPlan, PackedMatrix, PackedSource};
 use crate::solved::Solved;
@@ -65,5 +65,36 @@ impl Provider for OnKernels<'_> {
 
     fn packed(&self, name: &str) -> Result<Option<(Solved, ActivationPlan)>, ModelError> {
         Ok(self.packed.solved(name)?)
+    }
+}
+
+/// The same with other ways to round inputs.
+pub(super) struct Rounding<'a> {
+    pub(super) provider: &'a dyn Provider,
+    pub(super) inputs: &'a InputPlans,
+}
+
+impl Provider for Rounding<'_> {
+    fn tensor(&self, name: &str, shape: &[usize]) -> Result<Tensor, ModelError> {
+        self.provider.tensor(name, shape)
+    }
+
+    fn packed(&self, name: &str) -> Result<Option<(Solved, ActivationPlan)>, ModelError> {
+        let packed = self.provider.packed(name)?;
+        let plan = self.inputs.codes.get(name);
+        Ok(packed.map(|(solved, own)| (solved, plan.copied().unwrap_or(own))))
+    }
+
+    fn matrix(&self, name: &str) -> Result<Option<Multiplied>, ModelError> {
+        let matrix = self.provider.matrix(name)?;
+        let plan = self.inputs.codes.get(name);
+        Ok(matrix.map(|(matrix, own)| (matrix, plan.copied().unwrap_or(own))))
+    }
+
+    fn around(&self, name: &str) -> Result<Option<Around>, ModelError> {
+        match self.inputs.values.get(name) {
+            Some(&rounded) => Ok(Some(Around::RoundedInputs(rounded))),
+            None => self.provider.around(name),
+        }
     }
 }

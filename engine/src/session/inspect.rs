@@ -8,22 +8,22 @@ use crate::tensor::{Dtype, WeightSource as _};
 impl Session {
     /// What is in the model. Reads no tensor data.
     pub fn inspect(&self) -> Inspection {
-        let tensors = self
-            .checkpoint
-            .names()
-            .into_iter()
-            .filter_map(|name| self.checkpoint.info(&name));
-        let mut shares: Vec<(Dtype, u64)> = Vec::new();
+        let names = self.checkpoint.names().into_iter();
+        let tensors = names.filter_map(|name| {
+            let info = self.checkpoint.info(&name)?;
+            Some((self.stored_as(&name, info.dtype), info))
+        });
+        let mut shares: Vec<(String, u64)> = Vec::new();
         let (mut parameters, mut bytes) = (0, 0);
-        for info in tensors {
+        for (word, info) in tensors {
             parameters += info.elements();
             bytes += info.size_bytes;
-            match shares.iter_mut().find(|(dtype, _)| *dtype == info.dtype) {
+            match shares.iter_mut().find(|(known, _)| *known == word) {
                 Some((_, share)) => *share += info.size_bytes,
-                None => shares.push((info.dtype, info.size_bytes)),
+                None => shares.push((word, info.size_bytes)),
             }
         }
-        shares.sort_by_key(|&(_, bytes)| std::cmp::Reverse(bytes));
+        shares.sort_by_key(|(_, bytes)| std::cmp::Reverse(*bytes));
         let config = self.model.as_ref().ok().map(|model| model.config());
         Inspection {
             model: self.path.display().to_string(),
@@ -33,10 +33,7 @@ impl Session {
             bytes,
             dtypes: shares
                 .into_iter()
-                .map(|(dtype, bytes)| DtypeShare {
-                    dtype: dtype.to_string(),
-                    bytes,
-                })
+                .map(|(dtype, bytes)| DtypeShare { dtype, bytes })
                 .collect(),
             context_length: self.context_length(),
             notes: self.checkpoint.notes().to_vec(),
@@ -72,6 +69,15 @@ impl Session {
         self.shape().map(|shape| shape.context_length)
     }
 
+    /// A tensor's dtype, or the type of ggml's blocks that it lies in.
+    fn stored_as(&self, tensor: &str, dtype: Dtype) -> String {
+        let blocks = self.checkpoint.block_type(tensor);
+        match blocks.filter(|kind| kind.is_quantized()) {
+            Some(kind) => kind.word().to_lowercase(),
+            None => dtype.to_string(),
+        }
+    }
+
     fn inspect_layer(&self, layer: &LayerInfo) -> InspectedLayer {
         let stored = self
             .checkpoint
@@ -87,7 +93,7 @@ impl Session {
             } else {
                 stored
             },
-            dtype: layer.dtype.to_string(),
+            dtype: self.stored_as(&layer.tensor, layer.dtype),
             parameters: layer.parameters,
             bytes: layer.size_bytes,
             compressible: layer.compressible,

@@ -22,6 +22,7 @@ mod profile_job;
 mod recovery;
 mod report_file;
 mod requests;
+mod rounded_inputs;
 mod run_job;
 mod run_page;
 mod scored_text;
@@ -45,12 +46,13 @@ pub use original_inputs::OriginalInputs;
 pub use profile_job::{find_profile, measure_machine};
 pub use report_file::read_report;
 pub use requests::*;
+pub use rounded_inputs::InputRounding;
 pub use run_page::{ReportRequest, WrittenReport, write_report};
 
 use crate::checkpoint::Checkpoint;
 use crate::formats::layout::mark_packed;
 use crate::formats::{self, Format};
-use crate::model::{LayerInfo, Model, list_layers};
+use crate::model::{InputPlans, LayerInfo, Model, list_layers};
 use crate::recipe::Recipe;
 use crate::report::{ExportReport, Observer};
 use std::collections::HashMap;
@@ -70,6 +72,8 @@ pub struct Session {
     model_digest: OnceLock<Vec<u8>>,
     /// Recipes as texts, and what weights made of them.
     settled: Mutex<HashMap<String, Recipe>>,
+    /// How inputs are rounded, where somebody asked for another way than the model's own.
+    inputs: Option<Arc<InputPlans>>,
 }
 
 impl std::fmt::Debug for Session {
@@ -110,6 +114,7 @@ impl Session {
             pool,
             model_digest: OnceLock::new(),
             settled: Mutex::default(),
+            inputs: None,
         })
     }
 
@@ -126,7 +131,11 @@ impl Session {
     /// The network as it runs: codes stay codes and multiply on the kernels. What needs dense weights or gradients asks
     /// for `model`.
     pub fn model_on_kernels(&self) -> Result<Model, SessionError> {
-        Ok(self.model()?.on_kernels(self.checkpoint.clone()))
+        let model = self.model()?.on_kernels(self.checkpoint.clone());
+        Ok(match &self.inputs {
+            Some(inputs) => model.with_inputs(Arc::clone(inputs)),
+            None => model,
+        })
     }
 
     /// All layers, in natural order.

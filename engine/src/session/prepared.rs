@@ -82,16 +82,16 @@ impl Session {
             self.refuse_unsmoothed(&settings)?;
         }
         let plan = plan(request.format, &target.source, &infos, &held)?;
+        let of_family = warn_of_family(request.format, target.source.config);
+        let told = resolved.warnings.into_iter();
+        let told = told.chain(of_family).chain(nothing_held);
+        let warnings = told.chain(plan.remarks().cloned()).collect();
         Ok(Prepared {
             chosen,
             decisions: resolved.decisions,
             held,
             plan,
-            warnings: {
-                let of_family = warn_of_family(request.format, target.source.config);
-                let warnings = resolved.warnings.into_iter();
-                warnings.chain(of_family).chain(nothing_held).collect()
-            },
+            warnings,
         })
     }
 

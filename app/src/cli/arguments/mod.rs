@@ -25,6 +25,7 @@ use clap::{Args, Parser, Subcommand};
 use pare_engine::formats::Format;
 use pare_engine::ggml::GgmlType;
 use pare_engine::model::CacheKind;
+use pare_engine::settings::Activations;
 use std::path::PathBuf;
 
 /// Pare makes language models smaller, measures what that costs, and writes files that other programs load.
@@ -121,6 +122,22 @@ pub(crate) struct Logits {
     /// File to write: `logits`, or `last_hidden_state` of an encoder, in f32.
     #[arg(long, value_name = "FILE.safetensors")]
     pub(crate) out: PathBuf,
+    /// How quantized layers round their inputs.
+    #[command(flatten)]
+    pub(crate) inputs: InputFlags,
+}
+
+/// How quantized layers round their inputs.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct InputFlags {
+    /// Let quantized layers round their inputs to bytes (dynamic8) or leave them (none), however the model is stored.
+    /// Default: as it is stored, in a GGUF file not at all.
+    #[arg(long, value_name = "WORD", value_parser = words::input_rounding())]
+    pub(crate) activations: Option<Activations>,
+    /// Inputs that share a scale; 0 = those of a whole token. Default: of a GGUF file as llama.cpp has it for each
+    /// layer's type, 32 or 256; of others 0.
+    #[arg(long, value_name = "N", value_parser = words::input_block(), requires = "activations")]
+    pub(crate) activation_block: Option<usize>,
 }
 
 /// `pare evaluate`.
@@ -147,6 +164,9 @@ pub(crate) struct Evaluate {
     /// sees them as they are. Default: as the run's recipe says, else f32.
     #[arg(long, value_name = "WORD", value_parser = words::cache_kind())]
     pub(crate) kv: Option<CacheKind>,
+    /// How quantized layers round their inputs; those of the reference do as it is stored.
+    #[command(flatten)]
+    pub(crate) inputs: InputFlags,
 }
 
 /// `pare generate`.

@@ -12,7 +12,7 @@ use pare_engine::session::EvaluateRequest;
 
 pub(super) fn run(arguments: &Evaluate, context: &Context) -> Result<Answer, Failure> {
     let request = request(arguments, context)?;
-    let opened = context.open(&arguments.model)?;
+    let opened = context.open_rounding(&arguments.model, &arguments.inputs)?;
     let evaluation = opened.session.evaluate(&request, &context.progress)?;
     let mut answer = Answer::new(&evaluation, quality::page(&evaluation))?;
     reasons::explain_evaluation(&mut answer.document);

@@ -8,7 +8,7 @@ use crate::cli::context::Context;
 use crate::cli::failure::Failure;
 
 pub(super) fn run(arguments: &Logits, context: &Context) -> Result<Answer, Failure> {
-    let opened = context.open(&arguments.model)?;
+    let opened = context.open_rounding(&arguments.model, &arguments.inputs)?;
     let report = opened
         .session
         .logits(&arguments.ids, &arguments.out, &context.progress)?;

@@ -59,7 +59,7 @@ pub(super) fn config(
     }
     match architecture {
         Architecture::Gpt2 => gpt2(&keys, &mut config)?,
-        Architecture::GptNeox => gpt_neox(&keys, &mut config)?,
+        Architecture::GptNeox => gpt_neox(&keys, shapes, &mut config)?,
         Architecture::Bert => bert(&keys, shapes, &mut config)?,
         _ => like_llama(architecture, &keys, shapes, &mut config)?,
     }
@@ -211,6 +211,14 @@ fn rope(
         let share = rotated as f64 / head_dim as f64;
         config.insert("partial_rotary_factor".to_owned(), json!(share));
     }
+    if let Some(scaling) = scaling(keys, shapes)? {
+        config.insert("rope_scaling".to_owned(), scaling);
+    }
+    Ok(())
+}
+
+/// How positions are stretched; `None`: not at all.
+fn scaling(keys: &Keys<'_>, shapes: &Shapes) -> Result<Option<Value>, String> {
     let original = keys.count_or(
         "rope.scaling.original_context_length",
         keys.count("context_length")?,
@@ -223,7 +231,7 @@ fn rope(
     let kind = keys.metadata.text(&keys.name("rope.scaling.type"));
     let kind = kind.or((factor != 1.0 && factor != 0.0).then_some("linear"));
     let attention = keys.float_or("rope.scaling.attn_factor", 1.0);
-    let scaling = match (&shapes.factors, kind) {
+    Ok(Some(match (&shapes.factors, kind) {
         (Some((short_list, long_list)), _) => json!({
             "rope_type": "longrope",
             "short_factor": short_list,
@@ -233,13 +241,11 @@ fn rope(
         }),
         (None, Some("linear")) => json!({ "rope_type": "linear", "factor": short(factor) }),
         (None, Some("yarn")) => yarn(factor, original, attention),
-        (None, None | Some("none")) => return Ok(()),
+        (None, None | Some("none")) => return Ok(None),
         (None, Some(other)) => {
             return Err(format!("stretches positions by {other}, which is not read"));
         }
-    };
-    config.insert("rope_scaling".to_owned(), scaling);
-    Ok(())
+    }))
 }
 
 /// llama.cpp multiplies yarn's own magnitude with `attention`.
@@ -307,7 +313,11 @@ fn gpt2(keys: &Keys<'_>, config: &mut Map<String, Value>) -> Result<(), String> 
     Ok(())
 }
 
-fn gpt_neox(keys: &Keys<'_>, config: &mut Map<String, Value>) -> Result<(), String> {
+fn gpt_neox(
+    keys: &Keys<'_>,
+    shapes: &Shapes,
+    config: &mut Map<String, Value>,
+) -> Result<(), String> {
     let (hidden, heads) = (
         keys.count("embedding_length")?,
         keys.count("attention.head_count")?,
@@ -332,7 +342,20 @@ fn gpt_neox(keys: &Keys<'_>, config: &mut Map<String, Value>) -> Result<(), Stri
         "use_parallel_residual": parallel,
     });
     config.extend(values.as_object().cloned().unwrap_or_default());
+    if let Some(scaling) = scaling(keys, shapes)? {
+        config.insert("rope_scaling".to_owned(), scaling);
+    }
+    activation(keys, config);
     Ok(())
+}
+
+/// llama.cpp runs gelu with tanh in either case; a file may say which one the network was trained with.
+fn activation(keys: &Keys<'_>, config: &mut Map<String, Value>) {
+    let word = keys.metadata.text(&keys.name("hidden_activation"));
+    let known = ["gelu", "gelu_new", "gelu_pytorch_tanh"];
+    if let Some(word) = word.filter(|word| known.contains(word)) {
+        config.insert("hidden_act".to_owned(), json!(word));
+    }
 }
 
 fn bert(keys: &Keys<'_>, shapes: &Shapes, config: &mut Map<String, Value>) -> Result<(), String> {
@@ -348,5 +371,6 @@ fn bert(keys: &Keys<'_>, shapes: &Shapes, config: &mut Map<String, Value>) -> Re
         "layer_norm_eps": short(keys.float("attention.layer_norm_epsilon")?),
     });
     config.extend(values.as_object().cloned().unwrap_or_default());
+    activation(keys, config);
     Ok(())
 }

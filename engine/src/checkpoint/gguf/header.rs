@@ -27,6 +27,9 @@ const MAX_KEYS: u64 = 1 << 16;
 /// Most tensors of a file.
 const MAX_TENSORS: u64 = 1 << 20;
 
+/// Most texts in all arrays: a quarter of a million tokens have as many merges again. Each takes three times its least bytes.
+const MAX_TEXTS: u64 = 1 << 22;
+
 /// Longest key or tensor name.
 const MAX_NAME_BYTES: u64 = 65_535;
 
@@ -68,6 +71,7 @@ impl Header {
         let mut reader = Reader {
             input,
             position: 0,
+            texts: 0,
             file_bytes,
         };
         let (tensor_count, key_count) = reader.beginning()?;
@@ -140,6 +144,8 @@ fn place(tensors: &mut [HeaderTensor], data_start: u64, file_bytes: u64) -> Resu
 struct Reader<R> {
     input: R,
     position: u64,
+    /// Texts of arrays so far.
+    texts: u64,
     file_bytes: u64,
 }
 
@@ -248,6 +254,14 @@ impl<R: Read> Reader<R> {
         }
         if found == TEXT {
             let count = self.count("texts", 8)?;
+            self.texts += count;
+            if self.texts > MAX_TEXTS {
+                return Err(GgufError::TooMany {
+                    what: "texts in arrays",
+                    count: self.texts,
+                    most: MAX_TEXTS,
+                });
+            }
             let texts = (0..count).map(|_| self.text("text of an array", u64::MAX));
             return Ok(Value::Texts(texts.collect::<Result<_, _>>()?));
         }

@@ -1,12 +1,13 @@
 //! A finished run, or any model that opens, as a GGUF file, without solving.
 //!
-//! Solved codes go into blocks that hold them as they are; what no block holds is rounded to the nearest type, and told.
+//! Solved codes go into blocks that hold them; what no block holds is rounded to the nearest type, and told.
 
 use super::plan::{GgufPlan, plan};
 use super::verify::verify;
 use super::write::{AsItIs, Material, Materials, of_source, remove, write};
 use super::{split, types};
 use crate::checkpoint::Checkpoint;
+use crate::formats::kept::{keep_recipe, keep_report};
 use crate::formats::layout::PlanSource;
 use crate::formats::store::{
     OWN_FOLDER, StoreError, StoredLayer, changed_tensor_of_run, check_output, layer_of_run,
@@ -104,16 +105,23 @@ fn export_into(
     };
     let mut kinds = HashMap::new();
     let mut fallbacks = Vec::new();
+    let mut held = Vec::new();
     for layer in &layers {
         observer.check()?;
-        let (kind, fallback) = materials.kind(layer, options.kind)?;
+        let Chosen {
+            kind,
+            holds,
+            fallback,
+        } = materials.kind(layer, options.kind)?;
         kinds.extend(kind.map(|kind| (layer.tensor.clone(), kind)));
+        held.extend(kind.filter(|_| holds));
         fallbacks.extend(fallback.map(|fallback| LayerFallback {
             name: layer.name.clone(),
             fallback,
         }));
     }
-    let plan = plan(&plan_source(&source), &kinds, options.split_bytes)?;
+    let mut plan = plan(&plan_source(&source), &kinds, options.split_bytes)?;
+    plan.notes.extend(types::remark(held.into_iter()));
     let paths = split::paths(file, plan.files.len());
     for path in paths.iter().filter(|_| plan.files.len() > 1) {
         check_output(path, model)?;
@@ -122,7 +130,7 @@ fn export_into(
         observer.notice(Notice::Warning(note));
     }
     let verified = write_and_verify(file, &plan, &materials, observer)?;
-    Ok(ExportReport {
+    let report = ExportReport {
         out: match plan.files.len() {
             1 if is_gguf_path(out) => out.display().to_string(),
             _ => paths[0].display().to_string(),
@@ -131,7 +139,22 @@ fn export_into(
         bytes: plan.size_bytes,
         verified,
         fallbacks,
-    })
+    };
+    // A single file has no folder of its own, and nothing is left in that of others.
+    if !is_gguf_path(out)
+        && let Err(error) = keep(out, model, &report)
+    {
+        remove(&paths);
+        return Err(error);
+    }
+    Ok(report)
+}
+
+fn keep(folder: &Path, model: &Path, report: &ExportReport) -> Result<(), StoreError> {
+    let recipe = model.join(OWN_FOLDER).join("recipe.toml");
+    let recipe = std::fs::read_to_string(recipe).ok();
+    keep_recipe(folder, recipe.as_deref())?;
+    keep_report(folder, model, report)
 }
 
 fn plan_source(source: &Checkpoint) -> PlanSource<'_> {
@@ -168,6 +191,26 @@ fn write_and_verify(
     verified
 }
 
+/// The type of a layer.
+struct Chosen {
+    /// `None` for what it has.
+    kind: Option<GgmlType>,
+    /// Whether its blocks hold the codes that were solved.
+    holds: bool,
+    /// What could not be held.
+    fallback: Option<Fallback>,
+}
+
+impl Chosen {
+    fn rounded(kind: Option<GgmlType>, fallback: Option<Fallback>) -> Self {
+        Self {
+            kind,
+            holds: false,
+            fallback,
+        }
+    }
+}
+
 /// A run's layers where it has them, else the model's own values.
 struct Sources<'a> {
     run: Option<&'a Path>,
@@ -178,22 +221,23 @@ struct Sources<'a> {
 }
 
 impl Sources<'_> {
-    /// The type of a layer, `None` for what it has, and what could not be held.
-    fn kind(
-        &self,
-        layer: &LayerInfo,
-        asked: Option<GgmlType>,
-    ) -> Result<(Option<GgmlType>, Option<Fallback>), StoreError> {
+    fn kind(&self, layer: &LayerInfo, asked: Option<GgmlType>) -> Result<Chosen, StoreError> {
         if let Some(asked) = asked {
             let found = types::fitting(asked, layer.columns);
             let unfit = types::unfit(asked, found, layer.columns);
-            return Ok((Some(found), unfit.or(self.lost_zeros(layer, found)?)));
+            let fallback = unfit.or(self.lost_zeros(layer, found)?);
+            return Ok(Chosen::rounded(Some(found), fallback));
         }
         let Some(stored) = self.stored(layer)? else {
-            return Ok((self.source.block_type(&layer.tensor), None));
+            let own = self.source.block_type(&layer.tensor);
+            return Ok(Chosen::rounded(own, None));
         };
         if let Some(kind) = types::of_solved(&stored.solved) {
-            return Ok((Some(kind), None));
+            return Ok(Chosen {
+                kind: Some(kind),
+                holds: true,
+                fallback: None,
+            });
         }
         let settings = stored.report.settings;
         if !matches!(
@@ -202,7 +246,8 @@ impl Sources<'_> {
                 | crate::solved::Grid::Codebook(_)
                 | crate::solved::Grid::Palette(_)
         ) {
-            return Ok((Some(types::plain(stored.manifest.tensor.dtype)), None));
+            let plain = types::plain(stored.manifest.tensor.dtype);
+            return Ok(Chosen::rounded(Some(plain), None));
         }
         let is_pruned = stored.solved.mask.is_some();
         let kind = types::nearest(&settings, layer.columns, is_pruned);
@@ -215,7 +260,7 @@ impl Sources<'_> {
             }
             .to_owned(),
         };
-        Ok((Some(kind), Some(fallback)))
+        Ok(Chosen::rounded(Some(kind), Some(fallback)))
     }
 
     fn stored(&self, layer: &LayerInfo) -> Result<Option<StoredLayer>, StoreError> {

@@ -9,7 +9,11 @@ use crate::model::ModelConfig;
 use crate::score::{Pooling, PoolingMode};
 use serde_json::Value as Json;
 
+mod fixed;
 mod rope;
+
+#[cfg(test)]
+mod tests;
 
 /// Keys, and tensors that no checkpoint has.
 #[derive(Debug, Default)]
@@ -33,14 +37,11 @@ pub(super) fn describe(
         json,
         described: Described::default(),
     };
-    writer.refuse_activations(architecture)?;
+    writer.refuse_other_networks(architecture, config)?;
     writer.sizes(architecture, config);
     match architecture {
-        Architecture::Gpt2 => writer.refuse(
-            json["scale_attn_by_inverse_layer_idx"] == true,
-            "scales attention by the number of the block",
-        )?,
-        Architecture::GptNeox => writer.gpt_neox(config),
+        Architecture::Gpt2 => {}
+        Architecture::GptNeox => writer.gpt_neox(config)?,
         Architecture::Bert => writer.bert(pooling)?,
         _ => writer.like_llama(architecture, config)?,
     }
@@ -75,28 +76,6 @@ impl Writer<'_> {
             )),
             false => Ok(()),
         }
-    }
-
-    /// llama.cpp fixes the activation of each architecture.
-    fn refuse_activations(&self, architecture: Architecture) -> Result<(), String> {
-        let (key, known): (&str, &[&str]) = match architecture {
-            Architecture::Gpt2 => (
-                "activation_function",
-                &["gelu_new", "gelu_pytorch_tanh", "gelu_fast"],
-            ),
-            Architecture::GptNeox | Architecture::Bert => (
-                "hidden_act",
-                &["gelu", "gelu_python", "gelu_fast", "gelu_new"],
-            ),
-            Architecture::Gemma3 => ("hidden_activation", &["gelu_pytorch_tanh"]),
-            _ => ("hidden_act", &["silu", "swish"]),
-        };
-        let found = self.json[key].as_str();
-        let other = found.filter(|found| !known.contains(found));
-        self.refuse(
-            other.is_some(),
-            &format!("has the activation {}", other.unwrap_or_default()),
-        )
     }
 
     fn sizes(&mut self, architecture: Architecture, config: &ModelConfig) {
@@ -149,32 +128,12 @@ impl Writer<'_> {
                 let window = self.json["sliding_window"].as_u64().unwrap_or(0);
                 self.count("attention.sliding_window", window as usize);
             }
-            Architecture::Llama => {
-                let bias = self.json["attention_bias"] == true;
-                self.refuse(
-                    bias && config.head_dim * config.heads != config.hidden,
-                    "has biases and heads of another width",
-                )?;
-            }
-            Architecture::Qwen3 => self.refuse(
-                self.json["attention_bias"] == true,
-                "has biases in attention",
-            )?,
             _ => {}
         }
         Ok(())
     }
 
     fn gemma3(&mut self, config: &ModelConfig) -> Result<(), String> {
-        let known = match config.blocks {
-            62 => config.hidden / config.heads,
-            _ => config.head_dim,
-        };
-        let scalar = self.json["query_pre_attn_scalar"].as_f64().unwrap_or(256.0);
-        self.refuse(
-            scalar != known as f64,
-            &format!("scales queries by {scalar} instead of {known}"),
-        )?;
         let windows: Vec<Option<usize>> = (0..config.blocks)
             .map(|block| config.window(block))
             .collect();
@@ -190,39 +149,18 @@ impl Writer<'_> {
             }
             None => self.count("attention.sliding_window", 0),
         }
-        if let Some(local) = self.json["rope_local_base_freq"]
-            .as_f64()
-            .or(self.json["rope_parameters"]["sliding_attention"]["rope_theta"].as_f64())
-        {
-            self.float("rope.freq_base_swa", local);
-        }
-        self.refuse(
-            self.json["attn_logit_softcapping"].is_number(),
-            "caps attention's scores",
-        )?;
-        if let Some(cap) = self.json["final_logit_softcapping"].as_f64() {
+        self.rope_of_windows(config)?;
+        if let Some(cap) = config.logit_softcap {
             self.float("final_logit_softcapping", cap);
         }
         Ok(())
     }
 
-    fn gpt_neox(&mut self, config: &ModelConfig) {
-        let new = &self.json["rope_parameters"];
-        let share = new["partial_rotary_factor"]
-            .as_f64()
-            .or(self.json["rotary_pct"].as_f64())
-            .unwrap_or(0.25);
-        let theta = new["rope_theta"]
-            .as_f64()
-            .or(self.json["rotary_emb_base"].as_f64())
-            .unwrap_or(1e4);
-        self.count(
-            "rope.dimension_count",
-            (config.head_dim as f64 * share) as usize,
-        );
-        self.float("rope.freq_base", theta);
+    fn gpt_neox(&mut self, config: &ModelConfig) -> Result<(), String> {
+        self.rope(Architecture::GptNeox, config)?;
         let parallel = self.json["use_parallel_residual"].as_bool().unwrap_or(true);
         self.put("use_parallel_residual", Value::flag(parallel));
+        Ok(())
     }
 
     fn bert(&mut self, pooling: &Pooling) -> Result<(), String> {

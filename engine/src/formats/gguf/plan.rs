@@ -134,6 +134,11 @@ fn plan_or_say(
     for name in source.weights.names() {
         parts.extend(part(source, architecture, &config, &name, kinds)?);
     }
+    if architecture == Architecture::GptNeox && config.tied {
+        let (head, note) = repeated_head(&parts)?;
+        parts.push(head);
+        notes.push(note);
+    }
     let all = all_keys(source, architecture, keys, vocabulary, &parts);
     let files = split::files(&all, &mut parts, split_bytes);
     Ok(GgufPlan {
@@ -153,8 +158,8 @@ fn all_keys(
 ) -> Vec<(String, Value)> {
     let text = |key: &str, text: &str| (key.to_owned(), Value::Text(text.to_owned()));
     let mut all = vec![text("general.architecture", architecture.word())];
-    if let Some(name) = source.root.file_stem().and_then(|name| name.to_str()) {
-        all.push(text("general.name", name));
+    if let Some(name) = name_of(source.root) {
+        all.push(text("general.name", &name));
     }
     all.push(("general.file_type".to_owned(), Value::u32(file_type(parts))));
     if parts.iter().any(|part| part.kind.is_quantized()) {
@@ -163,6 +168,30 @@ fn all_keys(
     all.extend(keys);
     all.extend(vocabulary);
     all
+}
+
+/// What a person would call the model: its folder's whole name, or its file's without the ending.
+fn name_of(root: &Path) -> Option<String> {
+    let whole = std::path::absolute(root).ok()?;
+    let name = match whole.is_dir() {
+        true => whole.file_name(),
+        false => whole.file_stem(),
+    };
+    Some(name?.to_str()?.to_owned())
+}
+
+/// llama.cpp's gptneox loads no model without a head: one that is tied stands in the file twice.
+fn repeated_head(parts: &[GgufPart]) -> Result<(GgufPart, String), String> {
+    let embedding = parts.iter().find(|part| part.name == "token_embd.weight");
+    let head = GgufPart {
+        name: "output.weight".to_owned(),
+        ..embedding.ok_or("it has no embedding")?.clone()
+    };
+    let note = format!(
+        "llama.cpp's gptneox has no tied head, so the embedding stands in the file twice: {} bytes more",
+        head.size_bytes
+    );
+    Ok((head, note))
 }
 
 /// llama.cpp's number for the type of most weights.

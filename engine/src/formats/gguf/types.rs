@@ -1,7 +1,8 @@
 //! Which type of ggml a layer gets: the one whose blocks hold its grid, or the nearest to what was asked.
 //!
-//! Q4_0 and Q5_0 hold symmetric grids of up to 4 and 5 bits, Q8_0 of up to 8; Q4_1 and Q5_1 hold grids with zeros, whose least
-//! value `-scale zero` they round to f16, so that pruned weights stay zero in symmetric blocks only. Groups are whole blocks of 32, scales f16. Knows no file.
+//! Q4_0 and Q5_0 hold symmetric grids of up to 4 and 5 bits, Q8_0 of up to 8, to the last bit. Q4_1 and Q5_1 hold the codes and
+//! scales of grids with zeros, but round the least value `-scale zero` to f16: weights move by up to 2^-11 of it, 1/128 and
+//! 1/64 of a step, which is told; so pruned weights stay zero in symmetric blocks only. Groups are whole blocks of 32, scales f16. Knows no file.
 
 use crate::formats::layout::{Held, left_dense};
 use crate::ggml::{self, GgmlType};
@@ -45,6 +46,17 @@ pub(in crate::formats) fn of_grid(grid: GridConfig, columns: usize) -> Option<Gg
         (false, ..=4) => GgmlType::Q4_1,
         (false, 5) => GgmlType::Q5_1,
         (false, _) => return None,
+    })
+}
+
+/// What a reader of the report must know where solved layers lie in blocks of these types.
+pub(in crate::formats) fn remark(kinds: impl Iterator<Item = GgmlType>) -> Option<String> {
+    let moved = kinds.filter(|kind| matches!(kind, GgmlType::Q4_1 | GgmlType::Q5_1));
+    let layers = moved.count();
+    (layers > 0).then(|| {
+        format!(
+            "{layers} layers with zeros lie in Q4_1 or Q5_1, which keep their codes and scales but round the least value of a block to f16: weights move by up to 1/128 (Q4_1) or 1/64 (Q5_1) of a step; symmetric = true has no such value"
+        )
     })
 }
 

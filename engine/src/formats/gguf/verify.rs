@@ -59,7 +59,7 @@ struct Verifier<'a> {
 impl Verifier<'_> {
     /// The largest difference between a part's values and what they were made of.
     fn difference(&self, part: &GgufPart, tensor: &str) -> Result<f32, StoreError> {
-        let name = self.name(part, tensor)?;
+        let name = self.name(part)?;
         if self.reopened.block_type(&name) != Some(part.kind) {
             return Err(self.differs(part, "has another type"));
         }
@@ -114,11 +114,9 @@ impl Verifier<'_> {
     }
 
     /// The tensor's name in the reopened file, where names have the usual prefix.
-    fn name(&self, part: &GgufPart, tensor: &str) -> Result<String, StoreError> {
+    fn name(&self, part: &GgufPart) -> Result<String, StoreError> {
         let mut names = self.reopened.names().into_iter();
-        let found = names.find(|name| {
-            name == tensor || self.reopened.stored_name(name) == Some(part.name.as_str())
-        });
+        let found = names.find(|name| self.reopened.stored_name(name) == Some(part.name.as_str()));
         let missing = || SourceError::Missing {
             name: part.name.clone(),
         };

@@ -10,6 +10,9 @@ use crate::checkpoint::gguf::value::Value;
 use serde_json::Value as Json;
 use std::collections::HashMap;
 
+#[cfg(test)]
+mod tests;
+
 /// A model's texts beside its weights.
 #[derive(Debug, Default)]
 pub(super) struct Texts {
@@ -21,14 +24,10 @@ pub(super) struct Texts {
 }
 
 /// Keys of the vocabulary, and what a reader of the report must know.
-pub(super) fn keys(texts: &Texts, rows: usize) -> (Vec<(String, Value)>, Option<String>) {
+pub(super) fn keys(texts: &Texts, rows: usize) -> (Vec<(String, Value)>, Vec<String>) {
     let Some(tokenizer) = &texts.tokenizer else {
-        return (
-            no_tokens(),
-            Some(
-                "the model has no tokenizer.json, so the GGUF file takes token ids only".to_owned(),
-            ),
-        );
+        let told = "the model has no tokenizer.json, so the GGUF file takes token ids only";
+        return (no_tokens(), vec![told.to_owned()]);
     };
     let model = &tokenizer["model"];
     let kind = match model["type"].as_str().unwrap_or_default() {
@@ -39,14 +38,14 @@ pub(super) fn keys(texts: &Texts, rows: usize) -> (Vec<(String, Value)>, Option<
             let told = format!(
                 "llama.cpp has no tokenizer for a model of type \"{other}\", so the GGUF file takes token ids only"
             );
-            return (no_tokens(), Some(told));
+            return (no_tokens(), vec![told]);
         }
     };
     let mut words = Words::of(tokenizer, kind, rows);
     let mut keys = vec![text_key("model", kind)];
-    let (name, told) = match kind {
+    let (name, mut told) = match kind {
         "gpt2" => cutting(&tokenizer["pre_tokenizer"]),
-        _ => ("default", None),
+        _ => ("default", Vec::new()),
     };
     keys.push(text_key("pre", name));
     match kind {
@@ -58,7 +57,9 @@ pub(super) fn keys(texts: &Texts, rows: usize) -> (Vec<(String, Value)>, Option<
         }
         _ => words.mark_beginnings(),
     }
-    keys.extend(specials(texts, &words));
+    let (ids, beyond) = specials(texts, &words);
+    keys.extend(ids);
+    told.extend(beyond);
     keys.push((key("token_type"), Value::integers(&words.kinds)));
     keys.push((key("tokens"), Value::Texts(words.tokens)));
     let template = texts.chat_template.clone().or_else(|| {
@@ -206,28 +207,37 @@ fn merges(model: &Json) -> Vec<String> {
     spelled.collect()
 }
 
-/// llama.cpp's name for how a text is cut before BPE.
-fn cutting(cut: &Json) -> (&'static str, Option<String>) {
+/// llama.cpp's name for how a text is cut before BPE, and what it will do otherwise.
+fn cutting(cut: &Json) -> (&'static str, Vec<String>) {
     use crate::checkpoint::gguf::cuttings::{LLAMA3, QWEN2};
     let all = steps(cut, "pretokenizers");
     let expression = all
         .iter()
         .find_map(|step| step["pattern"]["Regex"].as_str());
-    let by_digits = all.iter().any(|step| step["type"] == "Digits");
-    match expression {
-        Some(LLAMA3) => return ("llama-bpe", None),
-        Some(QWEN2) => return ("qwen2", None),
-        None if by_digits => return ("smollm", None),
-        None if cut["type"] == "ByteLevel" && cut["use_regex"] != false => return ("gpt-2", None),
-        _ => {}
+    let mut digits = all.iter().filter(|step| step["type"] == "Digits");
+    let bytes = all.iter().find(|step| step["type"] == "ByteLevel");
+    let by_words = bytes.is_some_and(|step| step["use_regex"] != false);
+    let name = match (expression, digits.next()) {
+        (Some(LLAMA3), None) => Some("llama-bpe"),
+        (Some(QWEN2), None) => Some("qwen2"),
+        // Only digits that are cut one by one have a name.
+        (None, Some(step)) if by_words && step["individual_digits"] == true => Some("smollm"),
+        (None, None) if by_words && all.len() == 1 => Some("gpt-2"),
+        _ => None,
+    };
+    let mut told = Vec::new();
+    if name.is_none() {
+        told.push("llama.cpp has no name for how this tokenizer cuts a text, so it will cut by its default; token ids may differ there".to_owned());
     }
-    let told = "llama.cpp has no name for how this tokenizer cuts a text, so it will cut by its default; token ids may differ there";
-    ("default", Some(told.to_owned()))
+    if bytes.is_some_and(|step| step["add_prefix_space"] == true) {
+        told.push("this tokenizer puts a space in front of a text, which llama.cpp does not do for byte-level BPE; the first token may differ there".to_owned());
+    }
+    (name.unwrap_or("default"), told)
 }
 
-/// Ids of special tokens, and which of them a text gets.
-fn specials(texts: &Texts, words: &Words) -> Vec<(String, Value)> {
-    let mut keys = Vec::new();
+/// Ids of special tokens, and which of them a text gets; and those that no token has.
+fn specials(texts: &Texts, words: &Words) -> (Vec<(String, Value)>, Vec<String>) {
+    let (mut keys, mut told) = (Vec::new(), Vec::new());
     let config = texts.tokenizer_config.as_ref();
     let named = |name: &str| {
         let found = &config?[format!("{name}_token")];
@@ -235,9 +245,12 @@ fn specials(texts: &Texts, words: &Words) -> Vec<(String, Value)> {
         words.ids.get(text).copied()
     };
     let numbered = |name: &str| {
-        let id = texts.config[format!("{name}_token_id")].as_u64()?;
-        usize::try_from(id).ok()
+        let id = &texts.config[format!("{name}_token_id")];
+        // Where there are several, the first is the usual one.
+        let id = id.as_u64().or(id[0].as_u64())?;
+        Some(usize::try_from(id).unwrap_or(usize::MAX))
     };
+    let rows = words.tokens.len();
     for (name, written) in [
         ("bos", "bos"),
         ("eos", "eos"),
@@ -247,8 +260,14 @@ fn specials(texts: &Texts, words: &Words) -> Vec<(String, Value)> {
         ("cls", "cls"),
         ("mask", "mask"),
     ] {
-        if let Some(id) = named(name).or_else(|| numbered(name)) {
-            keys.push((key(&format!("{written}_token_id")), Value::u32(id as u32)));
+        match named(name).or_else(|| numbered(name)) {
+            Some(id) if id < rows => {
+                keys.push((key(&format!("{written}_token_id")), Value::u32(id as u32)));
+            }
+            Some(id) => told.push(format!(
+                "the {name} token of config.json has the id {id}, but there are {rows} tokens, so the GGUF file names none"
+            )),
+            None => {}
         }
     }
     let ends = texts.tokenizer.as_ref().map(around);
@@ -262,7 +281,7 @@ fn specials(texts: &Texts, words: &Words) -> Vec<(String, Value)> {
     }
     keys.push((key("add_bos_token"), Value::flag(first.is_some())));
     keys.push((key("add_eos_token"), Value::flag(last.is_some())));
-    keys
+    (keys, told)
 }
 
 /// The tokens that the post-processor puts before and after a text.
@@ -279,54 +298,4 @@ fn around(tokenizer: &Json) -> (Option<String>, Option<String>) {
         }
     }
     (None, None)
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-    use serde_json::json;
-
-    #[test]
-    fn a_space_in_front_is_found_wherever_it_is_said() {
-        let prepend = json!({ "type": "Prepend", "prepend": "_" });
-        let replace = json!({ "type": "Replace", "pattern": { "String": " " }, "content": "_" });
-        let metaspace = |scheme: &str| json!({ "type": "Metaspace", "prepend_scheme": scheme });
-        let cases = [
-            (
-                json!({ "normalizer": { "type": "Sequence", "normalizers": [prepend, replace] } }),
-                true,
-            ),
-            (json!({ "normalizer": prepend }), true),
-            (json!({ "normalizer": replace }), false),
-            (
-                json!({ "normalizer": null, "pre_tokenizer": metaspace("first") }),
-                true,
-            ),
-            (
-                json!({ "normalizer": null, "pre_tokenizer": metaspace("always") }),
-                true,
-            ),
-            (
-                json!({ "normalizer": null, "pre_tokenizer": metaspace("never") }),
-                false,
-            ),
-            (
-                json!({ "pre_tokenizer": { "type": "Sequence", "pretokenizers": [metaspace("first")] } }),
-                true,
-            ),
-            (
-                json!({ "pre_tokenizer": { "type": "Metaspace", "add_prefix_space": true } }),
-                true,
-            ),
-            (
-                json!({ "pre_tokenizer": { "type": "Metaspace", "add_prefix_space": false } }),
-                false,
-            ),
-            (json!({ "normalizer": null, "pre_tokenizer": null }), false),
-        ];
-        for (tokenizer, expected) in cases {
-            assert_eq!(adds_space(&tokenizer), expected, "{tokenizer}");
-        }
-    }
 }

@@ -36,6 +36,7 @@ use super::Format;
 use super::gguf::{self, GgufPlan};
 use super::onnx::{self, OnnxPlan};
 use super::store::stream::TensorSpec;
+use crate::ggml::GgmlType;
 use crate::model::{LayerInfo, LayerKind};
 use crate::packed::{LayerManifest, OriginalTensor, PackedSource};
 use crate::tensor::{TensorInfo, WeightSource};
@@ -158,6 +159,17 @@ pub struct Plan {
     pub bytes: u64,
 }
 
+impl Plan {
+    /// What a reader of the report must know of its files.
+    pub fn remarks(&self) -> impl Iterator<Item = &String> {
+        let notes = self.files.iter().map(|file| match &file.content {
+            FileContent::Gguf(plan) => plan.notes.as_slice(),
+            _ => &[],
+        });
+        notes.flatten()
+    }
+}
+
 /// Lays out the model that `source` becomes when `layers` are stored as `held` (one for each layer).
 pub fn plan(
     format: Format,
@@ -222,7 +234,9 @@ fn gguf_file(
         Placement::Blocks(kind) => Some((layer.tensor.clone(), *kind)),
         _ => None,
     });
-    let plan = gguf::plan(source, &kinds.collect(), None)?;
+    let kinds: HashMap<String, GgmlType> = kinds.collect();
+    let mut plan = gguf::plan(source, &kinds, None)?;
+    plan.notes.extend(gguf::types::remark(kinds.into_values()));
     Ok(PlannedFile {
         path: PathBuf::from(gguf::FILE_NAME),
         size_bytes: plan.size_bytes,

@@ -30,7 +30,9 @@ pub enum GgufError {
         count: u64,
         left: u64,
     },
-    #[error("a {what} claims {bytes} bytes, but at most {most} are possible there")]
+    #[error(
+        "a {what} claims {bytes} bytes, but at most {most} are possible there: it was cut short or its header is wrong"
+    )]
     TextTooLong {
         what: &'static str,
         bytes: u64,

@@ -281,3 +281,22 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn texts_of_arrays_are_capped_over_the_whole_header() {
+    let bytes = Bytes::begin(0, 1)
+        .text("tokens")
+        .u32(9)
+        .u32(8)
+        .u64(MAX_TEXTS + 1);
+    let problem = Header::read(bytes.0.as_slice(), 1 << 27)
+        .unwrap_err()
+        .to_string();
+    assert!(problem.contains("4194305 texts in arrays"), "{problem}");
+    let two = Bytes::begin(0, 2).text("a").u32(9).u32(8).u64(1).text("x");
+    let two = two.text("b").u32(9).u32(8).u64(MAX_TEXTS);
+    let problem = Header::read(two.0.as_slice(), 1 << 27)
+        .unwrap_err()
+        .to_string();
+    assert!(problem.contains("4194305 texts in arrays"), "{problem}");
+}

@@ -9,48 +9,56 @@ use crate::checkpoint::gguf::yarn_magnitude;
 use crate::model::ModelConfig;
 use serde_json::Value as Json;
 
-impl Writer<'_> {
+/// What `config.json` says of one kind of rotary attention.
+struct Settings<'a> {
+    /// How positions are stretched.
+    stretching: &'a Json,
+    theta: f64,
+}
+
+fn kind_of(rope: &Json) -> &str {
+    let kind = rope["rope_type"].as_str().or(rope["type"].as_str());
+    kind.unwrap_or("default")
+}
+
+impl<'a> Writer<'a> {
     /// Plain, or stretched by `rope_parameters`, or by `rope_scaling` in older spelling.
     pub(super) fn rope(
         &mut self,
         architecture: Architecture,
         config: &ModelConfig,
     ) -> Result<(), String> {
-        let json = self.json;
-        let new = &json["rope_parameters"];
-        let new = if new["full_attention"].is_object() {
-            &new["full_attention"]
-        } else {
-            new
+        let (kind, theta_key, usual) = match architecture {
+            Architecture::Gemma3 => ("full_attention", "rope_theta", 1e6),
+            Architecture::GptNeox => ("", "rotary_emb_base", 1e4),
+            _ => ("", "rope_theta", 1e4),
         };
-        let rope = if new.is_object() {
-            new
-        } else {
-            &json["rope_scaling"]
-        };
-        let default = if architecture == Architecture::Gemma3 {
-            1e6
-        } else {
-            1e4
-        };
-        let theta = new["rope_theta"]
-            .as_f64()
-            .or(json["rope_theta"].as_f64())
-            .unwrap_or(default);
-        let share = new["partial_rotary_factor"]
-            .as_f64()
-            .or(json["partial_rotary_factor"].as_f64());
-        let rotated = (config.head_dim as f64 * share.unwrap_or(1.0)) as usize;
+        let Settings {
+            stretching: rope,
+            theta,
+        } = self.settings(kind, theta_key, usual, true);
+        let rotated = 2 * config
+            .ropes
+            .first()
+            .map_or(0, |rope| rope.frequencies().len());
+        // These two architectures turn some of a head's channels; the others are made for all.
+        let takes_some = matches!(architecture, Architecture::Phi3 | Architecture::GptNeox);
+        self.refuse(
+            rotated != config.head_dim && !takes_some,
+            &format!(
+                "rotates {rotated} of {} channels of a head",
+                config.head_dim
+            ),
+        )?;
         self.count("rope.dimension_count", rotated);
         self.float("rope.freq_base", theta);
-        let kind = rope["rope_type"]
-            .as_str()
-            .or(rope["type"].as_str())
-            .unwrap_or("default");
+        let json = self.json;
         let original = rope["original_max_position_embeddings"]
             .as_u64()
             .or(json["original_max_position_embeddings"].as_u64());
         let original = original.map_or(config.context_length, |length| length as usize);
+        let kind = kind_of(rope);
+        self.refuse_stretching(architecture, config, kind)?;
         match kind {
             "default" => {}
             "linear" => self.scaling("linear", rope["factor"].as_f64()),
@@ -67,6 +75,71 @@ impl Writer<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Which architectures load tables of divisors; one stretching by yarn is that of all blocks.
+    fn refuse_stretching(
+        &self,
+        architecture: Architecture,
+        config: &ModelConfig,
+        kind: &str,
+    ) -> Result<(), String> {
+        let is_loaded = match kind {
+            "llama3" => architecture == Architecture::Llama,
+            "longrope" | "su" => {
+                matches!(architecture, Architecture::Llama | Architecture::Phi3)
+            }
+            "yarn" => {
+                config.ropes.len() < 2
+                    || (0..config.blocks).all(|block| config.window(block).is_none())
+            }
+            _ => true,
+        };
+        self.refuse(!is_loaded, &format!("stretches positions by {kind}"))
+    }
+
+    /// Rotary positions of blocks with a sliding window, which are never stretched.
+    pub(super) fn rope_of_windows(&mut self, config: &ModelConfig) -> Result<(), String> {
+        let Settings { stretching, theta } =
+            self.settings("sliding_attention", "rope_local_base_freq", 1e4, false);
+        self.float("rope.freq_base_swa", theta);
+        if (0..config.blocks).all(|block| config.window(block).is_none()) {
+            return Ok(());
+        }
+        let kind = kind_of(stretching);
+        self.refuse(
+            kind != "default",
+            &format!("stretches positions of sliding windows by {kind}"),
+        )?;
+        let widths: Vec<usize> = config
+            .ropes
+            .iter()
+            .map(|rope| rope.frequencies().len())
+            .collect();
+        self.refuse(
+            widths.windows(2).any(|pair| pair[0] != pair[1]),
+            "rotates other channels in blocks with a sliding window",
+        )
+    }
+
+    /// What `config.json` says of one kind of rotary attention, as `ModelConfig` reads it: the newer spelling first.
+    fn settings(&self, kind: &str, theta_key: &str, usual: f64, takes_older: bool) -> Settings<'a> {
+        let json = self.json;
+        let all = &json["rope_parameters"];
+        let newer = match all[kind].is_object() {
+            true => &all[kind],
+            false => all,
+        };
+        let stretching = match (newer.is_object(), takes_older) {
+            (true, _) => newer,
+            (false, true) => &json["rope_scaling"],
+            (false, false) => &Json::Null,
+        };
+        let theta = newer["rope_theta"].as_f64().or(json[theta_key].as_f64());
+        Settings {
+            stretching,
+            theta: theta.unwrap_or(usual),
+        }
     }
 
     fn scaling(&mut self, kind: &str, factor: Option<f64>) {
@@ -113,6 +186,9 @@ impl Writer<'_> {
         context_length: usize,
     ) -> Result<(), String> {
         self.scaling("longrope", None);
+        self.described.notes.push(format!(
+            "llama.cpp takes longrope's list for long texts wherever its context is above {original} tokens, for short texts too"
+        ));
         self.count("rope.scaling.original_context_length", original);
         let stretch = context_length as f64 / original.max(1) as f64;
         let derived = match stretch > 1.0 && original > 1 {
