@@ -84,6 +84,16 @@ class Bench:
         self.call(self.build / "llama_worker", model, asked, out, THREADS, ids.shape[1])
         return np.fromfile(out, np.float32).reshape(*ids.shape, -1)
 
+    def llama_layers(self, model: pathlib.Path, ids: np.ndarray) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """What every layer got and gave in llama.cpp, `[tokens, columns]` and `[tokens, rows]` as flat arrays."""
+        asked, out, folder = self.folder / "ids.bin", self.folder / "logits.bin", self.folder / "layers"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        ids.astype(np.int32).tofile(asked)
+        self.call(self.build / "llama_worker", model, asked, out, THREADS, ids.shape[1], folder)
+        inputs = {place.name.removesuffix(".in"): np.fromfile(place, np.float32) for place in folder.glob("*.in")}
+        return {name: (found, np.fromfile(folder / f"{name}.out", np.float32)) for name, found in inputs.items()}
+
     def random_model(self, config: dict, name: str) -> pathlib.Path:
         """A random checkpoint of a configuration, in F32."""
         place, out = self.folder / "config.json", self.folder / name

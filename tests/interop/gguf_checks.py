@@ -72,15 +72,75 @@ def token_ids(bench: Bench, vocabulary: int, tokens: int) -> np.ndarray:
     return np.random.default_rng(3).integers(3, vocabulary, (2, tokens))
 
 
-def agreement(bench: Bench, path, ids: np.ndarray, word: str) -> tuple[float, str]:
-    """How far llama.cpp's outputs are from ours under the same rounding of inputs, within the bar; and from ours of floats."""
-    theirs, plain = bench.llama_logits(path, ids), bench.logits(path, ids)
-    error = found = relative_error(theirs, plain)
-    if word not in DENSE:
-        error = relative_error(theirs, bench.logits(path, ids, *ROUNDED))
-    bar = F32_BAR if word == "F32" else QUANTIZED_BAR
-    assert error <= bar, f"{path.name} {word}: relative difference {error:.2e}, more than {bar} ({found:.2e} with float inputs)"
-    return error, f"{word} {error:.1e}" + (f" ({found:.1e} of float inputs)" if word not in DENSE else "")
+def agreement(bench: Bench, path, ids: np.ndarray, word: str, bar: float | None = None) -> str:
+    """llama.cpp's outputs of a file against ours, at most `bar` apart, and where a difference comes from.
+
+    A quantized file is written again in F32, with the values that Pare reads of it: llama.cpp runs these as we run the file
+    itself. What is left is what llama.cpp's rounding of inputs does, and ours does as much where it is asked to. Two programs
+    that round do not come nearer to each other than that: where their sums differ in the last bit, some inputs fall to other
+    steps, so that the difference grows to a step within a few layers. `layers` compares each layer on the same inputs.
+    """
+    theirs, ours = bench.llama_logits(path, ids), bench.logits(path, ids)
+    error = relative_error(theirs, ours)
+    if bar is not None:
+        assert error <= bar, f"{path.name}: relative difference {error:.2e}, more than {bar}"
+    if word in DENSE:
+        return f"{word} {error:.1e}"
+    floats = bench.llama_logits(bench.export(path, "F32", name="floats.gguf"), ids)
+    (bench.folder / "floats.gguf").unlink()
+    exact, own = relative_error(floats, ours), relative_error(theirs, floats)
+    rounded = relative_error(bench.logits(path, ids, *ROUNDED), ours)
+    assert exact <= F32_BAR, f"{path.name}: llama.cpp runs the values that we read otherwise: {exact:.2e}"
+    assert own / 1.25 <= rounded <= own * 1.25, f"{path.name}: rounding moves llama.cpp by {own:.2e} and us by {rounded:.2e}"
+    return f"{word} {error:.1e} (its values {exact:.1e}, inputs rounded there {own:.1e}, here {rounded:.1e})"
+
+
+def input_values(word: str, values: np.ndarray) -> np.ndarray:
+    """The inputs of a layer of a type as ggml rounds them, `[tokens, columns]`."""
+    if word == "BF16":
+        return ((values.view(np.uint32) + 0x7FFF + ((values.view(np.uint32) >> 16) & 1)) & 0xFFFF0000).view(np.float32)
+    if word in DENSE:
+        return values if word == "F32" else values.astype(np.float16).astype(np.float32)
+    cut = values.reshape(-1, 256 if word.endswith("_K") else 32)
+    step = np.abs(cut).max(axis=1, keepdims=True) / np.float32(127)
+    codes = np.rint(cut / np.where(step == 0, 1, step))
+    kept = step if word.endswith("_K") else step.astype(np.float16).astype(np.float32)
+    return (codes * kept).reshape(values.shape)
+
+
+def product(word: str, block_bytes: np.ndarray, values: np.ndarray, inputs: np.ndarray) -> np.ndarray:
+    """What a layer of a type gives in ggml: Q4_1 and Q5_1 keep the sum of a block of inputs as a half too."""
+    rounded = input_values(word, inputs).astype(np.float64)
+    outputs = rounded @ values.astype(np.float64).T
+    if word not in ("Q4_1", "Q5_1"):
+        return outputs
+    cut, sums = inputs.reshape(len(inputs), -1, 32), rounded.reshape(len(inputs), -1, 32).sum(axis=2)
+    step = np.abs(cut).max(axis=2, keepdims=True) / np.float32(127)
+    exact = (np.rint(cut / np.where(step == 0, 1, step)) * step).sum(axis=2)
+    least = block_bytes.reshape(len(values), sums.shape[1], -1)[:, :, 2:4].copy().view(np.float16)[:, :, 0]
+    return outputs + (exact.astype(np.float16) - sums) @ least.astype(np.float64).T
+
+
+def layers(bench: Bench) -> Iterator[str]:
+    """On the inputs that it has in llama.cpp, each layer gives what the values that we read of it give."""
+    for name, vocabulary in (("gutenberg-5M", 2048), ("minilm", 30000)):
+        ids = token_ids(bench, vocabulary, 32)
+        for word in TYPES:
+            path = bench.export(bench.model(name), word)
+            kept = bench.llama_layers(path, ids)
+            worst, count = 0.0, 0
+            for tensor in GGUFReader(path).tensors:
+                if tensor.name not in kept:
+                    continue
+                (columns, rows), kind = tensor.shape.tolist(), GGMLQuantizationType(tensor.tensor_type).name
+                raw = tensor.data.view(np.uint8)
+                values = bench.codec("decode", kind, columns, arrays=[raw]).view(np.float32).reshape(rows, columns)
+                inputs, outputs = kept[tensor.name]
+                expected = product(kind, raw, values, inputs.reshape(-1, columns))
+                worst, count = max(worst, relative_error(outputs.reshape(-1, rows), expected)), count + 1
+            assert count > 30, f"{name} {word}: {count} layers"
+            assert worst <= F32_BAR, f"{name} {word}: relative difference {worst:.2e}"
+            yield f"{name} {word}: {count} layers, at most {worst:.1e} apart"
 
 
 def logits(bench: Bench) -> Iterator[str]:
@@ -90,7 +150,7 @@ def logits(bench: Bench) -> Iterator[str]:
         for word in TYPES:
             path = bench.export(bench.model(name), word)
             replaced = len(bench.report["fallbacks"])
-            _, told = agreement(bench, path, ids, word)
+            told = agreement(bench, path, ids, word, F32_BAR if word == "F32" else QUANTIZED_BAR)
             yield f"{name}: relative difference {told}" + (f", {replaced} layers in other types" if replaced else "")
 
 
@@ -275,7 +335,10 @@ def families(bench: Bench) -> Iterator[str]:
     for name, config in FAMILIES.items():
         model = bench.random_model(with_tanh(config), name)
         ids = token_ids(bench, config["vocab_size"], 48)
-        told = [agreement(bench, bench.export(model, word), ids, word)[1] for word in ("F32", "F16", "Q8_0", "Q4_1", "Q4_K")]
+        told = [agreement(bench, bench.export(model, "F32"), ids, "F32", F32_BAR)]
+        told += [agreement(bench, bench.export(model, "F16"), ids, "F16", QUANTIZED_BAR)]
+        # Nothing in random weights averages out what rounding inputs does.
+        told += [agreement(bench, bench.export(model, word), ids, word) for word in ("Q8_0", "Q4_1", "Q4_K")]
         if with_tanh(config) != config:
             erf = bench.random_model(config, f"{name}-erf")
             error = relative_error(bench.llama_logits(bench.export(erf, "F32"), ids), bench.logits(erf, ids))
@@ -316,7 +379,7 @@ def encoder(bench: Bench) -> Iterator[str]:
     like_theirs = bench.copied(model, "tanh", {"config.json": with_tanh})
     for word in ("F32", "F16", "Q8_0", "Q4_1", "Q4_K", "Q6_K"):
         path = bench.export(like_theirs, word)
-        _, told = agreement(bench, path, ids, word)
+        told = agreement(bench, path, ids, word, F32_BAR if word == "F32" else None)
         theirs, ours = bench.llama_logits(path, ids), bench.logits(bench.export(model, word), ids)
         one, other = theirs.mean(axis=1), ours.mean(axis=1)
         cosine = np.min((one * other).sum(1) / np.linalg.norm(one, axis=1) / np.linalg.norm(other, axis=1))
@@ -332,6 +395,7 @@ CHECKS = {
     "reader": reader,
     "dense": dense,
     "logits": logits,
+    "layers": layers,
     "families": families,
     "encoder": encoder,
     "split": split,

@@ -65,23 +65,23 @@ fn a_folder_keeps_the_report_of_its_run() {
     let workshop = Workshop::new();
     run(&workshop, "run", Activations::None, 0);
     export(&workshop, "run", "folder", None);
-    let report = |run: &str| {
+    let report = |run: &str, csv: Option<&str>| {
         let request = ReportRequest {
             run: workshop.path(run),
             out: workshop.path("page.html"),
-            csv: Some(workshop.path("layers.csv")),
+            csv: csv.map(|name| workshop.path(name)),
             allocation: None,
         };
         write_report(&request, &Unwatched)
     };
-    report("folder").unwrap();
+    report("folder", Some("layers.csv")).unwrap();
     let page = std::fs::read_to_string(workshop.path("page.html")).unwrap();
     for expected in ["gguf", "model.layers.1.mlp.down_proj", "model.gguf"] {
         assert!(page.contains(expected), "{expected}");
     }
     assert!(workshop.open(&workshop.path("folder")).is_ok());
     export(&workshop, "run", "file.gguf", None);
-    let problem = report("file.gguf").unwrap_err().to_string();
+    let problem = report("file.gguf", None).unwrap_err().to_string();
     assert!(problem.contains("a file keeps none"), "{problem}");
     assert!(
         !workshop.path(".pare").exists(),
@@ -89,7 +89,7 @@ fn a_folder_keeps_the_report_of_its_run() {
     );
     // Of a model that is no run there is still what the export found.
     export(&workshop, "model", "of_model", Some(GgmlType::F16));
-    report("of_model").unwrap();
+    report("of_model", None).unwrap();
 }
 
 #[test]
@@ -106,14 +106,25 @@ fn inputs_are_rounded_as_the_same_codes_round_them() {
     let as_program = rounded(&workshop, &file, Activations::Dynamic8, None).unwrap();
     let by_token = rounded(&workshop, &file, Activations::Dynamic8, Some(0)).unwrap();
     let back = rounded(&workshop, &workshop.path("bytes"), Activations::None, None).unwrap();
-    for (what, found, expected) in [
-        ("floats", &plain, &floats),
-        ("blocks of 32, as llama.cpp has them", &as_program, &bytes),
-        ("scales of tokens", &by_token, &tokens),
-        ("a run's own rounding taken away", &back, &floats),
+    // An input in the middle between two steps may fall to either where sums differ in the last bit.
+    for (what, found, expected, bound) in [
+        ("floats", &plain, &floats, 1e-5),
+        ("a run's own rounding taken away", &back, &floats, 1e-5),
+        (
+            "blocks of 32, as llama.cpp has them",
+            &as_program,
+            &bytes,
+            0.5 * distance(&bytes, &floats),
+        ),
+        (
+            "scales of tokens",
+            &by_token,
+            &tokens,
+            0.5 * distance(&tokens, &floats),
+        ),
     ] {
         let distance = distance(found, expected);
-        assert!(distance < 1e-5, "{what}: {distance}");
+        assert!(distance < bound, "{what}: {distance}, not below {bound}");
     }
     let moved = distance(&as_program, &plain);
     assert!(

@@ -1,8 +1,9 @@
 // Asks llama.cpp for logits (or an encoder's outputs) of given token ids.
 //
-//   llama_worker MODEL.gguf IDS OUT THREADS [SEQUENCE]
+//   llama_worker MODEL.gguf IDS OUT THREADS [SEQUENCE [LAYERS]]
 //
 // IDS: i32 little-endian. SEQUENCE: tokens in each sequence (default: all in one). OUT: f32, one row for each token.
+// LAYERS: a folder for what every layer got and gave, f32: NAME.in and NAME.out, sequence after sequence.
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
@@ -10,6 +11,8 @@
 #include <string>
 #include <vector>
 
+#include "ggml-backend.h"
+#include "ggml.h"
 #include "llama.h"
 
 static std::vector<llama_token> read_ids(const char * path) {
@@ -30,9 +33,33 @@ static int fail(const char * what) {
     return 1;
 }
 
+static bool is_layer(const ggml_tensor * node) {
+    const std::string weight = node->op == GGML_OP_MUL_MAT ? node->src[0]->name : "";
+    return weight.size() > 7 && weight.compare(weight.size() - 7, 7, ".weight") == 0;
+}
+
+static void append(const std::string & path, const ggml_tensor * tensor) {
+    std::vector<char> bytes(ggml_nbytes(tensor));
+    ggml_backend_tensor_get(tensor, bytes.data(), 0, bytes.size());
+    std::ofstream(path, std::ios::binary | std::ios::app).write(bytes.data(), (std::streamsize) bytes.size());
+}
+
+// Called before a node (whether it is wanted) and after it.
+static bool keep_layer(ggml_tensor * node, bool asks, void * folder) {
+    if (!is_layer(node) || asks) {
+        return !asks || is_layer(node);
+    }
+    const std::string stem = std::string((const char *) folder) + "/" + node->src[0]->name;
+    if (node->src[1]->type == GGML_TYPE_F32 && ggml_is_contiguous(node->src[1])) {
+        append(stem + ".in", node->src[1]);
+        append(stem + ".out", node);
+    }
+    return true;
+}
+
 int main(int count, char ** words) {
     if (count < 5) {
-        return fail("usage: llama_worker MODEL.gguf IDS OUT THREADS [SEQUENCE]");
+        return fail("usage: llama_worker MODEL.gguf IDS OUT THREADS [SEQUENCE [LAYERS]]");
     }
     llama_log_set(only_errors, nullptr);
     llama_backend_init();
@@ -51,6 +78,10 @@ int main(int count, char ** words) {
     settings.flash_attn_type = LLAMA_FLASH_ATTN_TYPE_DISABLED;
     settings.type_k = settings.type_v = GGML_TYPE_F32;
     settings.pooling_type = LLAMA_POOLING_TYPE_NONE;
+    if (count > 6) {
+        settings.cb_eval = keep_layer;
+        settings.cb_eval_user_data = words[6];
+    }
     char architecture[64] = "";
     llama_model_meta_val_str(model, "general.architecture", architecture, sizeof architecture);
     const bool embeddings = std::string(architecture) == "bert";
