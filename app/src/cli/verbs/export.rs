@@ -8,7 +8,7 @@ use crate::cli::context::Context;
 use crate::cli::failure::Failure;
 use crate::cli::plan;
 use pare_engine::formats::Format;
-use pare_engine::report::ExportReport;
+use pare_engine::report::{ExportReport, Fallback, LayerFallback};
 use pare_engine::session::{self, GgufRequest};
 use pare_engine::units::Bytes;
 
@@ -72,14 +72,7 @@ fn refuse_gguf_words(arguments: &Export) -> Result<(), Failure> {
 }
 
 fn page(report: &ExportReport) -> String {
-    let mut text = String::new();
-    for layer in &report.fallbacks {
-        let fallback = &layer.fallback;
-        text.push_str(&format!(
-            "{}: {} instead of {}, {}\n",
-            layer.name, fallback.to, fallback.from, fallback.reason
-        ));
-    }
+    let mut text = told(&report.fallbacks);
     text.push_str(&format!(
         "Wrote {} as {}; {} tensors reopened, largest difference {}: {}\n",
         Bytes(report.bytes),
@@ -89,4 +82,54 @@ fn page(report: &ExportReport) -> String {
         report.out
     ));
     text
+}
+
+/// A line for each thing that happened, with the layers that it happened to in their order.
+fn told(fallbacks: &[LayerFallback]) -> String {
+    let mut kinds: Vec<(&Fallback, Vec<&str>)> = Vec::new();
+    for LayerFallback { name, fallback } in fallbacks {
+        match kinds.iter_mut().find(|(known, _)| *known == fallback) {
+            Some((_, names)) => names.push(name),
+            None => kinds.push((fallback, vec![name])),
+        }
+    }
+    let lines = kinds.iter().map(|(fallback, names)| {
+        let layers = match names[..] {
+            [] => String::new(),
+            [first] => first.to_owned(),
+            [first, second] => format!("{first}, {second}"),
+            [first, .., last] => format!("{} layers ({first} … {last})", names.len()),
+        };
+        let Fallback { from, to, reason } = fallback;
+        format!("{layers}: {to} instead of {from}, {reason}\n")
+    });
+    lines.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_happened_to_many_layers_is_one_line() {
+        let fallback = |name: &str, to: &str| LayerFallback {
+            name: name.to_owned(),
+            fallback: Fallback {
+                from: "Q4_K".to_owned(),
+                to: to.to_owned(),
+                reason: "why".to_owned(),
+            },
+        };
+        let fallbacks = [
+            fallback("a", "Q5_0"),
+            fallback("b", "F16"),
+            fallback("c", "Q5_0"),
+            fallback("d", "Q5_0"),
+        ];
+        assert_eq!(
+            told(&fallbacks),
+            "3 layers (a … d): Q5_0 instead of Q4_K, why\nb: F16 instead of Q4_K, why\n"
+        );
+        assert_eq!(told(&[]), "");
+    }
 }
