@@ -173,6 +173,9 @@ impl Checkpoint {
                 container = quantization.external().into();
             }
         }
+        if packed.is_empty() {
+            notes.extend(external::unspoken(&shards));
+        }
         let mut checkpoint = Self::new(folder, container, shards, packed)?;
         checkpoint.config = config;
         checkpoint.notes = notes;

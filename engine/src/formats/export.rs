@@ -77,6 +77,9 @@ pub fn export(
         observer.notice(Notice::Warning(&warning));
     }
     let (placements, fallbacks) = place(format, &plan_source, &layers, &stored, strict)?;
+    if let Some(warning) = warn_of_nothing_kept(format, &stored, &placements) {
+        observer.notice(Notice::Warning(&warning));
+    }
     let plan = plan_placed(format, &plan_source, &layers, &placements, SHARD_BYTES)?;
     let partial = partial_name(out);
     if partial.exists() {
@@ -279,6 +282,23 @@ fn place(
         }));
     }
     Ok((placements, fallbacks))
+}
+
+/// What to say of a container of codes that will hold none of those that were solved.
+fn warn_of_nothing_kept(
+    format: Format,
+    stored: &[Stored],
+    placements: &[Placement],
+) -> Option<String> {
+    let solved = stored.iter().flatten().count();
+    let is_kept = |placement: &Placement| matches!(placement, Placement::External(_));
+    let is_lost = format.external().is_some() && !placements.iter().any(is_kept);
+    (solved > 0 && is_lost).then(|| {
+        format!(
+            "format {} holds none of the {solved} layers that this run solved: all are written as plain values, as format dense has them; compress the model anew for it, or export to pare",
+            format.word()
+        )
+    })
 }
 
 /// Settings of a layer that the run left as it was.

@@ -71,7 +71,7 @@ pub struct Inspection {
     /// Longest context; null where unknown.
     pub context_length: Option<usize>,
     /// What its config asks of whoever runs it and is not done here, in sentences.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
     /// All tensors but biases, in natural order.
     pub layers: Vec<InspectedLayer>,

@@ -175,9 +175,7 @@ fn target(target: &Value) -> Result<Option<Target>, String> {
     };
     match Regex::new(&format!("^(?:{pattern})")) {
         Ok(regex) => Ok(Some(Target::Pattern(regex))),
-        Err(_) => Err(format!(
-            "is for the layers of {text}, a pattern that cannot be read here"
-        )),
+        Err(_) => Err(format!("is for layers of the pattern {pattern}")),
     }
 }
 

@@ -145,6 +145,24 @@ impl Quantization {
     }
 }
 
+/// Ends of names that tensors of quantized layers have and others have not.
+const MARKS: [&str; 5] = [
+    ".qweight",
+    ".qzeros",
+    ".weight_packed",
+    ".weight.absmax",
+    ".scales",
+];
+
+/// What to say of a model in which nothing was found quantized, and whose tensors look as if it were.
+pub(super) fn unspoken(shards: &Shards) -> Option<String> {
+    let mut names = shards.tensors.iter().map(|tensor| tensor.name.as_str());
+    let found = names.find(|name| MARKS.iter().any(|mark| name.ends_with(mark)))?;
+    Some(format!(
+        "its tensor {found} looks like a part of quantized weights, and config.json has no quantization_config that says how to read those; fetch the model's own config.json again"
+    ))
+}
+
 /// Index and shape of a layer's part of one of these types. The error is the end of a sentence that begins with the layer.
 fn part<'shards>(
     shards: &'shards Shards,

@@ -1,7 +1,8 @@
 //! Names under which mlx-lm saves its own GPT-2 and GPT-NeoX, told in those of transformers.
 //!
 //! Other families keep their names. mlx-lm also turns the weights of GPT-2 around (`[out, in]`): codes are read so, and
-//! floats that lie so are refused, since a square one would be taken for what it is not.
+//! floats that lie so are refused, since a square one would be taken for what it is not. Of GPT-2 in our own MLX folders the
+//! codes alone stand under such names.
 //! (mlx-lm 0.32.2, `models/gpt2.py`, `models/gpt_neox.py`.)
 
 use std::path::Path;
@@ -15,7 +16,7 @@ use super::text_of;
 
 /// Starts of names as mlx-lm saves them, and what stands there otherwise, by `model_type`.
 const STARTS: [(&str, &str, &str); 5] = [
-    ("gpt2", "model.", "transformer."),
+    ("gpt2", "model.", ""),
     ("gpt_neox", "model.h.", "gpt_neox.layers."),
     ("gpt_neox", "model.embed_in.", "gpt_neox.embed_in."),
     (
@@ -108,7 +109,7 @@ mod tests {
     #[test]
     fn both_families_get_their_names_back() {
         let cases = [
-            ("gpt2", "model.wte.scales", Some("transformer.wte.scales")),
+            ("gpt2", "model.wte.scales", Some("wte.scales")),
             ("gpt2", "h.0.ln_1.weight", None),
             (
                 "gpt_neox",
@@ -133,11 +134,9 @@ mod tests {
         let mut tensors = codes("model.h.1.attn.c_proj");
         tensors.push(floats("model.wpe.weight"));
         let model = open_folder(&config("gpt2"), &tensors).unwrap();
-        let info = model.info("transformer.h.1.attn.c_proj.weight").unwrap();
+        let info = model.info("h.1.attn.c_proj.weight").unwrap();
         assert_eq!(info.shape, [64, 8]);
-        let values = model
-            .read_f32("transformer.h.1.attn.c_proj.weight")
-            .unwrap();
+        let values = model.read_f32("h.1.attn.c_proj.weight").unwrap();
         let expected = layer_on(GRID, 8, 64).dequantize();
         for (row, column) in [(0, 0), (7, 63), (3, 20)] {
             let (found, expected) = (values[column * 8 + row], expected.row(row)[column]);
@@ -146,7 +145,7 @@ mod tests {
                 "{row}, {column}: {found} instead of {expected}"
             );
         }
-        assert!(model.info("transformer.wpe.weight").is_some());
+        assert!(model.info("wpe.weight").is_some());
     }
 
     #[test]
@@ -158,8 +157,8 @@ mod tests {
             error.contains("model.h.0.attn.c_proj") && error.contains("[out, in]"),
             "{error}"
         );
-        let twice = [floats("model.wpe.weight"), floats("transformer.wpe.weight")];
+        let twice = [floats("model.wpe.weight"), floats("wpe.weight")];
         let error = refusal(open_folder(&config("gpt2"), &twice));
-        assert!(error.contains("transformer.wpe.weight"), "{error}");
+        assert!(error.contains("wpe.weight"), "{error}");
     }
 }

@@ -334,7 +334,9 @@ fn layer_tensors(
             layer.tensor.clone()
         }
         Placement::Pare(..) | Placement::Carried => format!("{}.{suffix}", layer.tensor),
-        Placement::External(_) => format!("{}.{suffix}", layer.name),
+        Placement::External(placed) => {
+            format!("{}.{suffix}", external::layer_name(&placed, layer))
+        }
     };
     if placement == Placement::Source {
         return vec![source_tensor(layer.tensor.clone(), info)];

@@ -5,6 +5,26 @@ use crate::checkpoint::{CheckpointError, Container};
 use crate::settings::Pruning;
 use serde_json::{Value, json};
 
+/// Keeps what it is warned of.
+#[derive(Default)]
+struct Listener(std::sync::Mutex<Vec<String>>);
+
+impl Monitor for Listener {
+    fn step(&self, _: u64, _: u64) {}
+
+    fn should_stop(&self) -> bool {
+        false
+    }
+}
+
+impl Observer for Listener {
+    fn notice(&self, notice: Notice<'_>) {
+        if let Notice::Warning(warning) = notice {
+            self.0.lock().unwrap().push(warning.to_owned());
+        }
+    }
+}
+
 /// A run in `format`, under its final name.
 fn write(folder: &Path, format: Format, asked: &[(&str, LayerSettings)]) -> Plan {
     let (model, out) = (folder.join("model"), folder.join("out"));
@@ -153,7 +173,17 @@ fn what_an_export_will_do_is_told_before_from_shapes() {
             .collect();
         let run = folder.path().join("out");
         let exported = folder.path().join("exported");
-        let report = export(&run, format, &exported, &Patience::endless()).unwrap();
+        let listener = Listener::default();
+        let report = export(&run, format, &exported, &listener).unwrap();
+        let warnings = listener.0.into_inner().unwrap();
+        let is_warned = warnings
+            .iter()
+            .any(|warning| warning.contains("holds none"));
+        assert_eq!(
+            is_warned,
+            expected == 0,
+            "{format:?} {asked:?}: {warnings:?}"
+        );
         let done = report.fallbacks.into_iter();
         let done: Vec<_> = done.map(|layer| (layer.name, layer.fallback)).collect();
         assert_eq!(told, done, "{format:?} {asked:?}");

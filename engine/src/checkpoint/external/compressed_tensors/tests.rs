@@ -176,7 +176,7 @@ fn hostile_folders_are_refused_when_opened() {
             })),
         ),
         (
-            "re:(?=w), a pattern that cannot be read",
+            "pattern (?=w), which cannot be read",
             refusal(open_changed(&|_, config| {
                 config["quantization_config"]["config_groups"]["group_0"]["targets"] =
                     json!(["re:(?=w)"]);
@@ -220,6 +220,13 @@ fn naive_integers_are_read_and_rounded_caches_noted() {
     let model = open_folder(&said, &all).unwrap();
     assert!(
         model.notes()[0].contains("kv_cache_scheme"),
+        "{:?}",
+        model.notes()
+    );
+    let packed = tensors("w", &compressed(CodeForm::Packed, 4, 8, false), 5, 24);
+    let model = open_folder(&json!({ "model_type": "llama" }), &packed).unwrap();
+    assert!(
+        model.notes()[0].contains("w.weight_packed"),
         "{:?}",
         model.notes()
     );

@@ -26,6 +26,18 @@ const LACKING: [&str; 6] = [
     "distilbert",
 ];
 
+/// Where the blocks of GPT-2 stand, as its authors published it.
+const GPT2_BLOCKS: &str = "h.";
+
+/// What a layer is called in this container: weights of GPT-2 that stand under their final name are not turned around.
+/// (mlx-lm 0.32.2, `models/gpt2.py`.)
+pub(super) fn layer_name(name: &str, is_transposed: bool) -> String {
+    match is_transposed {
+        true => format!("model.{name}"),
+        false => name.to_owned(),
+    }
+}
+
 /// What to say of a model that nothing will run in this container.
 pub(super) fn warn_of_family(model_type: &str) -> Option<String> {
     LACKING.contains(&model_type).then(|| {
@@ -42,9 +54,11 @@ pub(super) fn hold(layer: &LayerInfo, asked: LayerSettings, values: Values) -> H
     let mut tell = |from: String, to: String, reason: Unfit| {
         told = Fallback::join(told.take(), Some(changed(from, to, reason.to_string())));
     };
-    if layer.transposed {
-        let reason = "mlx-lm turns the weights of this family around when it loads them";
-        return left_dense(asked, reason.to_owned());
+    if layer.transposed && !layer.name.starts_with(GPT2_BLOCKS) {
+        let reason = format!(
+            "mlx-lm turns the weights of GPT-2 around, but for codes of models whose layers are named {GPT2_BLOCKS}…"
+        );
+        return left_dense(asked, reason);
     }
     if let Some(reason @ (Unfit::Codebook | Unfit::Palette)) = unfit(layer, &settings) {
         settings.method = Method::Rtn;
@@ -140,7 +154,8 @@ pub(super) fn entries(layers: &[PlannedLayer]) -> Map<String, Value> {
             && own != base
         {
             let settings = json!({ "group_size": own.0, "bits": own.1 });
-            quantization.insert(layer.name.clone(), settings);
+            let name = layer_name(&layer.name, layer.tensor.transposed);
+            quantization.insert(name, settings);
         }
     }
     let quantization = Value::Object(quantization);

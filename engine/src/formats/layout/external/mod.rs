@@ -42,6 +42,14 @@ pub fn warn_of_family(format: Format, config: Option<&Value>) -> Option<String> 
     }
 }
 
+/// What the tensors of a layer begin with in a container.
+pub(super) fn layer_name(placed: &ExternalLayer, layer: &LayerInfo) -> String {
+    match placed {
+        ExternalLayer::Mlx { .. } => mlx::layer_name(&layer.name, layer.transposed),
+        _ => layer.name.clone(),
+    }
+}
+
 /// The dtype of the biases that the container keeps of such a layer in the place of zeros; `None` where it keeps zeros, or
 /// where nothing is rounded.
 pub fn biases(format: Format, settings: &LayerSettings) -> Option<ScaleDtype> {
