@@ -5,8 +5,9 @@
 use pare_engine::formats::Format;
 use pare_engine::ggml::GgmlType;
 use pare_engine::monitor::Unwatched;
+use pare_engine::report::ExportReport;
 use pare_engine::session::{
-    GgufRequest, InputRounding, ReportRequest, Session, SessionError, write_report,
+    self, GgufRequest, InputRounding, ReportRequest, Session, SessionError, write_report,
 };
 use pare_engine::settings::Activations;
 use pare_engine::solved::Method;
@@ -24,14 +25,14 @@ fn run(workshop: &Workshop, name: &str, activations: Activations, activation_blo
     session.compress(&request, &Quiet::default()).unwrap();
 }
 
-fn export(workshop: &Workshop, run: &str, out: &str, kind: Option<GgmlType>) {
+fn export(workshop: &Workshop, run: &str, out: &str, kind: Option<GgmlType>) -> ExportReport {
     let session = workshop.open(&workshop.path(run)).unwrap();
     let request = GgufRequest {
         out: workshop.path(out),
         kind,
         ..GgufRequest::default()
     };
-    session.export_gguf(&request, &Quiet::default()).unwrap();
+    session.export_gguf(&request, &Quiet::default()).unwrap()
 }
 
 fn outputs(session: &Session) -> Vec<f32> {
@@ -99,6 +100,13 @@ fn inputs_are_rounded_as_the_same_codes_round_them() {
     run(&workshop, "bytes", Activations::Dynamic8, 32);
     run(&workshop, "tokens", Activations::Dynamic8, 0);
     export(&workshop, "floats", "file.gguf", None);
+    let told = export(&workshop, "bytes", "told.gguf", None).fallbacks;
+    assert!(
+        told.len() >= 14,
+        "each layer's way to round goes: {}",
+        told.len()
+    );
+    assert!(told[0].fallback.from.contains("dynamic8"));
     let file = workshop.path("file.gguf");
     let plain = outputs(&workshop.open(&file).unwrap());
     let of_run = |name: &str| outputs(&workshop.open(&workshop.path(name)).unwrap());
@@ -157,4 +165,21 @@ fn what_cannot_be_rounded_is_said() {
         assert!(problem.contains(expected), "{problem}");
     }
     rounded(&workshop, &file, Activations::Dynamic8, Some(256)).unwrap();
+}
+
+#[test]
+fn a_file_becomes_dense_again() {
+    let workshop = Workshop::new();
+    let (file, dense) = (workshop.path("file.gguf"), workshop.path("dense"));
+    export(&workshop, "model", "file.gguf", Some(GgmlType::Q8_0));
+    let to = |format: Format, out: &Path| {
+        session::export(&file, format, out, &workshop.options(2), &Quiet::default())
+    };
+    to(Format::Dense, &dense).unwrap();
+    let expected = outputs(&workshop.open(&file).unwrap());
+    assert_eq!(outputs(&workshop.open(&dense).unwrap()), expected);
+    let problem = to(Format::Mlx, &workshop.path("mlx"))
+        .unwrap_err()
+        .to_string();
+    assert!(problem.contains("becomes dense, gguf or onnx"), "{problem}");
 }

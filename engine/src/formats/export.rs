@@ -45,8 +45,13 @@ pub fn export(
         );
     }
     let own = run.join(OWN_FOLDER);
-    // A graph can be written of any model.
-    if !own.join("layers").is_dir() && format != Format::Onnx {
+    // A graph can be written of any model, and dense weights of any that is no run.
+    let is_any = match format {
+        Format::Onnx => true,
+        Format::Dense => !own.join("report.json").exists(),
+        _ => false,
+    };
+    if !own.join("layers").is_dir() && !is_any {
         return Err(StoreError::NoLayers {
             path: run.to_owned(),
         });

@@ -7,8 +7,9 @@ use super::verify::verify;
 use super::write::{AsItIs, Material, Materials, of_source, remove, write};
 use super::{split, types};
 use crate::checkpoint::Checkpoint;
+use crate::formats::Format;
 use crate::formats::kept::{keep_recipe, keep_report};
-use crate::formats::layout::PlanSource;
+use crate::formats::layout::{PlanSource, inputs_left_alone, no_rounded_inputs};
 use crate::formats::store::{
     OWN_FOLDER, StoreError, StoredLayer, changed_tensor_of_run, check_output, layer_of_run,
 };
@@ -16,6 +17,7 @@ use crate::ggml::GgmlType;
 use crate::model::{LayerInfo, ModelConfig, list_layers};
 use crate::moments::Moments;
 use crate::report::{ExportReport, Fallback, LayerFallback, Notice, Observer};
+use crate::solved::Grid;
 use crate::tensor::WeightSource;
 use std::collections::HashMap;
 use std::path::Path;
@@ -209,6 +211,37 @@ impl Chosen {
             fallback,
         }
     }
+
+    /// Of a solved layer the type that holds it, or the nearest.
+    fn of_solved(layer: &LayerInfo, stored: &StoredLayer) -> Self {
+        if let Some(kind) = types::of_solved(&stored.solved) {
+            return Self {
+                kind: Some(kind),
+                holds: true,
+                fallback: None,
+            };
+        }
+        let has_codes = matches!(
+            stored.solved.grid,
+            Grid::Affine(_) | Grid::Codebook(_) | Grid::Palette(_)
+        );
+        if !has_codes {
+            return Self::rounded(Some(types::plain(stored.manifest.tensor.dtype)), None);
+        }
+        let settings = stored.report.settings;
+        let is_pruned = stored.solved.mask.is_some();
+        let kind = types::nearest(&settings, layer.columns, is_pruned);
+        let fallback = Fallback {
+            from: format!("{} {} bits", settings.method.word(), settings.bits),
+            to: kind.word().to_owned(),
+            reason: match is_pruned {
+                true => "no block of gguf holds this grid with its zeros, so its values were rounded again around zero",
+                false => "no block of gguf holds this grid, so its values were rounded again",
+            }
+            .to_owned(),
+        };
+        Self::rounded(Some(kind), Some(fallback))
+    }
 }
 
 /// A run's layers where it has them, else the model's own values.
@@ -222,45 +255,24 @@ struct Sources<'a> {
 
 impl Sources<'_> {
     fn kind(&self, layer: &LayerInfo, asked: Option<GgmlType>) -> Result<Chosen, StoreError> {
-        if let Some(asked) = asked {
-            let found = types::fitting(asked, layer.columns);
-            let unfit = types::unfit(asked, found, layer.columns);
-            let fallback = unfit.or(self.lost_zeros(layer, found)?);
-            return Ok(Chosen::rounded(Some(found), fallback));
-        }
-        let Some(stored) = self.stored(layer)? else {
-            let own = self.source.block_type(&layer.tensor);
-            return Ok(Chosen::rounded(own, None));
-        };
-        if let Some(kind) = types::of_solved(&stored.solved) {
-            return Ok(Chosen {
-                kind: Some(kind),
-                holds: true,
-                fallback: None,
-            });
-        }
-        let settings = stored.report.settings;
-        if !matches!(
-            stored.solved.grid,
-            crate::solved::Grid::Affine(_)
-                | crate::solved::Grid::Codebook(_)
-                | crate::solved::Grid::Palette(_)
-        ) {
-            let plain = types::plain(stored.manifest.tensor.dtype);
-            return Ok(Chosen::rounded(Some(plain), None));
-        }
-        let is_pruned = stored.solved.mask.is_some();
-        let kind = types::nearest(&settings, layer.columns, is_pruned);
-        let fallback = Fallback {
-            from: format!("{} {} bits", settings.method.word(), settings.bits),
-            to: kind.word().to_owned(),
-            reason: match is_pruned {
-                true => "no block of gguf holds this grid with its zeros, so its values were rounded again around zero",
-                false => "no block of gguf holds this grid, so its values were rounded again",
+        let stored = self.stored(layer)?;
+        let mut chosen = match (asked, &stored) {
+            (Some(asked), stored) => {
+                let found = types::fitting(asked, layer.columns);
+                let unfit = types::unfit(asked, found, layer.columns);
+                let fallback = unfit.or_else(|| lost_zeros(stored.as_ref()?, found));
+                Chosen::rounded(Some(found), fallback)
             }
-            .to_owned(),
+            (None, Some(stored)) => Chosen::of_solved(layer, stored),
+            (None, None) => Chosen::rounded(self.source.block_type(&layer.tensor), None),
         };
-        Ok(Chosen::rounded(Some(kind), Some(fallback)))
+        if let Some(stored) = &stored
+            && let Some(reason) = no_rounded_inputs(Format::Gguf)
+        {
+            let alone = inputs_left_alone(stored.activations.mode, reason);
+            chosen.fallback = Fallback::join(chosen.fallback, alone);
+        }
+        Ok(chosen)
     }
 
     fn stored(&self, layer: &LayerInfo) -> Result<Option<StoredLayer>, StoreError> {
@@ -269,25 +281,18 @@ impl Sources<'_> {
             None => Ok(None),
         }
     }
+}
 
-    /// What is told where pruned weights become something near zero.
-    fn lost_zeros(
-        &self,
-        layer: &LayerInfo,
-        kind: GgmlType,
-    ) -> Result<Option<Fallback>, StoreError> {
-        let lost = !types::holds_zero(kind)
-            && self
-                .stored(layer)?
-                .is_some_and(|stored| stored.solved.mask.is_some());
-        Ok(lost.then(|| Fallback {
-            from: "pruned".to_owned(),
-            to: "dense".to_owned(),
-            reason: format!(
-                "blocks of {kind} do not hold 0 exactly; Q4_0, Q5_0, Q8_0, Q3_K and Q6_K do"
-            ),
-        }))
-    }
+/// What is told where pruned weights become something near zero.
+fn lost_zeros(stored: &StoredLayer, kind: GgmlType) -> Option<Fallback> {
+    let is_lost = !types::holds_zero(kind) && stored.solved.mask.is_some();
+    is_lost.then(|| Fallback {
+        from: "pruned".to_owned(),
+        to: "dense".to_owned(),
+        reason: format!(
+            "blocks of {kind} do not hold 0 exactly; Q4_0, Q5_0, Q8_0, Q3_K and Q6_K do"
+        ),
+    })
 }
 
 impl Materials for Sources<'_> {

@@ -82,7 +82,7 @@ fn multiplied_by_floats(asked: &LayerSettings) -> Option<&'static str> {
 }
 
 /// Why a container cannot say how inputs are rounded.
-pub(super) fn no_rounded_inputs(format: Format) -> Option<&'static str> {
+pub(in crate::formats) fn no_rounded_inputs(format: Format) -> Option<&'static str> {
     if let Some(external) = format.external() {
         return external::no_rounded_inputs(external);
     }

@@ -23,6 +23,7 @@ pub use carried::{mark_packed, preflight_of};
 pub use error::LayoutError;
 pub use external::{Values, biases, warn_of_family};
 pub(in crate::formats) use external::{inputs_left_alone, placement as external_placement};
+pub(in crate::formats) use inputs::no_rounded_inputs;
 pub use nearest::{fitted, nearest};
 pub(in crate::formats) use placement::untouched;
 pub use placement::{Placement, stored_bytes};

@@ -74,10 +74,18 @@ pub(super) fn write_layer(
 pub(super) fn read_layer(path: &Path, layer: &str) -> Result<Option<StoredLayer>, StoreError> {
     let bytes = match fs::read(path) {
         Ok(bytes) => bytes,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if is_absent(&error) => return Ok(None),
         Err(error) => return Err(StoreError::io("could not be read", path)(error)),
     };
     Ok(parse_layer(&bytes).filter(|stored| stored.manifest.name == layer))
+}
+
+/// Whether a file does not exist, also because its folder is the single file of a model.
+pub(super) fn is_absent(error: &std::io::Error) -> bool {
+    matches!(
+        error.kind(),
+        std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory
+    )
 }
 
 fn parse_layer(bytes: &[u8]) -> Option<StoredLayer> {

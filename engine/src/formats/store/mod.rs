@@ -103,7 +103,7 @@ pub enum StoreError {
     Source(#[from] SourceError),
     /// The folder is no run, or a run whose solved layers were dropped.
     #[error(
-        "the folder keeps no solved layers: it was written with --no-keep, or is no run of pare; compress again without --no-keep; {path}"
+        "the folder keeps no solved layers: it was written with --no-keep, or is no run of pare; compress again without --no-keep; a model that is no run becomes dense, gguf or onnx; {path}"
     )]
     NoLayers {
         /// The folder.
@@ -352,7 +352,7 @@ pub fn changed_tensor_of_run(run: &Path, name: &str) -> Result<Option<Vec<f32>>,
         .join(layer_file::file_name(name));
     let bytes = match fs::read(&path) {
         Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if layer_file::is_absent(&error) => return Ok(None),
         Err(error) => return Err(StoreError::io("could not be read", &path)(error)),
     };
     let damaged = || StoreError::io("is damaged", &path)(io::ErrorKind::InvalidData.into());
