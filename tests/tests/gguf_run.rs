@@ -83,7 +83,7 @@ fn a_folder_keeps_the_report_of_its_run() {
     assert!(workshop.open(&workshop.path("folder")).is_ok());
     export(&workshop, "run", "file.gguf", None);
     let problem = report("file.gguf", None).unwrap_err().to_string();
-    assert!(problem.contains("a file keeps none"), "{problem}");
+    assert!(problem.contains("which keeps none"), "{problem}");
     assert!(
         !workshop.path(".pare").exists(),
         "nothing beside a single file"

@@ -66,7 +66,7 @@ fn check(folder: &Path) -> Result<(), SessionError> {
         Err(_) if partial_of(folder).is_dir() => Err(unfinished(&partial_of(folder))),
         Err(error) => problem(&format!("the run could not be found: {error}")),
         Ok(data) if !data.is_dir() => problem(
-            "a report is made of the folder of a run, and a file keeps none; name the folder that pare compress, distill or export made (export --format gguf keeps a report where --out names a folder)",
+            "a report is made of the folder of a run, and this is a file, which keeps none; name the folder that pare compress, distill or export made (export --format gguf keeps a report where --out names a folder)",
         ),
         Ok(_) if !folder.join(OWN_FOLDER).is_dir() => problem(
             "this folder is no run; name one that pare compress, distill or export made (a single gguf file keeps no report: name its run)",
