@@ -18,7 +18,7 @@ BOUND = 1e-2
 
 
 def token_ids(vocabulary: int) -> np.ndarray:
-    return np.random.default_rng(3).integers(3, vocabulary, (2, 64))
+    return np.random.default_rng(3).integers(3, vocabulary, (2, 24))
 
 
 def quantization_of(folder: pathlib.Path) -> dict:

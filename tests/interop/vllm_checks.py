@@ -189,6 +189,12 @@ COMPUTED = {
 # Of these only how vLLM reads them is checked.
 LOADED = {
     "8 symmetric bits in groups": ("gptq", "float16", 1e-2, "bits = 8\ngroup = 64\nsymmetric = true\n"),
+    "4 symmetric bits, 8 of some layers": (
+        "gptq",
+        "float16",
+        1e-2,
+        'bits = 4\ngroup = 64\nsymmetric = true\n[[layer]]\nmatch = "*.mlp.down_proj"\nbits = 8\ngroup = 32\n',
+    ),
     "8 bits, groups of 32": ("compressed-tensors", "float16", 1e-2, "bits = 8\ngroup = 32\n"),
     "8 symmetric bits a row": ("compressed-tensors", "float16", 1e-2, "bits = 8\ngroup = 0\nsymmetric = true\n"),
 }

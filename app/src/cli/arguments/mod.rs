@@ -33,7 +33,7 @@ use std::path::PathBuf;
 #[command(
     name = "pare",
     version,
-    after_help = "Without a verb, the studio opens on the sample. MODEL is a Hugging Face folder, a .safetensors file, a folder that pare wrote, or the word `sample` for the built-in model.",
+    after_help = "Without a verb, the studio opens on the sample. MODEL is a Hugging Face folder (dense, or quantized by GPTQ, AWQ, compressed-tensors, bitsandbytes or MLX), a .safetensors or .gguf file, a folder that pare wrote, or the word `sample` for the built-in model.",
     disable_help_subcommand = true
 )]
 pub(crate) struct Arguments {
@@ -199,7 +199,7 @@ pub(crate) struct Generate {
 #[derive(Debug, Clone, Args)]
 #[command(after_help = pare_engine::formats::programs::plain())]
 pub(crate) struct Export {
-    /// Folder that `pare compress` made; for gguf, any model.
+    /// Folder that `pare compress` made; for gguf and onnx, any model.
     pub(crate) run: PathBuf,
     /// Container to write.
     #[arg(long, value_name = "WORD", value_parser = words::format())]

@@ -7,6 +7,7 @@ use crate::cli::arguments::Export;
 use crate::cli::context::Context;
 use crate::cli::failure::Failure;
 use crate::cli::plan;
+use crate::studio::sample;
 use pare_engine::formats::Format;
 use pare_engine::report::{ExportReport, Fallback, LayerFallback};
 use pare_engine::session::{self, GgufRequest};
@@ -21,7 +22,7 @@ pub(super) fn run(arguments: &Export, context: &Context) -> Result<Answer, Failu
             refuse_gguf_words(arguments)?;
             let progress = &context.progress;
             session::export(
-                &arguments.run,
+                &sample::model(&arguments.run, context.cache())?,
                 format,
                 &arguments.out,
                 &context.options,

@@ -24,8 +24,10 @@ pub(super) fn run(arguments: &Generate, context: &Context) -> Result<Answer, Fai
     let watcher = Progress::without_steps(context.stop.clone(), context.printer.clone());
     let mut on_text = |text: &str| context.printer.piece(text);
     let report = opened.session.generate(&request, &watcher, &mut on_text)?;
+    // The text's line ends before stderr begins one.
+    context.printer.piece("\n");
     context.printer.remark(&speeds(&report));
-    Answer::new(&report, "\n".to_owned())
+    Answer::new(&report, String::new())
 }
 
 fn speeds(report: &GenerateReport) -> String {

@@ -9,6 +9,8 @@ mod compressed_tensors;
 mod gptq;
 mod mlx;
 mod names;
+#[cfg(test)]
+mod tests;
 
 use std::path::Path;
 
