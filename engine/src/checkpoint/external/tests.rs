@@ -10,14 +10,18 @@ use crate::checkpoint::Checkpoint;
 use crate::checkpoint::testing::put;
 use crate::tensor::WeightSource;
 
-/// Seeds whose one layer can be read; every other is refused.
-const RIGHT: [&str; 7] = [
+/// Seeds whose one layer can be read, some of them with settings that say nonsense where shapes tell; every other is refused.
+const RIGHT: [&str; 11] = [
     "awq",
+    "awq-group",
     "bnb",
     "bnb-double",
     "compressed",
     "compressed-integers",
+    "compressed-shape",
     "gptq",
+    "gptq-dynamic",
+    "gptq-group-huge",
     "mlx",
 ];
 
@@ -36,7 +40,7 @@ fn is_read(bytes: &[u8]) -> bool {
         if let Ok(values) = &values {
             assert_eq!(values.len(), shape.iter().product::<usize>(), "{name}");
         }
-        values.is_ok() && shape == [8, 32]
+        values.is_ok()
     })
 }
 
@@ -50,5 +54,5 @@ fn fuzz_seeds_are_answered() {
             right.insert(seed.file_name().into_string().unwrap());
         }
     }
-    assert_eq!(right, RIGHT.map(str::to_owned).into());
+    assert_eq!(right, BTreeSet::from(RIGHT.map(str::to_owned)));
 }
