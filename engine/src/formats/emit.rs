@@ -197,19 +197,22 @@ fn widened(solved: &Solved, planned: GridConfig) -> Option<Solved> {
     Some(wide)
 }
 
-/// The same values with smaller groups: scales and zeros repeat. `None` where the groups are as planned, or cannot be.
+/// The same values with smaller groups, whose scales and zeros repeat, or with one group under another length. `None` where the groups are as planned, or cannot be.
 fn regrouped(solved: &Solved, group: usize) -> Option<Solved> {
     let Grid::Affine(coarse) = &solved.grid else {
         return None;
     };
-    let old = coarse.groups();
-    if group == 0 || group == old.size() || !old.size().is_multiple_of(group) {
-        return None;
-    }
     let config = GridConfig {
         group,
         ..coarse.config
     };
+    let (old, planned) = (coarse.groups(), config.groups(coarse.columns));
+    // A row is one group under any length from its own on.
+    let is_row = old.count() == 1 && planned.count() == 1;
+    let is_cut = group != 0 && old.size().is_multiple_of(group);
+    if old == planned || !(is_row || is_cut) {
+        return None;
+    }
     let mut fine = AffineGrid {
         fractional_zeros: coarse.fractional_zeros,
         ..AffineGrid::neutral(config, coarse.rows, coarse.columns)
@@ -273,6 +276,8 @@ mod tests {
             let planned = config(8, 2, planned_symmetric);
             let wide = widened(&solved, planned).unwrap();
             let fine = regrouped(&wide, 2).unwrap();
+            // Groups of 4 in rows of 10 are no row.
+            assert_eq!(regrouped(&wide, 0), None);
             assert_eq!(fine.dequantize(), solved.dequantize());
             let Grid::Affine(grid) = &fine.grid else {
                 panic!("an affine layer")

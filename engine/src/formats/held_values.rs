@@ -99,9 +99,11 @@ fn same_values(stored: &LayerSettings, held: &LayerSettings) -> bool {
 }
 
 fn cuts_evenly(layer: &LayerInfo, stored: &LayerSettings, held: &LayerSettings) -> bool {
-    let size = stored.grid().groups(layer.columns).size();
+    let [stored, planned] = [stored, held].map(|settings| settings.grid().groups(layer.columns));
+    // A row is one group under any length from its own on.
+    let is_row = stored.count() == 1 && planned.count() == 1;
     // A whole row is cut of nothing shorter.
-    held.group == stored.group || (held.group != 0 && size.is_multiple_of(held.group))
+    is_row || stored == planned || (held.group != 0 && stored.size().is_multiple_of(held.group))
 }
 
 /// A layer that the container does not hold is written with its solved values.

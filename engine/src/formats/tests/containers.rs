@@ -140,6 +140,12 @@ fn what_an_export_will_do_is_told_before_from_shapes() {
             vec![("b", rounding(rtn(8, 0)))],
             1,
         ),
+        // A group longer than a row is all of it.
+        (
+            Format::CompressedTensors,
+            vec![("a", rtn(4, 1024)), ("b", rtn(8, 1024))],
+            2,
+        ),
         (Format::Awq, vec![("a", rtn(4, 0)), ("b", rtn(4, 32))], 2),
         (Format::Awq, vec![("b", settings(Method::Hqq, 4, 32))], 0),
         (Format::BnbNf4, vec![("b", rtn(4, 64))], 0),

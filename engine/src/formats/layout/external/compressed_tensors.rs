@@ -31,7 +31,11 @@ pub(super) fn hold(layer: &LayerInfo, asked: LayerSettings) -> Held {
     let bits = if settings.bits <= 4 { 4 } else { 8 };
     changes.bits(&mut settings, bits, "compressed-tensors holds 4 or 8 bits");
     hold_inputs(&mut settings, &mut changes);
-    let group = largest_divisor(settings.group, layer.columns);
+    if settings.group >= layer.columns {
+        // The same grid under the name that loaders know.
+        settings.group = 0;
+    }
+    let group = nearest_group(settings.group, layer.columns);
     changes.group(&mut settings, group, || {
         format!(
             "compressed-tensors holds groups that divide the {} inputs",
@@ -79,21 +83,18 @@ fn hold_inputs(settings: &mut LayerSettings, changes: &mut Changes) {
     }
 }
 
-/// Shorter groups than were asked for cost more bytes than they save, and no kernel of vLLM takes them.
-const SHORTEST_GROUP: usize = 16;
+/// What kernels of vLLM take besides a whole row.
+const GROUPS: [usize; 4] = [128, 64, 32, 16];
 
-/// The largest group not above `group` that divides the inputs; a whole row (0) where that is all inputs, or where only
-/// very short ones do.
-fn largest_divisor(group: usize, columns: usize) -> usize {
-    if group >= columns {
+/// The group asked for where it divides the inputs, else the next one below it that kernels know; a whole row (0) where
+/// there is none.
+fn nearest_group(group: usize, columns: usize) -> usize {
+    if group == 0 {
         return 0;
     }
-    if group != 0 && columns.is_multiple_of(group) {
-        return group;
-    }
-    (SHORTEST_GROUP..=group)
-        .rev()
-        .find(|&candidate| columns.is_multiple_of(candidate))
+    let divides = |size: usize| columns.is_multiple_of(size);
+    let mut near = std::iter::once(group).chain(GROUPS);
+    near.find(|&size| size <= group && divides(size))
         .unwrap_or(0)
 }
 
@@ -238,8 +239,9 @@ mod tests {
     #[test]
     fn groups_become_divisors() {
         let cases = [
-            (128, 96, 0),
-            (128, 160, 80),
+            (128, 160, 32),
+            (128, 192, 64),
+            (48, 96, 48),
             (32, 64, 32),
             (8, 64, 8),
             (0, 64, 0),
@@ -248,7 +250,7 @@ mod tests {
         ];
         for (group, columns, expected) in cases {
             assert_eq!(
-                largest_divisor(group, columns),
+                nearest_group(group, columns),
                 expected,
                 "{group} of {columns}"
             );
