@@ -65,8 +65,10 @@ fn rounded_biases_cost_nothing_and_reports_tell_of_what_was_written() {
             } else if let (Some(found), Some(whole)) =
                 (layer.relative_output_error, kept.relative_output_error)
             {
+                // Of 8 bits the grid moves under the codes, which are moved after it and not swept again.
+                let most = if bits == 8 { 1.5 } else { 1.15 };
                 assert!(
-                    found < 1.15 * whole,
+                    found < most * whole,
                     "{place}: {found}, {whole} with whole zeros"
                 );
             }

@@ -429,11 +429,26 @@ fn an_export_without_solved_layers_says_what_to_do() {
     write_model(&model);
     let (run, _) = compress(&model, &out, Format::Pare, &everything());
     run.finish("{}", false).unwrap();
-    for place in [&out, &model] {
-        let target = folder.path().join("other");
-        let error = export(place, Format::Dense, &target, &Patience::endless()).unwrap_err();
+    let target = folder.path().join("other");
+    for (place, format) in [
+        (&out, Format::Dense),
+        (&out, Format::Gptq),
+        (&model, Format::Gptq),
+    ] {
+        let error = export(place, format, &target, &Patience::endless()).unwrap_err();
         assert!(error.to_string().contains("--no-keep"), "{error}");
         assert!(!target.exists());
+    }
+    // What is no run has its values as they lie.
+    export(&model, Format::Dense, &target, &Patience::endless()).unwrap();
+    let (found, expected) = (Checkpoint::open(&target), Checkpoint::open(&model));
+    let (found, expected) = (found.unwrap(), expected.unwrap());
+    for name in expected.names() {
+        assert_eq!(
+            found.read_f32(&name).unwrap(),
+            expected.read_f32(&name).unwrap(),
+            "{name}"
+        );
     }
 }
 
