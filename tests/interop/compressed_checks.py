@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Iterator
 from unittest import mock
 
+import numpy as np
 import torch
 from compressed_tensors.compressors.base import BaseCompressor
 from compressed_tensors.compressors.model_compressors import ModelCompressor
@@ -126,18 +127,43 @@ def compressed_write(bench: Bench) -> Iterator[str]:
             yield f"{name}, {word}: {layers} layers equal bit for bit, {told} fallbacks, {error}"
 
 
+def largest_inputs(model: torch.nn.Module, ids: np.ndarray) -> dict[str, float]:
+    """The largest input of each linear layer: a scale far from it would round nearly all inputs to a few steps, and then
+    each sum that differs in its last bit moves some by as much as they are."""
+    largest: dict[str, float] = {}
+
+    def watch(name: str, module: torch.nn.Module) -> None:
+        def seen(_: torch.nn.Module, values: tuple) -> None:
+            largest[name] = max(largest.get(name, 0.0), float(values[0].abs().max()))
+
+        hooks.append(module.register_forward_pre_hook(seen))
+
+    hooks: list = []
+    for name, module in model.named_modules():
+        if isinstance(module, torch.nn.Linear):
+            watch(name, module)
+    with torch.no_grad():
+        model(torch.from_numpy(ids))
+    for hook in hooks:
+        hook.remove()
+    return largest
+
+
 def quantized_by_package(bench: Bench, name: str, weights: dict, inputs: dict | None) -> pathlib.Path:
     """A folder that the package compresses and transformers saves: plain rounding between each group's ends."""
     out = bench.folder / f"theirs-{name}"
     shutil.rmtree(out, ignore_errors=True)
     model = AutoModelForCausalLM.from_pretrained(bench.model(name), dtype=torch.float32)
+    largest = largest_inputs(model, token_ids(VOCABULARIES[name]))
     scheme = QuantizationScheme(
         targets=["Linear"],
         weights=QuantizationArgs(**weights),
         input_activations=QuantizationArgs(**inputs) if inputs else None,
     )
     apply_quantization_config(model, QuantizationConfig(config_groups={"group_0": scheme}, ignore=["lm_head"]))
-    for module in filter(is_module_quantized, model.modules()):
+    for place, module in model.named_modules():
+        if not is_module_quantized(module):
+            continue
         size = weights.get("group_size") or module.weight.shape[1]
         groups = module.weight.detach().unflatten(1, (-1, size))
         scales, zeros = calculate_qparams(groups.amin(2), groups.amax(2), scheme.weights)
@@ -145,7 +171,7 @@ def quantized_by_package(bench: Bench, name: str, weights: dict, inputs: dict | 
         if hasattr(module, "weight_zero_point"):
             module.weight_zero_point.data = zeros.to(module.weight_zero_point.dtype)
         if hasattr(module, "input_scale"):
-            module.input_scale.data = torch.full_like(module.input_scale.data, 0.05)
+            module.input_scale.data = torch.full_like(module.input_scale.data, largest[place] / 127)
         module.quantization_status = QuantizationStatus.FROZEN
     compressor = ModelCompressor.from_pretrained_model(model)
     compressor.compress_model(model)
