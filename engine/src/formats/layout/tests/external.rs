@@ -56,7 +56,7 @@ fn what_does_not_fit_becomes_the_nearest_that_does() {
         (settings(8, 0, true), "", "gptq -> none"),
         (
             settings(3, 64, true),
-            "3 bits, group 64 -> 4 bits, group 48",
+            "3 bits, group 64 -> 4 bits, group 32",
             "3 bits, group 64 -> 4 bits, group 32",
         ),
         (settings(6, 32, true), "6 bits -> 8 bits", "gptq -> none"),
