@@ -80,6 +80,13 @@ impl Groups {
         self.size
     }
 
+    /// Whether every group of `finer` lies in one of these, so that scales and zeros may repeat there.
+    pub fn are_cut_by(self, finer: Self) -> bool {
+        // A row is one group under any length from its own on.
+        let is_row = self.count() == 1 && finer.count() == 1;
+        is_row || self.size.is_multiple_of(finer.size)
+    }
+
     /// The group that holds `column`.
     pub fn of(self, column: usize) -> usize {
         column / self.size

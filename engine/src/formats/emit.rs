@@ -207,10 +207,7 @@ fn regrouped(solved: &Solved, group: usize) -> Option<Solved> {
         ..coarse.config
     };
     let (old, planned) = (coarse.groups(), config.groups(coarse.columns));
-    // A row is one group under any length from its own on.
-    let is_row = old.count() == 1 && planned.count() == 1;
-    let is_cut = group != 0 && old.size().is_multiple_of(group);
-    if old == planned || !(is_row || is_cut) {
+    if old == planned || !old.are_cut_by(planned) {
         return None;
     }
     let mut fine = AffineGrid {

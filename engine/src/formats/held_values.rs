@@ -100,10 +100,7 @@ fn same_values(stored: &LayerSettings, held: &LayerSettings) -> bool {
 
 fn cuts_evenly(layer: &LayerInfo, stored: &LayerSettings, held: &LayerSettings) -> bool {
     let [stored, planned] = [stored, held].map(|settings| settings.grid().groups(layer.columns));
-    // A row is one group under any length from its own on.
-    let is_row = stored.count() == 1 && planned.count() == 1;
-    // A whole row is cut of nothing shorter.
-    is_row || stored == planned || (held.group != 0 && stored.size().is_multiple_of(held.group))
+    stored.are_cut_by(planned)
 }
 
 /// A layer that the container does not hold is written with its solved values.

@@ -5,7 +5,7 @@
 
 use super::super::PlannedLayer;
 use super::super::preflight::{Held, left_dense};
-use super::{Changes, no_levels, placed};
+use super::{Changes, kernel_group, no_levels, placed};
 use crate::grid::ScaleDtype;
 use crate::model::LayerInfo;
 use crate::packed::ExternalLayer;
@@ -15,9 +15,6 @@ use crate::settings::LayerSettings;
 use serde_json::{Value, json};
 
 const WORD: &str = "awq";
-
-/// Weights per scale that loaders accept, besides a whole row.
-const GROUPS: [usize; 4] = [128, 64, 32, 16];
 
 /// What the container holds of settings with codes, as far as one layer tells.
 pub(super) fn hold(layer: &LayerInfo, asked: LayerSettings) -> Held {
@@ -53,9 +50,7 @@ pub(super) fn hold(layer: &LayerInfo, asked: LayerSettings) -> Held {
 fn nearest_group(group: usize, columns: usize) -> Option<usize> {
     match group {
         0 => Some(0),
-        group => GROUPS
-            .into_iter()
-            .find(|&candidate| candidate <= group && columns.is_multiple_of(candidate)),
+        group => kernel_group(group, columns),
     }
 }
 

@@ -7,7 +7,7 @@
 
 use super::super::PlannedLayer;
 use super::super::preflight::{Held, left_dense};
-use super::{Changes, escape, no_levels, placed};
+use super::{Changes, escape, kernel_group, no_levels, placed};
 use crate::model::LayerInfo;
 use crate::packed::ExternalLayer;
 use crate::packed::compressed_tensors::{CodeForm, CompressedLayer};
@@ -83,19 +83,14 @@ fn hold_inputs(settings: &mut LayerSettings, changes: &mut Changes) {
     }
 }
 
-/// What kernels of vLLM take besides a whole row.
-const GROUPS: [usize; 4] = [128, 64, 32, 16];
-
 /// The group asked for where it divides the inputs, else the next one below it that kernels know; a whole row (0) where
 /// there is none.
 fn nearest_group(group: usize, columns: usize) -> usize {
-    if group == 0 {
-        return 0;
+    match group {
+        0 => 0,
+        group if columns.is_multiple_of(group) => group,
+        group => kernel_group(group, columns).unwrap_or(0),
     }
-    let divides = |size: usize| columns.is_multiple_of(size);
-    let mut near = std::iter::once(group).chain(GROUPS);
-    near.find(|&size| size <= group && divides(size))
-        .unwrap_or(0)
 }
 
 /// Where codes of these settings go.

@@ -33,6 +33,16 @@ pub enum Values {
     Solved,
 }
 
+/// Weights per scale that kernels of vLLM take, besides a whole row.
+const KERNEL_GROUPS: [usize; 4] = [128, 64, 32, 16];
+
+/// The longest of those that is no longer than `group` and divides the inputs.
+fn kernel_group(group: usize, columns: usize) -> Option<usize> {
+    KERNEL_GROUPS
+        .into_iter()
+        .find(|&size| size <= group && columns.is_multiple_of(size))
+}
+
 /// What to say of a family that the container's programs do not know.
 pub fn warn_of_family(format: Format, config: Option<&Value>) -> Option<String> {
     let model_type = config?.get("model_type")?.as_str()?;
